@@ -1,0 +1,59 @@
+//! What user space tells the programs before they are attached, and the counters they keep for stores
+//! below the individual-tracking size. Everything that differs between Node versions comes in here.
+
+/// Number of size classes counted in the kernel: class `n` holds sizes in `[2^(n-1), 2^n)`, class 0
+/// holds empty stores.
+pub const N_SIZE_CLASSES: usize = 32;
+
+/// The settings of one attached session. Addresses are those of the target's address space (AVMA).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProbeConfig {
+    /// Stores of at least this many bytes get a record each; smaller ones are counted by class.
+    pub min_size_bytes: u64,
+    /// Start of the executable mapping of the Node binary.
+    pub text_start: u64,
+    /// End (exclusive) of the executable mapping of the Node binary.
+    pub text_end: u64,
+    /// Start of V8's embedded builtins inside the text; frames there may be JavaScript frames.
+    pub blob_start: u64,
+    /// End (exclusive) of V8's embedded builtins; zero with `blob_start` zero if not known.
+    pub blob_end: u64,
+    /// Byte offset of `JSFunction::shared`; zero turns reading of JavaScript frames off.
+    pub function_shared_offset: u32,
+    /// Byte offset of `SharedFunctionInfo::script`.
+    pub shared_script_offset: u32,
+    /// Byte offset of `SharedFunctionInfo::function_literal_id` (u32).
+    pub shared_literal_id_offset: u32,
+    /// Byte offset of `Script::id` (a Smi).
+    pub script_id_offset: u32,
+    /// Byte offset of the flags word (u16) in `v8::internal::BackingStore`.
+    pub store_flags_offset: u32,
+    /// Thread-group id of the target as the kernel's initial pid namespace numbers it.
+    pub tgid: u32,
+    /// Most frames walked for one stack; at most [`crate::FRAMES_MAX`].
+    pub frames_max: u32,
+    /// Written as zero.
+    pub reserved: u32,
+}
+
+/// Stores of one size class below the individual-tracking size, since attach, of one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SizeClassCounters {
+    /// Stores attached to an array buffer for the first time.
+    pub n_created: u64,
+    /// Their byte lengths.
+    pub created_bytes: u64,
+    /// Stores destroyed whose creation was counted.
+    pub n_destroyed: u64,
+    /// Their byte lengths.
+    pub destroyed_bytes: u64,
+}
+
+/// The class of a store of `size_bytes`: 0 for empty ones, else the number of significant bits, capped.
+#[must_use]
+pub const fn size_class(size_bytes: u64) -> u32 {
+    let bits = 64 - size_bytes.leading_zeros();
+    if bits < N_SIZE_CLASSES as u32 { bits } else { N_SIZE_CLASSES as u32 - 1 }
+}

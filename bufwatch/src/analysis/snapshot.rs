@@ -1,0 +1,246 @@
+//! Everything a screen or an exporter may show, frozen at one moment. Who looks at it cannot tell whether
+//! it came from a live target or from a recording. Taking it from the model is `take`'s job.
+
+use std::sync::Arc;
+
+use bufwatch_common::DropReason;
+
+use crate::analysis::query::StoreQuery;
+use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
+use crate::event::{Frame, GcKind, StoreKind};
+
+/// Sites of a snapshot at most; the rest is in the totals.
+pub const SITES_MAX: usize = 500;
+
+/// Buckets of a lifetime histogram by time: bucket `n` ends at `LIFETIME_FIRST_NS << (2 * n)`, the last is open.
+pub const N_LIFETIME_BUCKETS: usize = 16;
+
+/// Upper end of the first lifetime bucket: 64 µs.
+pub const LIFETIME_FIRST_NS: u64 = 64_000;
+
+/// Buckets of a lifetime histogram by major GCs survived: 0, 1, 2, … the last is open.
+pub const N_GC_BUCKETS: usize = 8;
+
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// `CLOCK_MONOTONIC` when it was taken.
+    pub taken_at: Nanos,
+    /// Since the session began.
+    pub elapsed: Nanos,
+    pub target: Target,
+    pub memory: Memory,
+    pub stores: StoreTotals,
+    pub gc: GcTotals,
+    pub history: Arc<History>,
+    /// By live bytes, largest first; at most [`SITES_MAX`].
+    pub sites: Arc<[SiteRow]>,
+    /// Before the limit.
+    pub n_sites_total: usize,
+    pub table: StoreTable,
+    /// The store whose detail was asked for, if it is known.
+    pub detail: Option<StoreDetail>,
+    pub health: Health,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    pub pid: u32,
+    pub command: String,
+    pub node_version: Option<String>,
+    pub v8_version: Option<String>,
+    pub state: TargetState,
+    /// Stores of at least this size are tracked one by one.
+    pub min_size: Bytes,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TargetState {
+    /// Probes are not in place yet.
+    #[default]
+    Attaching,
+    Live,
+    /// It runs another program now; what is shown is the last of the old one.
+    Execed,
+    /// It ended; what is shown is its last state.
+    Exited {
+        code: Option<i32>,
+    },
+}
+
+/// What the process holds. `None`: not known (yet).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    pub rss: Option<Bytes>,
+    /// Exact, read from Node's allocator (`process.memoryUsage().arrayBuffers`).
+    pub array_buffers: Option<Bytes>,
+    /// Resident part of V8's own mappings; sampled less often than the rest.
+    pub v8_heap: Option<Bytes>,
+    /// `array_buffers` less the tracked stores that the allocator counts: stores older than the attach.
+    pub before_attach: Option<Bytes>,
+    pub before_attach_fidelity: Fidelity,
+    pub n_isolates: u32,
+}
+
+/// Stores since attach. "Tracked" ones are those of at least `min_size`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StoreTotals {
+    pub n_live: u64,
+    pub live_bytes: Bytes,
+    pub peak_bytes: Bytes,
+    pub n_created: u64,
+    pub created_bytes: Bytes,
+    pub n_destroyed: u64,
+    pub destroyed_bytes: Bytes,
+    /// Stores below `min_size`, counted by the kernel: live now, created in all.
+    pub n_small_live: u64,
+    pub small_live_bytes: Bytes,
+    pub n_small_created: u64,
+    pub small_created_bytes: Bytes,
+    /// Destroyed without their creation having been seen.
+    pub n_destroyed_unknown: u64,
+    /// Allocated and freed bytes per second over the last few seconds, tracked stores.
+    pub created_bytes_per_s: u64,
+    pub destroyed_bytes_per_s: u64,
+    pub n_created_per_s: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GcTotals {
+    pub n_minor: u64,
+    pub n_major: u64,
+    /// Duration of the last one and of the longest.
+    pub last: Option<Nanos>,
+    pub longest: Option<Nanos>,
+    /// All pauses together.
+    pub total: Nanos,
+}
+
+/// Curves over the whole session.
+#[derive(Clone, Debug)]
+pub struct History {
+    pub rss: Series,
+    pub array_buffers: Series,
+    pub v8_heap: Series,
+    pub live_bytes: Series,
+    pub created_bytes_per_s: Series,
+    pub destroyed_bytes_per_s: Series,
+    /// The most recent collections: when they ended since the session began, and which kind.
+    pub gcs: Vec<(Nanos, GcKind)>,
+}
+
+/// A stack that allocated, and all that came from it.
+#[derive(Clone, Debug)]
+pub struct SiteRow {
+    pub stack: StackId,
+    /// Innermost first; empty: allocated without a stack.
+    pub frames: Arc<[Frame]>,
+    pub is_cut: bool,
+    /// One line that names it: the first frame that says most.
+    pub label: Arc<str>,
+    /// The API it went through, if one is on the stack.
+    pub via: Option<Arc<str>>,
+    pub n_live: u64,
+    pub live_bytes: Bytes,
+    pub peak_bytes: Bytes,
+    pub n_created: u64,
+    pub created_bytes: Bytes,
+    pub created_bytes_per_s: u64,
+    pub n_created_per_s: f64,
+    /// Lifetimes of its destroyed stores, by time and by major GCs survived.
+    pub lifetimes: [u64; N_LIFETIME_BUCKETS],
+    pub majors_survived: [u64; N_GC_BUCKETS],
+    /// Of all its stores that are dead or have lived through two major GCs, the share that lived through two.
+    /// `None` while there are none.
+    pub survival: Option<f64>,
+}
+
+/// The rows a query found, best first.
+#[derive(Clone, Debug)]
+pub struct StoreTable {
+    pub query: StoreQuery,
+    pub rows: Arc<[StoreRow]>,
+    /// Stores that match, of which `rows` are the first.
+    pub n_matched: u64,
+}
+
+/// One live store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreRow {
+    pub key: StoreKey,
+    /// Running number since attach: what people call it ("store #812").
+    pub number: u64,
+    pub data: u64,
+    pub size: Bytes,
+    pub max_size: Bytes,
+    pub kind: StoreKind,
+    pub age: Nanos,
+    pub n_minor_survived: u32,
+    pub n_major_survived: u32,
+    pub tid: Tid,
+    pub thread: Option<Arc<str>>,
+    pub stack: StackId,
+    pub site: Arc<str>,
+    pub placement: Placement,
+}
+
+/// Where the bytes of a store lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    #[default]
+    Unknown,
+    /// A mapping of its own, returned to the kernel when it is freed.
+    OwnMapping { start: u64, len: Bytes },
+    /// Inside the brk heap (glibc's main arena): freed memory may stay resident.
+    MainHeap,
+    /// Inside a mapping shared with others, such as a thread arena.
+    SharedMapping { start: u64, len: Bytes },
+}
+
+impl Placement {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "–",
+            Self::OwnMapping { .. } => "own mapping",
+            Self::MainHeap => "malloc heap",
+            Self::SharedMapping { .. } => "shared mapping",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct StoreDetail {
+    /// As it is, or as it last was.
+    pub row: StoreRow,
+    pub is_live: bool,
+    pub frames: Arc<[Frame]>,
+    pub is_cut: bool,
+    pub label: Arc<str>,
+}
+
+/// How well bufwatch itself is doing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Health {
+    /// Records lost in all, and how often the live set was read again because of it.
+    pub n_lost: u64,
+    pub n_reconciled: u64,
+    /// Stores whose death was noticed only by reading the live set, at an unknown time.
+    pub n_closed_by_reconcile: u64,
+    /// Reasons of the programs, with their counts; only those that occurred.
+    pub drops: Vec<(DropReason, u64)>,
+    /// Limits that were reached, in words.
+    pub limits: Vec<String>,
+    pub n_frames: u64,
+    pub n_frames_unresolved: u64,
+    /// Share of one core used by bufwatch since it began and over the last seconds, and its memory.
+    pub cpu_share: Option<f64>,
+    pub rss: Option<Bytes>,
+    /// What could not be done at attach (missing probes and the like), in words.
+    pub notices: Vec<String>,
+}
+
+impl Health {
+    /// True if nothing was lost and no limit was reached.
+    pub fn is_fine(&self) -> bool {
+        self.n_lost == 0 && self.limits.is_empty()
+    }
+}

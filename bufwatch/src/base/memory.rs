@@ -1,0 +1,27 @@
+//! The only door to a target's memory: a live process, a recording of reads, or a fake in tests.
+
+use crate::base::addr::Avma;
+
+/// Memory could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryError {
+    #[error("no memory is mapped at {0}")]
+    Unmapped(Avma),
+    #[error("the process is gone")]
+    Gone,
+    #[error("reading the memory of the process is not permitted")]
+    Denied,
+}
+
+/// Reads memory of a target, never writes it.
+pub trait ReadMemory {
+    /// Fills `out` from `address` on, all of it or none.
+    fn read(&self, address: Avma, out: &mut [u8]) -> Result<(), MemoryError>;
+
+    /// Reads a little-endian word.
+    fn read_u64(&self, address: Avma) -> Result<u64, MemoryError> {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+}

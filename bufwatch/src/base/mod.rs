@@ -1,0 +1,19 @@
+//! Layer 0: the vocabulary of bufwatch. No I/O, no clock, no threads; nothing here imports the crate.
+
+pub mod addr;
+pub mod fast_map;
+pub mod fidelity;
+pub mod ids;
+pub mod memory;
+pub mod sanitize;
+pub mod series;
+pub mod units;
+
+pub use addr::{Avma, Bias, FileOffset, Svma};
+pub use fast_map::{FastMap, FastSet};
+pub use fidelity::Fidelity;
+pub use ids::{ProcessKey, StackId, StoreKey, Tid};
+pub use memory::{MemoryError, ReadMemory};
+pub use sanitize::sanitize;
+pub use series::Series;
+pub use units::{Bytes, Nanos};

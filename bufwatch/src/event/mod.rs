@@ -1,0 +1,272 @@
+//! Layer 1: the one stream. Everything bufwatch learns of a target is an [`Event`]; this module says what
+//! there is to learn, not how it is learned or what follows from it.
+
+pub mod decode;
+
+use std::sync::Arc;
+
+use bufwatch_common::{LiveStore, N_SIZE_CLASSES, RawFrame, SizeClassCounters};
+
+use crate::base::{Bytes, Nanos, StackId, StoreKey, Tid};
+
+/// Something that happened, and when (`CLOCK_MONOTONIC`).
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub at: Nanos,
+    pub payload: Payload,
+}
+
+#[derive(Clone, Debug)]
+pub enum Payload {
+    TargetIdentified(TargetIdentified),
+    /// Probes are in place: from now on every store is seen.
+    Attached,
+    StoreCreated(StoreCreated),
+    StoreReattached {
+        key: StoreKey,
+        tid: Tid,
+        size: Bytes,
+    },
+    StoreResized {
+        key: StoreKey,
+        size: Bytes,
+        data: u64,
+    },
+    StoreDestroyed {
+        key: StoreKey,
+    },
+    /// Destroyed without its creation having been seen: older than the attach, or native scratch memory.
+    StoreDestroyedUnknown {
+        size: Bytes,
+    },
+    StackCaptured {
+        id: StackId,
+        frames: Arc<[RawFrame]>,
+        is_cut: bool,
+    },
+    StackResolved {
+        id: StackId,
+        frames: Arc<[Frame]>,
+        is_cut: bool,
+    },
+    GcStarted {
+        tid: Tid,
+        kind: GcKind,
+    },
+    GcFinished {
+        tid: Tid,
+    },
+    Mapped {
+        start: u64,
+        len: Bytes,
+    },
+    Unmapped {
+        start: u64,
+        len: Bytes,
+    },
+    Remapped {
+        old_start: u64,
+        old_len: Bytes,
+        start: u64,
+        len: Bytes,
+    },
+    Advised {
+        start: u64,
+        len: Bytes,
+        advice: u32,
+    },
+    /// The whole address space as /proc says, replacing what mapping events built up.
+    MappingsSampled(Arc<[Mapping]>),
+    ThreadsSampled(Arc<[Thread]>),
+    ThreadExited {
+        tid: Tid,
+    },
+    /// A new thread or child process: the list of threads is stale.
+    TaskForked,
+    MemorySampled(MemorySampled),
+    CountersSampled(CountersSampled),
+    SelfSampled {
+        cpu: Nanos,
+        rss: Bytes,
+    },
+    /// The kernel's live map, read after a loss.
+    LiveSetRead(LiveSetRead),
+    /// Records were lost since the last notice.
+    RecordsLost {
+        n: u64,
+    },
+    /// The target runs another program now; nothing after this concerns the old one.
+    Execed,
+    Exited {
+        code: Option<i32>,
+    },
+}
+
+/// What the watched process is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TargetIdentified {
+    pub pid: u32,
+    pub command: String,
+    pub node_version: Option<String>,
+    pub v8_version: Option<String>,
+    /// Which `BackingStore` flag bits mean what in this V8.
+    pub store_flags: StoreFlagBits,
+    pub min_size: Bytes,
+}
+
+/// Masks of `v8::internal::BackingStore`'s flags word; they move between versions (js-stacks.md §1.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreFlagBits {
+    pub shared: u16,
+    pub resizable: u16,
+    pub wasm: u16,
+    pub custom_deleter: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreCreated {
+    pub key: StoreKey,
+    /// First byte of its data; zero for an empty one.
+    pub data: u64,
+    pub size: Bytes,
+    /// Most it can grow to.
+    pub max_size: Bytes,
+    pub flags: u16,
+    pub tid: Tid,
+    pub stack: StackId,
+}
+
+/// What a backing store is for, from its flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoreKind {
+    #[default]
+    Plain,
+    Shared,
+    Resizable,
+    GrowableShared,
+    Wasm,
+    SharedWasm,
+    /// Memory owned by somebody else, with a deleter: N-API external buffers, Buffer::New.
+    External,
+}
+
+impl StoreKind {
+    pub fn from_flags(flags: u16, bits: StoreFlagBits) -> Self {
+        let has = |mask: u16| flags & mask != 0;
+        match (has(bits.wasm), has(bits.shared), has(bits.resizable)) {
+            (true, true, _) => Self::SharedWasm,
+            (true, false, _) => Self::Wasm,
+            (false, true, true) => Self::GrowableShared,
+            (false, true, false) => Self::Shared,
+            (false, false, true) => Self::Resizable,
+            (false, false, false) if has(bits.custom_deleter) => Self::External,
+            (false, false, false) => Self::Plain,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Shared => "shared",
+            Self::Resizable => "resizable",
+            Self::GrowableShared => "growable-shared",
+            Self::Wasm => "wasm",
+            Self::SharedWasm => "shared-wasm",
+            Self::External => "external",
+        }
+    }
+
+    /// True if its memory comes from the isolate's array buffer allocator, which counts it in `arrayBuffers`.
+    pub const fn is_counted_by_allocator(self) -> bool {
+        matches!(self, Self::Plain | Self::Shared)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GcKind {
+    Minor,
+    Major,
+}
+
+/// A frame with what could be said about it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Frame {
+    pub kind: FrameKind,
+    /// Demangled and shortened; for an unresolved JavaScript frame its address, marked so.
+    pub function: Arc<str>,
+    pub script: Option<Arc<str>>,
+    /// 1-based.
+    pub line: Option<u32>,
+    pub is_resolved: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    /// JavaScript of the application.
+    Js,
+    /// JavaScript of Node itself (`node:internal`).
+    Node,
+    /// Code that V8 generates for itself: builtins, entry and exit stubs.
+    Builtin,
+    Native,
+}
+
+impl FrameKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Js => "js",
+            Self::Node => "node",
+            Self::Builtin => "builtin",
+            Self::Native => "native",
+        }
+    }
+}
+
+/// One line of /proc/PID/maps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    pub start: u64,
+    pub end: u64,
+    pub kind: MappingKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappingKind {
+    /// The brk heap: glibc's main arena.
+    Heap,
+    Stack,
+    File,
+    Anonymous,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    pub tid: Tid,
+    pub name: Arc<str>,
+}
+
+/// What the process holds, as the kernel and Node's own counters say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemorySampled {
+    pub rss: Option<Bytes>,
+    /// `process.memoryUsage().arrayBuffers` summed over isolates, read from the allocators.
+    pub array_buffers: Option<Bytes>,
+    /// Resident bytes of mappings that V8 owns (VmFlags `dc`).
+    pub v8_heap: Option<Bytes>,
+    pub n_isolates: u32,
+}
+
+/// The counters that the programs keep, summed over CPUs, since attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountersSampled {
+    pub size_classes: [SizeClassCounters; N_SIZE_CLASSES],
+    /// Indexed by `DropReason`.
+    pub drops: [u64; bufwatch_common::DropReason::COUNT],
+}
+
+/// The individually tracked stores of the kernel's live map. Read between `started_at` and the event's time.
+#[derive(Clone, Debug)]
+pub struct LiveSetRead {
+    pub started_at: Nanos,
+    pub stores: Arc<[(u64, LiveStore)]>,
+}
