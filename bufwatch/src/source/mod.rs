@@ -1,0 +1,5 @@
+//! Layer 5: producers of events. Nothing above asks which one runs; what they can and cannot see, they declare.
+
+pub mod ebpf;
+
+pub use ebpf::EbpfSource;
