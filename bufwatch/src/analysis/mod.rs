@@ -2,6 +2,8 @@
 
 pub mod query;
 pub mod snapshot;
+pub mod take;
 
 pub use query::{StoreFilter, StoreQuery, StoreSort};
 pub use snapshot::{Health, SiteRow, Snapshot, StoreRow, StoreTable, TargetState};
+pub use take::{Interest, take};
