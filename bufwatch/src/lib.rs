@@ -4,10 +4,17 @@
 //! (`cargo xtask tidy` checks it, ARCHITECTURE.md explains it).
 
 pub mod base;
+
+pub mod elf;
 pub mod event;
+
+pub mod node;
+pub mod sys;
 
 pub mod analysis;
 pub mod model;
 
 pub mod source;
 pub mod tui;
+
+pub mod cli;

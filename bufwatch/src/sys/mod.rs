@@ -1,0 +1,7 @@
+//! Layer 2: what is asked of the kernel, through /proc, /sys and system calls. It reports facts; what follows
+//! from them is decided above.
+
+pub mod capability;
+pub mod file;
+pub mod kernel;
+pub mod procfs;
