@@ -10,11 +10,13 @@ pub mod event;
 
 pub mod node;
 pub mod sys;
+pub mod v8;
+
+pub mod model;
+pub mod symbolize;
 
 pub mod analysis;
-pub mod model;
 
 pub mod source;
-pub mod tui;
 
-pub mod cli;
+pub mod session;

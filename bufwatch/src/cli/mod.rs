@@ -1,6 +1,77 @@
-//! Layer 7: the commands. Each file holds the arguments of one command and what it prints; what was typed is
-//! dispatched elsewhere.
+//! Layer 7: the command line. Dispatches, and is the only place that reads the environment.
 
+pub mod args;
 pub mod doctor;
+pub mod exit;
+pub mod message;
 pub mod plan;
 pub mod ps;
+pub mod watch;
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, IsTerminal as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::args::{Cli, Command};
+use crate::cli::exit::Exit;
+
+/// What comes from outside the command line.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    pub home: Option<PathBuf>,
+    pub xdg_cache_home: Option<PathBuf>,
+    /// `NO_COLOR` is not set (no-color.org).
+    pub is_color: bool,
+}
+
+impl Environment {
+    fn read() -> Self {
+        let path = |name| std::env::var_os(name).map(PathBuf::from);
+        Self {
+            home: path("HOME"),
+            xdg_cache_home: path("XDG_CACHE_HOME"),
+            is_color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    // clap prints usage errors itself and exits with 2, as documented.
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Unable } else { Exit::Done };
+            if error.print().is_err() {
+                return Exit::Unable.into();
+            }
+            return exit.into();
+        }
+    };
+    start_log(std::env::var_os("BUFWATCH_LOG"), cli.command.is_none() && !cli.watch.headless);
+    let environment = Environment::read();
+    let exit = match &cli.command {
+        None => watch::run(&cli.watch, &environment),
+        Some(Command::Plan(args)) => finish(plan::run(args, &mut io::stdout().lock())),
+        Some(Command::Doctor(args)) => finish(doctor::run(args, &mut io::stdout().lock())),
+        Some(Command::Ps(args)) => finish(ps::run(args, &mut io::stdout().lock())),
+    };
+    exit.into()
+}
+
+/// `BUFWATCH_LOG=bufwatch=debug` writes to stderr; not under the dashboard, whose screen it would spoil.
+fn start_log(filter: Option<OsString>, is_dashboard: bool) {
+    if is_dashboard && io::stderr().is_terminal() {
+        return;
+    }
+    let filter = filter.and_then(|filter| filter.into_string().ok()).unwrap_or_else(|| "warn".into());
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(EnvFilter::new(filter))
+        .with_ansi(false)
+        .init();
+}

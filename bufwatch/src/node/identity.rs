@@ -1,12 +1,13 @@
 //! From a pid to the image that holds Node and V8, opened, and checked to be one that bufwatch can read.
 //! Which probes it offers is `plan`'s part.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object::elf;
 
-use crate::base::{Bias, ProcessKey};
+use crate::base::{Bias, ProcessKey, Svma};
 use crate::elf::{BuildId, ElfError, Image};
 use crate::node::survey::{NodeVersion, Survey, V8Version};
 use crate::sys::file::ImageFile;
@@ -44,11 +45,26 @@ pub struct NodeIdentity {
     pub node: MappedImage,
     /// The C library; none for a static executable.
     pub libc: Option<MappedImage>,
+    /// Executable mappings of the image that Node is in.
+    pub code_mappings: Vec<MapEntry>,
     pub node_version: Option<NodeVersion>,
     pub v8_version: Option<V8Version>,
 }
 
 impl NodeIdentity {
+    /// Where else than by its bias a part of Node's code is mapped: from V8 11 on, the builtins are mapped a
+    /// second time in the code range, near the code that V8 generates ("short builtin calls").
+    pub fn find_copy(&self, part: &Range<Svma>) -> Option<(u64, u64)> {
+        let offset = self.node.image.file_offset_of(part.start)?.0;
+        let first = self.node.bias.to_avma(part.start).0;
+        let entry = self.code_mappings.iter().find(|entry| {
+            let in_file = entry.offset..entry.offset.saturating_add(entry.end - entry.start);
+            in_file.contains(&offset) && !(entry.start..entry.end).contains(&first)
+        })?;
+        let start = entry.start.checked_add(offset.checked_sub(entry.offset)?)?;
+        Some((start, start.checked_add(part.end.0.checked_sub(part.start.0)?)?))
+    }
+
     pub fn build_id(&self) -> Option<&BuildId> {
         self.node.image.build_id.as_ref()
     }
@@ -100,6 +116,11 @@ impl IdentityError {
         }
     }
 
+    /// True if the process does not exist (any more).
+    pub const fn is_no_such_process(&self) -> bool {
+        matches!(self, Self::Process(ProcfsError::NoSuchProcess { .. }))
+    }
+
     fn image(path: &str, source: ElfError) -> Self {
         let path = path.to_owned();
         match source {
@@ -133,6 +154,10 @@ pub fn open(pid: u32) -> Result<NodeIdentity, IdentityError> {
         None => (ImageRole::Executable, open_exe(pid, exe_path, &maps)?),
     };
     check_platform(&node.path, &node.image)?;
+    let (_, inode) = node.file.identity();
+    // By path as well: on overlay file systems maps has another inode than fstat.
+    let is_node = |entry: &MapEntry| entry.inode == inode || entry.path == node.path;
+    let code_mappings = maps.iter().filter(|e| e.is_executable && is_node(e)).cloned().collect();
     let is_libc = |name: &str| name == "libc.so.6" || name.starts_with("libc-2.");
     let libc = match find_library(&maps, is_libc) {
         // Without it only the placement of stores is lost; the plan says so.
@@ -146,6 +171,7 @@ pub fn open(pid: u32) -> Result<NodeIdentity, IdentityError> {
         role,
         node,
         libc,
+        code_mappings,
         node_version: None,
         v8_version: None,
     })

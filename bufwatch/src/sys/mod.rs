@@ -2,6 +2,9 @@
 //! from them is decided above.
 
 pub mod capability;
+pub mod clock;
 pub mod file;
 pub mod kernel;
+pub mod memory;
+pub mod pidfd;
 pub mod procfs;

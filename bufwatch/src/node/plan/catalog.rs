@@ -39,6 +39,9 @@ pub const BLOB_CODE: Pattern = Exact("v8_Default_embedded_blob_code_");
 pub const BLOB_CODE_DATA: Pattern = Exact("v8_Default_embedded_blob_code_data_");
 pub const BLOB_CODE_SIZE: Pattern = Exact("v8_Default_embedded_blob_code_size_");
 
+/// Where frames of interpreted JavaScript return to.
+pub const INTERPRETER_ENTRY: Pattern = Exact("Builtins_InterpreterEntryTrampoline");
+
 /// Everything searched for in one pass.
 pub const PATTERNS: &[Pattern] = &[
     ATTACH,
@@ -64,6 +67,7 @@ pub const PATTERNS: &[Pattern] = &[
     BLOB_CODE,
     BLOB_CODE_DATA,
     BLOB_CODE_SIZE,
+    INTERPRETER_ENTRY,
 ];
 
 /// What a probe is for.

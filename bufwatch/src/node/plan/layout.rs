@@ -2,8 +2,10 @@
 //! builds of Node 18 (V8 10.2), 20 (11.3), 22 (12.4), 24 (13.6) and 26 (14.6), x86-64 without pointer
 //! compression; what the binary states itself wins over these tables.
 
+use std::ops::Range;
+
 use crate::base::Svma;
-use crate::elf::{Image, Pattern};
+use crate::elf::{Image, Pattern, Symbol};
 use crate::event::StoreFlagBits;
 use crate::node::plan::catalog;
 use crate::node::plan::constant::Constant;
@@ -152,6 +154,10 @@ pub struct FrameConstants {
     pub blob_start: Constant<Svma>,
     /// Their size in bytes.
     pub blob_bytes: Constant<u32>,
+    /// Start of the interpreter's entry trampoline.
+    pub interpreter_start: Constant<Svma>,
+    /// Its size in bytes.
+    pub interpreter_bytes: Constant<u32>,
     /// First byte of executable segments.
     pub text_start: Svma,
     /// Exclusive.
@@ -178,10 +184,26 @@ impl FrameConstants {
             script_id: Constant::table(64, "V8 10.2 to 14.6"),
             blob_start: find_blob(image, survey),
             blob_bytes: load(image, survey, catalog::BLOB_CODE_SIZE),
+            interpreter_start: find_interpreter(survey, |symbol| symbol.svma),
+            interpreter_bytes: find_interpreter(survey, |symbol| symbol.size as u32),
             text_start: text.start,
             text_end: text.end,
         }
     }
+
+    /// The interpreter's entry trampoline, if all of it is known.
+    pub fn interpreter_range(&self) -> Option<Range<Svma>> {
+        let start = self.interpreter_start.get()?;
+        let end = start.checked_add(u64::from(self.interpreter_bytes.get()?))?;
+        Some(start..end)
+    }
+}
+
+fn find_interpreter<T>(survey: &Survey, fact: impl Fn(&Symbol) -> T) -> Constant<T> {
+    survey.find(catalog::INTERPRETER_ENTRY).first().map_or_else(
+        || Constant::missing("no symbol of the interpreter's entry trampoline"),
+        |symbol| Constant::Loaded { value: fact(symbol), symbol: symbol.name.clone() },
+    )
 }
 
 fn load(image: &Image, survey: &Survey, pattern: Pattern) -> Constant<u32> {

@@ -2,6 +2,7 @@
 //! paths are chosen by the process and go through `base::sanitize` before they are shown.
 
 pub mod maps;
+pub mod smaps;
 pub mod status;
 
 use std::fs::{self, File};
@@ -9,6 +10,7 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 pub use maps::{MapEntry, parse_maps};
+pub use smaps::{SmapsEntry, for_each_smap};
 pub use status::{Status, parse_start_ticks, parse_status};
 
 use crate::base::{Bytes, ProcessKey};
@@ -123,6 +125,27 @@ pub fn comm(pid: u32) -> Result<String, ProcfsError> {
 pub fn exe_path(pid: u32) -> Result<PathBuf, ProcfsError> {
     let path = process_path(pid, "exe");
     fs::read_link(&path).map_err(|source| ProcfsError::from_io(pid, path, source))
+}
+
+/// The text of /proc/PID/smaps, to be read as it comes.
+pub fn open_smaps(pid: u32) -> Result<File, ProcfsError> {
+    let path = process_path(pid, "smaps");
+    File::open(&path).map_err(|source| ProcfsError::from_io(pid, path, source))
+}
+
+/// Ids and names of the threads of a process; not sanitized. A thread that ends meanwhile is left out.
+pub fn threads(pid: u32) -> Vec<(u32, String)> {
+    /// Threads looked at; Node has about a dozen and one to four a worker.
+    const THREADS_MAX: usize = 4_096;
+    let Ok(entries) = fs::read_dir(process_path(pid, "task")) else { return Vec::new() };
+    entries
+        .take(THREADS_MAX)
+        .filter_map(|entry| {
+            let tid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let name = read_text(pid, &format!("task/{tid}/comm")).ok()?;
+            Some((tid, name.trim_end_matches('\n').to_owned()))
+        })
+        .collect()
 }
 
 /// Pids of all processes that this /proc shows, ascending.
