@@ -9,4 +9,5 @@ pub mod event;
 pub mod analysis;
 pub mod model;
 
+pub mod export;
 pub mod tui;
