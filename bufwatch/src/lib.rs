@@ -17,6 +17,10 @@ pub mod symbolize;
 
 pub mod analysis;
 
+pub mod export;
 pub mod source;
+pub mod tui;
 
 pub mod session;
+
+pub mod cli;

@@ -1,14 +1,12 @@
 //! What was typed. No logic beyond reading numbers.
 
-use std::path::PathBuf;
-
 use clap::{Args, Parser, Subcommand};
 
 use crate::analysis::query::parse_bytes;
 use crate::base::Bytes;
-use crate::cli::doctor::DoctorArgs;
+//D
 use crate::cli::plan::PlanArgs;
-use crate::cli::ps::PsArgs;
+//P
 
 /// Shows the off-heap memory of a running Node.js process: which stack allocated it, how long it lives,
 /// where it lies. From outside: no restart, no flag, no agent in the process.
@@ -32,10 +30,10 @@ Exit codes:
 pub enum Command {
     /// Show which probes are found in a Node binary, and what is lost with those that are not
     Plan(PlanArgs),
-    /// Check what this machine lets bufwatch do, and what to change if it does not
-    Doctor(DoctorArgs),
-    /// List the Node processes of this host
-    Ps(PsArgs),
+//    /// Check what this machine lets bufwatch do, and what to change if it does not
+//    Doctor(DoctorArgs),
+//    /// List the Node processes of this host
+//    Ps(PsArgs),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -67,10 +65,6 @@ pub struct WatchArgs {
     /// Size of the buffer between kernel and bufwatch; rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_ring_size)]
     pub ring_size: Bytes,
-
-    /// Directory for what is remembered of binaries between runs
-    #[arg(long, value_name = "DIR", env = "BUFWATCH_CACHE_DIR", hide = true)]
-    pub cache_dir: Option<PathBuf>,
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {

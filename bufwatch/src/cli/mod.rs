@@ -18,12 +18,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::args::{Cli, Command};
 use crate::cli::exit::Exit;
+use crate::cli::message::print_error;
+use crate::node::identity::IdentityError;
+use crate::node::plan::PlanCache;
 
 /// What comes from outside the command line.
 #[derive(Clone, Debug)]
 pub struct Environment {
-    pub home: Option<PathBuf>,
-    pub xdg_cache_home: Option<PathBuf>,
+    /// Where plans are kept between runs: below `XDG_CACHE_HOME` or `HOME`.
+    pub plan_cache: Option<PlanCache>,
     /// `NO_COLOR` is not set (no-color.org).
     pub is_color: bool,
 }
@@ -32,8 +35,7 @@ impl Environment {
     fn read() -> Self {
         let path = |name| std::env::var_os(name).map(PathBuf::from);
         Self {
-            home: path("HOME"),
-            xdg_cache_home: path("XDG_CACHE_HOME"),
+            plan_cache: PlanCache::in_home(path("XDG_CACHE_HOME").as_deref(), path("HOME").as_deref()),
             is_color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         }
     }
@@ -56,11 +58,24 @@ pub fn main() -> ExitCode {
     let environment = Environment::read();
     let exit = match &cli.command {
         None => watch::run(&cli.watch, &environment),
-        Some(Command::Plan(args)) => finish(plan::run(args, &mut io::stdout().lock())),
-        Some(Command::Doctor(args)) => finish(doctor::run(args, &mut io::stdout().lock())),
-        Some(Command::Ps(args)) => finish(ps::run(args, &mut io::stdout().lock())),
+        Some(Command::Plan(args)) => finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock())),
+//        Some(Command::Doctor(args)) => finish(doctor::run(args, &mut io::stdout().lock())),
+//        Some(Command::Ps(args)) => finish(ps::run(args, &mut io::stdout().lock())),
     };
     exit.into()
+}
+
+/// Exit code of a command that prints and is done.
+fn finish(outcome: anyhow::Result<()>) -> Exit {
+    let Err(error) = outcome else { return Exit::Done };
+    // Who reads the output has seen enough.
+    if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) {
+        return Exit::Done;
+    }
+    let identity = error.chain().find_map(|cause| cause.downcast_ref::<IdentityError>());
+    print_error(error.as_ref(), identity.map(IdentityError::hint));
+    let is_lost = identity.is_some_and(IdentityError::is_no_such_process);
+    if is_lost { Exit::TargetLost } else { Exit::Unable }
 }
 
 /// `BUFWATCH_LOG=bufwatch=debug` writes to stderr; not under the dashboard, whose screen it would spoil.

@@ -1,7 +1,6 @@
 //! `bufwatch --pid`: one session, shown as dashboard or as lines, until somebody ends it.
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +13,8 @@ use crate::base::Nanos;
 use crate::cli::args::WatchArgs;
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
-use crate::cli::{Environment, ps};
+use crate::cli::Environment;
 use crate::export::{sample_json, sample_text};
-use crate::node::plan::PlanCache;
 use crate::session::{Request, Session, SessionConfig, SessionError};
 use crate::tui;
 
@@ -65,12 +63,11 @@ fn fail(error: &SessionError) -> Exit {
 }
 
 fn config(args: &WatchArgs, environment: &Environment, pid: u32) -> SessionConfig {
-    let in_home = || PlanCache::directory_in_home(environment.xdg_cache_home.as_deref(), environment.home.as_deref());
     SessionConfig {
         pid,
         min_size: args.min_size,
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
-        plan_cache: args.cache_dir.as_deref().map(Path::to_owned).or_else(in_home),
+        plan_cache: environment.plan_cache.clone(),
         // Four a second read as motion; more cost more than they show.
         snapshot_every: if args.headless {
             Nanos((args.interval * 5e8) as u64).min(Nanos::from_millis(500))
@@ -90,7 +87,7 @@ fn choose_pid(args: &WatchArgs, environment: &Environment) -> Result<Option<u32>
         print_line("hint: bufwatch --pid PID; `bufwatch ps` lists the Node processes of this host");
         return Err(Exit::Unable);
     }
-    let choices = ps::choices();
+    let choices: Vec<tui::picker::ProcessChoice> = Vec::new();
     if choices.is_empty() {
         print_line("error: no Node process is running here that bufwatch may look at");
         print_line("hint: run as root to see the processes of others");

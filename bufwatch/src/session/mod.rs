@@ -4,7 +4,6 @@
 mod collector;
 mod target;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -17,6 +16,7 @@ use crate::analysis::Snapshot;
 use crate::analysis::query::StoreQuery;
 use crate::base::{Bytes, Nanos, StoreKey};
 use crate::node::identity::IdentityError;
+use crate::node::plan::PlanCache;
 use crate::source::ebpf::LoadError;
 
 /// Resolved settings; there are no defaults here.
@@ -26,7 +26,7 @@ pub struct SessionConfig {
     pub min_size: Bytes,
     pub ring_bytes: u32,
     /// Where plans are kept between runs, if anywhere.
-    pub plan_cache: Option<PathBuf>,
+    pub plan_cache: Option<PlanCache>,
     /// Between two snapshots.
     pub snapshot_every: Nanos,
 }

@@ -6,7 +6,7 @@ use crate::base::{Avma, Svma, sanitize};
 use crate::event::{StoreFlagBits, TargetIdentified};
 use crate::node::identity::NodeIdentity;
 use crate::node::plan::{
-    self, HeapPointer, PlanCache, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose,
+    self, HeapPointer, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose,
 };
 use crate::session::{SessionConfig, SessionError};
 use crate::source::ebpf::{AttachPoint, EbpfConfig, ProgramName};
@@ -41,8 +41,7 @@ pub(super) struct Prepared {
 
 pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> {
     let pidfd = PidFd::open(config.pid);
-    let cache = config.plan_cache.clone().map(PlanCache::new);
-    let Planned { identity, plan, .. } = plan::obtain(config.pid, cache.as_ref())?;
+    let Planned { identity, plan, .. } = plan::obtain(config.pid, config.plan_cache.as_ref())?;
     let pidfd = pidfd.map_err(|_| SessionError::EndedDuringAttach(config.pid))?;
     if let Some(purpose) = missing_requirement(&plan) {
         return Err(TargetError::Unusable(purpose, sanitize(&identity.node.path)).into());
