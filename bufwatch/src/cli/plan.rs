@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use crate::node::identity::open_file;
-use crate::node::plan::{PlanCache, obtain, obtain_for_image};
+use crate::node::plan::{PlanCache, ProbePlan, obtain, obtain_for_image};
 
 /// Print the probe plan of a process or binary: found, substituted, missing
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,14 @@ pub struct PlanArgs {
     pub json: bool,
 }
 
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    is_usable: bool,
+    #[serde(flatten)]
+    plan: &'a ProbePlan,
+}
+
 /// Prints the plan. Errors carry an [`crate::node::IdentityError`].
 pub fn run(args: &PlanArgs, cache: Option<&PlanCache>, out: &mut dyn Write) -> anyhow::Result<()> {
     let plan = match (args.pid, &args.binary) {
@@ -36,7 +44,9 @@ pub fn run(args: &PlanArgs, cache: Option<&PlanCache>, out: &mut dyn Write) -> a
         (None, None) => anyhow::bail!("neither a process nor a binary was named"),
     };
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &plan)?;
+        let document =
+            Document { schema: "bufwatch.plan/1", is_usable: plan.is_usable(), plan: &plan };
+        serde_json::to_writer_pretty(&mut *out, &document)?;
         writeln!(out)?;
     } else {
         write!(out, "{plan}")?;

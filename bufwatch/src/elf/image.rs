@@ -16,10 +16,12 @@ use crate::elf::{ElfError, ReadAt, read_vec};
 const SEGMENTS_MAX: usize = 256;
 /// Section headers read; node has 45, images built with a section per function may have thousands.
 const SECTIONS_MAX: usize = 65_536;
-/// Longest interpreter path (PATH_MAX).
+/// Longest interpreter path (`PATH_MAX`).
 const INTERPRETER_BYTES_MAX: usize = 4096;
 /// Largest note segment searched for a build id.
 const NOTES_BYTES_MAX: usize = 1 << 20;
+/// Segments are mapped in whole pages.
+const PAGE_MASK: u64 = !0xfff;
 /// Longest build id; SHA-1 has 20 bytes, linkers accept any hex string.
 const BUILD_ID_BYTES_MAX: usize = 64;
 
@@ -257,7 +259,6 @@ impl Image {
         if self.kind == FileKind::PositionDependent {
             return Some(Bias(0));
         }
-        const PAGE_MASK: u64 = !0xfff;
         self.segments.iter().find_map(|segment| {
             (segment.file_offset.0 & PAGE_MASK == offset).then_some(())?;
             Some(Bias(start.wrapping_sub(segment.svma.0 & PAGE_MASK)))

@@ -2,6 +2,7 @@
 
 pub mod identity;
 pub mod plan;
+pub mod processes;
 pub mod survey;
 
 pub use identity::{IdentityError, NodeIdentity, identify};

@@ -1,5 +1,5 @@
 //! Files of another process, opened so that they are the ones it runs: through /proc/PID/exe and
-//! /proc/PID/map_files, never by a path that may name another file by now or in another mount namespace.
+//! `/proc/PID/map_files`, never by a path that may name another file by now or in another mount namespace.
 
 use std::fs::File;
 use std::io;
@@ -43,7 +43,7 @@ impl ImageFile {
         Self::open(&path).map_err(|source| ProcfsError::from_io(pid, path, source))
     }
 
-    /// The file behind a mapping. `map_files` needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE; without it the
+    /// The file behind a mapping. `map_files` needs `CAP_SYS_ADMIN` or `CAP_CHECKPOINT_RESTORE`; without it the
     /// path is opened below the root of the process and must have the inode of the mapping.
     pub fn open_mapping(pid: u32, entry: &MapEntry) -> Result<Self, ProcfsError> {
         // No leading zeros here, unlike in maps.

@@ -14,6 +14,8 @@ use crate::node::plan::ProbePlan;
 
 /// Raised when the form or meaning of a plan changes.
 const SCHEMA: &str = "bufwatch.plan/1";
+/// Permission bits of group and others to write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// A plan has about 10 KB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -60,7 +62,6 @@ impl PlanCache {
             .open(path)
             .ok()?;
         let metadata = file.metadata().ok()?;
-        const WRITABLE_BY_OTHERS: u32 = 0o022;
         if !metadata.is_file()
             || metadata.uid() != nix::unistd::geteuid().as_raw()
             || metadata.mode() & WRITABLE_BY_OTHERS != 0

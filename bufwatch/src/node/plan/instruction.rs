@@ -181,10 +181,7 @@ fn classify(bytes: &[u8], instruction: &Instruction) -> Handling {
     if prefixes.iter().any(|byte| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0xf0)) {
         return Handling::Refused;
     }
-    let is_push = match bytes {
-        [0x50..=0x57] | [0x41, 0x50..=0x57] => true,
-        _ => false,
-    };
+    let is_push = matches!(bytes, [0x50..=0x57] | [0x41, 0x50..=0x57]);
     let has_rex = matches!(rest, [0x40..=0x4f, ..]);
     let is_branch = matches!(rest, [0xeb | 0xe9 | 0xe8 | 0x70..=0x7f, ..])
         || matches!(rest, [0x0f, 0x80..=0x8f, ..]);

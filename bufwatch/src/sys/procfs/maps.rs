@@ -1,7 +1,8 @@
-//! Text of /proc/PID/maps → entries (proc_pid_maps(5)). What a mapping is for is not decided here.
+//! Text of /proc/PID/maps → entries (`proc_pid_maps(5)`). What a mapping is for is not decided here.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 /// One mapping.
+#[expect(clippy::struct_excessive_bools, reason = "the kernel prints four letters")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MapEntry {
     pub start: u64,

@@ -15,7 +15,7 @@ pub use status::{Status, parse_start_ticks, parse_status};
 
 use crate::base::{Bytes, ProcessKey};
 
-/// Largest /proc text read: 65,530 mappings (vm.max_map_count) with long paths are about 10 MB.
+/// Largest /proc text read: 65,530 mappings (`vm.max_map_count`) with long paths are about 10 MB.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
 /// Longest command line read; only its start is shown.
 const COMMAND_BYTES_MAX: u64 = 4096;
@@ -169,7 +169,7 @@ mod tests {
         assert!(rss(pid).unwrap().0 > 4096);
         assert!(processes().unwrap().contains(&pid));
         let exe = exe_path(pid).unwrap();
-        assert!(maps(pid).unwrap().iter().any(|entry| exe == PathBuf::from(&entry.path)));
+        assert!(maps(pid).unwrap().iter().any(|entry| exe.as_os_str() == entry.path.as_str()));
         assert!(!command_line(pid).unwrap().is_empty());
     }
 

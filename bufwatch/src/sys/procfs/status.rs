@@ -1,4 +1,4 @@
-//! Text of /proc/PID/status and stat → facts (proc_pid_status(5), proc_pid_stat(5)).
+//! Text of /proc/PID/status and stat → facts (`proc_pid_status(5)`, `proc_pid_stat(5)`).
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 /// What bufwatch needs of /proc/PID/status; what the kernel does not print is absent.
