@@ -6,7 +6,7 @@ use crate::analysis::describe::{
 };
 use crate::analysis::holding::Holdings;
 use crate::analysis::snapshot::{SiteRow, Snapshot, TargetState};
-use crate::base::text::{UNKNOWN, count, fit, known, pad, pad_left, per_second, percent, wrap};
+use crate::base::text::{UNKNOWN, count, fit, known, pad, pad_left, percent, rate, wrap};
 use crate::base::{Bytes, Fidelity, sanitize};
 use crate::event::{Frame, FrameKind};
 
@@ -168,7 +168,7 @@ fn site_facts(row: &SiteRow) -> String {
         out.push_str(&format!(", p99 {p99}"));
     }
     if row.n_created_per_s > 0.0 {
-        out.push_str(&format!(", {}", per_second(row.n_created_per_s)));
+        out.push_str(&format!(", {}/s", rate(row.n_created_per_s)));
     }
     out
 }

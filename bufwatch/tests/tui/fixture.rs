@@ -175,10 +175,10 @@ fn history(second: u64) -> History {
         v8_heap.push(at, (180 + quarter % 24 * 6) * MIB);
         created.push(at, (180 + quarter % 9 * 17) * MIB);
         destroyed.push(at, if quarter % 20 > 16 { 640 * MIB } else { 20 * MIB });
-        if quarter % 3 == 1 {
+        if quarter % 9 == 1 {
             gcs.push((Nanos(at), GcKind::Minor));
         }
-        if quarter % 20 == 19 {
+        if quarter % 80 == 79 {
             gcs.push((Nanos(at), GcKind::Major));
         }
     }

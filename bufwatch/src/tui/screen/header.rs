@@ -24,13 +24,17 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, latest: &Snapshot, theme: T
     let mut left = left_parts(app, latest);
     let mut right_line: Line = right.iter().flatten().cloned().collect();
     let line_width = |line: &Line| line.iter().map(|s| width(&s.text)).sum::<usize>();
-    // In this order: own cost, Node version, pid, the name of the program itself.
+    // In this order: the name of bufwatch itself, its cost, Node's version, the pid.
+    let drop = |part, left: &mut Vec<(Part, Span)>| left.retain(|(p, _)| *p != part);
+    if total(&left, &right_line) > room {
+        drop(Part::Program, &mut left);
+    }
     if total(&left, &right_line) > room {
         right_line = right.into_iter().next_back().unwrap_or_default();
     }
-    for droppable in [Part::Version, Part::Pid, Part::Program] {
+    for droppable in [Part::Version, Part::Pid] {
         if total(&left, &right_line) > room {
-            left.retain(|(part, _)| *part != droppable);
+            drop(droppable, &mut left);
         }
     }
     let excess = total(&left, &right_line).saturating_sub(room);

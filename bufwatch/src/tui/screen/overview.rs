@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use crate::analysis::describe::{growth_noise, growth_per_min, growth_text};
 use crate::analysis::holding::Holdings;
 use crate::analysis::snapshot::{Snapshot, TargetState};
-use crate::base::text::{UNKNOWN, count, known, pad, pad_left, per_second};
+use crate::base::text::{UNKNOWN, count, known, pad, pad_left, rate};
 use crate::base::{Bytes, Fidelity, Series};
 use crate::tui::app::App;
 use crate::tui::layout;
@@ -62,11 +62,8 @@ fn curves(snapshot: &Snapshot) -> [Curve<'_>; layout::N_CURVES as usize] {
         trend,
         series,
     };
-    let rate = if is_known {
-        format!("{} stores", per_second(stores.n_created_per_s))
-    } else {
-        String::new()
-    };
+    let n_per_s =
+        if is_known { format!("{} stores/s", rate(stores.n_created_per_s)) } else { String::new() };
     [
         held("RSS", Role::Rss, memory.rss, &history.rss),
         held("arrayBuffers", Role::ArrayBuffers, memory.array_buffers, &history.array_buffers),
@@ -76,7 +73,7 @@ fn curves(snapshot: &Snapshot) -> [Curve<'_>; layout::N_CURVES as usize] {
             "allocated",
             Role::Stores,
             stores.created_bytes_per_s,
-            rate,
+            n_per_s,
             &history.created_bytes_per_s,
         ),
         flow(
@@ -135,10 +132,10 @@ fn draw_gc(buf: &mut Buffer, row: Rect, x: u16, n_columns: u16, snapshot: &Snaps
     let marks = Rect::new(x, row.y, n_columns, 1);
     let n_total = gc.n_minor + gc.n_major;
     gc_marks::draw(buf, marks, &snapshot.history.gcs, n_total, snapshot.elapsed, theme);
-    let last = gc.last.map_or_else(String::new, |last| format!("last {last}"));
+    let role = if gc.last.is_some() { Role::Title } else { Role::Unknown };
     let label = vec![
-        span(Role::Heap, pad("GC", usize::from(LABEL_COLUMNS))),
-        span(Role::Title, pad_left(&last, usize::from(VALUE_COLUMNS))),
+        span(Role::Heap, pad("last GC", usize::from(LABEL_COLUMNS))),
+        span(role, pad_left(&known(gc.last), usize::from(VALUE_COLUMNS))),
     ];
     page::draw_line(buf, row.x + 1, row.y, row.right(), &label, theme);
     let counts = vec![
