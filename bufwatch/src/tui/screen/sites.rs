@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::analysis::describe::site_text;
-use crate::analysis::snapshot::{SiteRow, Snapshot};
+use crate::analysis::snapshot::{SiteRow, Snapshot, TargetState};
 use crate::base::Bytes;
 use crate::base::StackId;
 use crate::base::text::{UNKNOWN, count, rate, width};
@@ -21,7 +21,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     let areas = layout::sites(area);
     let rows = view::sites(app, snapshot);
     let order = (app.site_sort, app.is_site_order_ascending);
-    draw_list(buf, &areas, &rows, &app.sites, order, theme);
+    draw_list(buf, &areas, &rows, &app.sites, order, snapshot, theme);
     if !areas.preview.is_empty()
         && let Some(row) = rows.get(app.sites.selected)
     {
@@ -137,6 +137,7 @@ pub fn draw_list(
     rows: &[&SiteRow],
     list: &List<StackId>,
     (sort, is_ascending): (SiteSort, bool),
+    snapshot: &Snapshot,
     theme: Theme,
 ) {
     let columns = FIELDS.map(|field| field.column(sort, areas.rows.width));
@@ -148,7 +149,11 @@ pub fn draw_list(
         n_rows: rows.len(),
         offset: list.offset,
         selected: list.selected,
-        empty: "no store has been allocated since the attach",
+        empty: if snapshot.target.state == TargetState::Attaching {
+            "attaching…"
+        } else {
+            "no store has been allocated since the attach"
+        },
     };
     table.draw(buf, areas, theme, |row, column, n_columns| {
         match (rows.get(row), FIELDS.get(column)) {
