@@ -41,6 +41,11 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, latest: &Snapshot, theme: T
     if total(&left, &right_line) > room {
         right_line = right.into_iter().next_back().unwrap_or_default();
     }
+    if total(&left, &right_line) > room
+        && let Some((_, state)) = left.iter_mut().find(|(part, _)| *part == Part::State)
+    {
+        state.text = short_state(app, latest);
+    }
     let excess = total(&left, &right_line).saturating_sub(room);
     if let Some((_, command)) = left.iter_mut().find(|(part, _)| *part == Part::Command) {
         let n_columns = width(&command.text).saturating_sub(excess).max(COMMAND_COLUMNS_MIN);
@@ -105,6 +110,18 @@ fn state(app: &App, latest: &Snapshot) -> Span {
         TargetState::Attaching => span(Role::Unknown, format!("○ {text}")),
         _ => span(Role::Healthy, format!("● {text}")),
     }
+}
+
+fn short_state(app: &App, latest: &Snapshot) -> String {
+    let text = match latest.target.state {
+        _ if app.is_paused() => "‖ paused",
+        TargetState::Exited { .. } => "■ exited",
+        TargetState::Execed => "■ other program",
+        _ if app.is_session_ended => "■ ended",
+        TargetState::Attaching => "○ attaching",
+        TargetState::Live => "● live",
+    };
+    text.to_owned()
 }
 
 /// Own cost, limits, losses; the last is the most important.

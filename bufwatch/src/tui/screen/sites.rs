@@ -5,9 +5,8 @@ use ratatui::layout::Rect;
 
 use crate::analysis::describe::site_text;
 use crate::analysis::snapshot::{SiteRow, Snapshot, TargetState};
-use crate::base::Bytes;
-use crate::base::StackId;
 use crate::base::text::{UNKNOWN, count, rate, width};
+use crate::base::{Bytes, StackId};
 use crate::tui::app::{App, List};
 use crate::tui::layout::{self, Align, Column, ListAreas};
 use crate::tui::screen::site;
