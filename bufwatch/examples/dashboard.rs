@@ -1,6 +1,6 @@
 //! The dashboard over a made-up target, for work on screens without root, probes or Node:
 //! `cargo run -p bufwatch --example dashboard [SECONDS]`, where SECONDS is how old the target is at first.
-//! After two minutes the target exits. NO_COLOR is honoured.
+//! After two minutes the target exits. `NO_COLOR` is honoured.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use bufwatch::analysis::query::StoreQuery;
 use bufwatch::analysis::snapshot::{Snapshot, TargetState};
 use bufwatch::base::StoreKey;
 use bufwatch::tui::{Command, run};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 #[path = "../tests/tui/fixture.rs"]
@@ -26,9 +27,11 @@ async fn main() -> std::io::Result<()> {
     let is_color = std::env::var_os("NO_COLOR").is_none();
     let (snapshots, latest) = watch::channel(None);
     let (commands, received) = mpsc::unbounded_channel();
-    let dashboard = run(latest, commands, is_color);
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        result = dashboard => result,
+        result = run(latest, commands, is_color) => result,
+        // As a session does it: dropping the dashboard gives the terminal back.
+        _ = terminate.recv() => Ok(()),
         () = make_up(first, snapshots, received) => Ok(()),
     }
 }

@@ -56,7 +56,8 @@ const GROWTH_WINDOW_NS: u64 = 60_000_000_000;
 /// Below this the slope is that of one GC cycle, not of the process.
 const GROWTH_SPAN_MIN_NS: u64 = 5_000_000_000;
 
-/// Bytes per minute by least squares over the last minute; `None` while too little has been seen.
+/// Bytes per minute by least squares over the last minute; `None` while too little has been seen. Zero if
+/// what the line explains is less than what scatters around it: the sawtooth of a GC has no slope.
 pub fn growth_per_min(series: &Series) -> Option<i64> {
     let step_ns = series.step_ns();
     let n_window = usize::try_from(GROWTH_WINDOW_NS / step_ns).unwrap_or(usize::MAX).max(8);
@@ -74,8 +75,18 @@ pub fn growth_per_min(series: &Series) -> Option<i64> {
         sum_xy += dx * (*value as f64 - mean_y);
         sum_xx += dx * dx;
     }
+    let slope = sum_xy / sum_xx;
+    let scatter = window
+        .iter()
+        .enumerate()
+        .map(|(i, value)| *value as f64 - mean_y - slope * (i as f64 - mean_x))
+        .map(|off| off * off)
+        .sum::<f64>();
+    if (slope * n).abs() < 2.0 * (scatter / n).sqrt() {
+        return Some(0);
+    }
     let steps_per_min = 60e9 / step_ns as f64;
-    Some((sum_xy / sum_xx * steps_per_min) as i64)
+    Some((slope * steps_per_min) as i64)
 }
 
 /// `+2.70 GiB/min`, `-1.00 MiB/min`; `steady` below `noise`.
@@ -97,18 +108,14 @@ pub fn growth_noise(bytes: Bytes) -> Bytes {
 
 /// `onChunk ingest.js:31`; a frame that is not resolved says so.
 pub fn frame_text(frame: &Frame) -> String {
-    let mut out = frame.function.to_string();
-    if let Some(script) = &frame.script {
-        out.push(' ');
-        out.push_str(script);
-        if let Some(line) = frame.line {
-            out.push_str(&format!(":{line}"));
-        }
-    }
-    if !frame.is_resolved && frame.kind != FrameKind::Js {
-        out.push_str(" (unresolved)");
-    }
-    out
+    let place = match (&frame.script, frame.line) {
+        (Some(script), Some(line)) => format!(" {script}:{line}"),
+        (Some(script), None) => format!(" {script}"),
+        (None, _) => String::new(),
+    };
+    // The name of an unresolved JavaScript frame says so itself.
+    let is_marked = frame.is_resolved || frame.kind == FrameKind::Js;
+    format!("{}{place}{}", frame.function, if is_marked { "" } else { " (unresolved)" })
 }
 
 /// `onChunk ingest.js:31 via Buffer.concat`.
@@ -158,6 +165,15 @@ mod tests {
         }
         let growth = growth_per_min(&series).unwrap();
         assert_eq!(growth_text(growth, Bytes(1 << 20)), "+60.0 MiB/min");
+    }
+
+    #[test]
+    fn a_sawtooth_is_steady() {
+        let mut series = Series::new(1_000_000_000, 512);
+        for s in 0..67_u64 {
+            series.push(s * 1_000_000_000, (100 + s % 12 * 9) << 20);
+        }
+        assert_eq!(growth_per_min(&series), Some(0));
     }
 
     #[test]

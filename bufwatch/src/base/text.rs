@@ -86,16 +86,16 @@ pub fn percent(share: f64) -> String {
     if value == 0.0 || value >= 9.95 { format!("{value:.0} %") } else { format!("{value:.1} %") }
 }
 
-/// Happenings per second: `61/s`, below ten with a digit: `4.4/s`; `0` when nothing happens.
-pub fn per_second(rate: f64) -> String {
-    if rate <= 0.0 {
+/// Happenings per second, without the unit: `61`, below ten with a digit: `4.4`; `0` when nothing happens.
+pub fn rate(per_second: f64) -> String {
+    if per_second <= 0.0 {
         "0".to_owned()
-    } else if rate < 0.1 {
-        "<0.1/s".to_owned()
-    } else if rate < 9.95 {
-        format!("{rate:.1}/s")
+    } else if per_second < 0.1 {
+        "<0.1".to_owned()
+    } else if per_second < 9.95 {
+        format!("{per_second:.1}")
     } else {
-        format!("{}/s", count(rate.round() as u64))
+        count(per_second.round() as u64)
     }
 }
 
@@ -133,8 +133,9 @@ mod tests {
         assert_eq!(percent(0.004), "0.4 %");
         assert_eq!(percent(0.0), "0 %");
         assert_eq!(percent(0.98), "98 %");
-        assert_eq!(per_second(4.44), "4.4/s");
-        assert_eq!(per_second(1_234.0), "1,234/s");
-        assert_eq!(per_second(0.01), "<0.1/s");
+        assert_eq!(rate(4.44), "4.4");
+        assert_eq!(rate(1_234.0), "1,234");
+        assert_eq!(rate(0.01), "<0.1");
+        assert_eq!(rate(0.0), "0");
     }
 }

@@ -13,6 +13,7 @@ pub fn sample(snapshot: &Snapshot) -> Value {
     let (state, exit_code) = state(&target.state);
     // Until the probes are in place, nothing was counted: that is not zero.
     let is_counting = target.state != TargetState::Attaching;
+    let counted = |n: u64| is_counting.then_some(n);
     let sites: Vec<Value> = snapshot.sites.iter().map(site).collect();
     json!({
         "schema": "bufwatch.sample/1",
@@ -29,12 +30,12 @@ pub fn sample(snapshot: &Snapshot) -> Value {
         "array_buffers_bytes": memory.array_buffers.map(|b| b.0),
         "v8_heap_bytes": memory.v8_heap.map(|b| b.0),
         "before_attach_bytes": memory.before_attach.map(|b| b.0),
-        "stores": if is_counting { stores(snapshot) } else { Value::Null },
-        "lost": lost(&snapshot.health),
+        "stores": stores(snapshot, counted),
+        "lost": lost(&snapshot.health, counted),
         "gc": {
-            "n_minor": snapshot.gc.n_minor,
-            "n_major": snapshot.gc.n_major,
-            "total_ns": snapshot.gc.total.0,
+            "n_minor": counted(snapshot.gc.n_minor),
+            "n_major": counted(snapshot.gc.n_major),
+            "total_ns": counted(snapshot.gc.total.0),
             "longest_ns": snapshot.gc.longest.map(|ns| ns.0),
         },
         "rss_parts": rss_parts(snapshot),
@@ -59,31 +60,31 @@ fn state(state: &TargetState) -> (&'static str, Option<i32>) {
     }
 }
 
-fn stores(snapshot: &Snapshot) -> Value {
+fn stores(snapshot: &Snapshot, counted: impl Fn(u64) -> Option<u64>) -> Value {
     let stores = &snapshot.stores;
     json!({
-        "n_live": stores.n_live,
-        "live_bytes": stores.live_bytes.0,
-        "peak_bytes": stores.peak_bytes.0,
-        "n_created": stores.n_created,
-        "created_bytes": stores.created_bytes.0,
-        "n_destroyed": stores.n_destroyed,
-        "destroyed_bytes": stores.destroyed_bytes.0,
-        "n_small_live": stores.n_small_live,
-        "small_live_bytes": stores.small_live_bytes.0,
-        "n_small_created": stores.n_small_created,
-        "small_created_bytes": stores.small_created_bytes.0,
-        "n_destroyed_unknown": stores.n_destroyed_unknown,
-        "created_bytes_per_s": stores.created_bytes_per_s,
-        "destroyed_bytes_per_s": stores.destroyed_bytes_per_s,
+        "n_live": counted(stores.n_live),
+        "live_bytes": counted(stores.live_bytes.0),
+        "peak_bytes": counted(stores.peak_bytes.0),
+        "n_created": counted(stores.n_created),
+        "created_bytes": counted(stores.created_bytes.0),
+        "n_destroyed": counted(stores.n_destroyed),
+        "destroyed_bytes": counted(stores.destroyed_bytes.0),
+        "n_small_live": counted(stores.n_small_live),
+        "small_live_bytes": counted(stores.small_live_bytes.0),
+        "n_small_created": counted(stores.n_small_created),
+        "small_created_bytes": counted(stores.small_created_bytes.0),
+        "n_destroyed_unknown": counted(stores.n_destroyed_unknown),
+        "created_bytes_per_s": counted(stores.created_bytes_per_s),
+        "destroyed_bytes_per_s": counted(stores.destroyed_bytes_per_s),
     })
 }
 
-fn lost(health: &Health) -> Value {
+fn lost(health: &Health, counted: impl Fn(u64) -> Option<u64>) -> Value {
     let reasons: Map<String, Value> =
         health.drops.iter().map(|(reason, n)| (reason.name().to_owned(), json!(n))).collect();
     json!({
-        "events": health.n_lost,
+        "events": counted(health.n_lost),
         "reconciled": health.n_reconciled,
         "closed_by_reconcile": health.n_closed_by_reconcile,
         "reasons": reasons,

@@ -6,7 +6,7 @@ use crate::analysis::describe::{
 };
 use crate::analysis::holding::Holdings;
 use crate::analysis::snapshot::{SiteRow, Snapshot, TargetState};
-use crate::base::text::{UNKNOWN, count, fit, known, pad, pad_left, per_second, percent, wrap};
+use crate::base::text::{UNKNOWN, count, fit, known, pad, pad_left, percent, wrap};
 use crate::base::{Bytes, Fidelity, sanitize};
 use crate::event::{Frame, FrameKind};
 
@@ -19,14 +19,18 @@ const N_TOP_SITES: usize = 10;
 /// `live 3m41s  RSS 10.2 GiB  arrayBuffers 10.0 GiB  …`, without a line break.
 pub fn line(snapshot: &Snapshot) -> String {
     let memory = &snapshot.memory;
-    let mut out = format!("{}  RSS {}", pad(&state_text(snapshot), 12), known(memory.rss));
-    out.push_str(&format!("  arrayBuffers {}", known(memory.array_buffers)));
+    let held = format!(
+        "{}  RSS {}  arrayBuffers {}",
+        pad(&state_text(snapshot), 12),
+        known(memory.rss),
+        known(memory.array_buffers)
+    );
     if snapshot.target.state == TargetState::Attaching {
-        return out;
+        return held;
     }
     let stores = &snapshot.stores;
-    out.push_str(&format!(
-        "  stores {} in {}  alloc {}/s  freed {}/s  GC {}+{}  lost {}",
+    format!(
+        "{held}  stores {} in {}  alloc {}/s  freed {}/s  GC {}+{}  lost {}",
         stores.live_bytes,
         count(stores.n_live),
         Bytes(stores.created_bytes_per_s),
@@ -34,8 +38,7 @@ pub fn line(snapshot: &Snapshot) -> String {
         count(snapshot.gc.n_minor),
         count(snapshot.gc.n_major),
         count(snapshot.health.n_lost),
-    ));
-    out
+    )
 }
 
 /// What was seen, in some twenty lines; ends with a line break.
@@ -138,6 +141,9 @@ fn memory_lines(snapshot: &Snapshot) -> Vec<String> {
 }
 
 fn site_lines(snapshot: &Snapshot) -> Vec<String> {
+    if snapshot.target.state == TargetState::Attaching {
+        return vec!["Sites: none, the probes are not in place".to_owned()];
+    }
     if snapshot.sites.is_empty() {
         return vec!["Sites: no store has been allocated since the attach".to_owned()];
     }
@@ -159,23 +165,18 @@ fn site_lines(snapshot: &Snapshot) -> Vec<String> {
 }
 
 fn site_facts(row: &SiteRow) -> String {
-    let mut out = format!("{} live in {}", row.live_bytes, count(row.n_live));
-    out.push_str(&format!(", {} allocated in {}", row.created_bytes, count(row.n_created)));
-    if let Some(survival) = row.survival {
-        out.push_str(&format!(", {} survived", percent(survival)));
-    }
-    if let Some(p99) = lifetime_quantile(&row.lifetimes, 0.99) {
-        out.push_str(&format!(", p99 {p99}"));
-    }
-    if row.n_created_per_s > 0.0 {
-        out.push_str(&format!(", {}", per_second(row.n_created_per_s)));
-    }
-    out
+    let mut facts = vec![
+        format!("{} live in {}", row.live_bytes, count(row.n_live)),
+        format!("{} allocated in {}", row.created_bytes, count(row.n_created)),
+    ];
+    facts.extend(row.survival.map(|survival| format!("{} survived", percent(survival))));
+    facts.extend(lifetime_quantile(&row.lifetimes, 0.99).map(|p99| format!("p99 {p99}")));
+    facts.join(", ")
 }
 
 /// The application's frames around the one that names the site, which say more than Node's own.
 fn callers(row: &SiteRow) -> String {
-    let is_telling = |frame: &&Frame| frame.kind == FrameKind::Js;
+    let is_telling = |frame: &&Frame| frame.kind == FrameKind::Js && frame.is_resolved;
     let names: Vec<String> = row
         .frames
         .iter()
@@ -195,7 +196,9 @@ fn trust_lines(snapshot: &Snapshot) -> Vec<String> {
             lines.push(if n == 0 { line } else { format!("  {line}") });
         }
     };
-    if health.n_lost == 0 {
+    if snapshot.target.state == TargetState::Attaching {
+        say("nothing was traced");
+    } else if health.n_lost == 0 {
         say("lost 0");
     } else {
         say(&format!(

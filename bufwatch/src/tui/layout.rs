@@ -218,7 +218,8 @@ pub struct Placed {
 /// Blanks between columns, and at both edges half of it.
 const GAP: u16 = 2;
 
-/// The columns that fit, in their order; what is left over goes to the leftmost that can grow.
+/// The columns that fit, in their order; what is left over goes to the lowest ranks that can
+/// grow.
 pub fn place_columns(columns: &[Column], n_columns: u16) -> Vec<Placed> {
     let room = n_columns.saturating_sub(GAP);
     let mut kept: Vec<usize> = (0..columns.len()).collect();
@@ -234,16 +235,24 @@ pub fn place_columns(columns: &[Column], n_columns: u16) -> Vec<Placed> {
             .map_or(0, |(at, _)| at);
         kept.remove(worst);
     }
+    let mut placed: Vec<Placed> = kept
+        .iter()
+        .filter_map(|i| columns.get(*i).map(|c| (*i, c)))
+        .map(|(index, column)| Placed { index, x: 0, width: column.width_min.min(room) })
+        .collect();
     let mut left_over = room.saturating_sub(needed(&kept));
-    let mut x = GAP / 2;
-    let mut placed = Vec::with_capacity(kept.len());
-    for index in kept {
-        let Some(column) = columns.get(index) else { continue };
-        let extra = left_over.min(column.width_max - column.width_min);
+    let mut by_rank: Vec<&mut Placed> = placed.iter_mut().collect();
+    by_rank.sort_by_key(|place| columns.get(place.index).map(|column| column.rank));
+    for place in by_rank {
+        let Some(column) = columns.get(place.index) else { continue };
+        let extra = left_over.min(column.width_max.saturating_sub(place.width));
+        place.width += extra;
         left_over -= extra;
-        let width = (column.width_min + extra).min(room);
-        placed.push(Placed { index, x, width });
-        x += width + GAP;
+    }
+    let mut x = GAP / 2;
+    for place in &mut placed {
+        place.x = x;
+        x += place.width + GAP;
     }
     placed
 }
@@ -277,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_go_by_rank_and_grow_from_the_left() {
+    fn columns_go_and_grow_by_rank() {
         let column = |width_min, width_max, rank| Column {
             title: "",
             align: Align::Left,

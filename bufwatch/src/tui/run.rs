@@ -102,14 +102,12 @@ impl Dashboard {
         if let Some(text) = self.app.copied.take() {
             self.terminal.copy(&text)?;
         }
-        match command {
-            Some(Command::Quit) => return Ok(true),
-            Some(command) => {
-                if self.commands.send(command).is_err() {
-                    tracing::debug!("the session ended before it took a command");
-                }
-            }
-            None => {}
+        let Some(command) = command else { return Ok(false) };
+        if command == Command::Quit {
+            return Ok(true);
+        }
+        if self.commands.send(command).is_err() {
+            tracing::debug!("the session ended before it took a command");
         }
         Ok(false)
     }

@@ -1,8 +1,9 @@
 //! Screen text as plain data: lines of words with a role each, and the bars and rows made of them. Knows
 //! neither colours nor the terminal.
 
-use crate::analysis::describe::{lifetime_quantile, site_text};
+use crate::analysis::describe::{LifetimeBound, lifetime_quantile, site_text};
 use crate::analysis::snapshot::{SiteRow, StoreRow};
+use crate::base::Nanos;
 use crate::base::text::{UNKNOWN, count, known, pad, percent, width, wrap};
 
 /// What a piece of text means; the theme gives it a look. No meaning hangs on the look alone.
@@ -95,13 +96,31 @@ pub fn bar(share: f64, n_columns: usize) -> String {
     out
 }
 
-/// `≤ 0.4 s / ≤ 1.9 s`: the lifetimes that half and 99 % of the freed stores did not outlive.
+/// `≤ 262 ms / 4 s`: the lifetimes that half and 99 % of the freed stores did not outlive.
 pub fn lifetimes(site: &SiteRow) -> String {
     let quantile = |q| lifetime_quantile(&site.lifetimes, q);
     match (quantile(0.5), quantile(0.99)) {
-        (Some(p50), Some(p99)) => format!("{p50} / {p99}"),
+        (Some(LifetimeBound::AtMost(p50)), Some(LifetimeBound::AtMost(p99))) => {
+            format!("≤ {} / {}", rounded(p50), rounded(p99))
+        }
+        (Some(LifetimeBound::AtMost(p50)), Some(LifetimeBound::MoreThan(p99))) => {
+            format!("≤ {} / > {}", rounded(p50), rounded(p99))
+        }
+        (Some(LifetimeBound::MoreThan(p50)), Some(_)) => format!("> {}", rounded(p50)),
         _ if site.n_live > 0 => "none freed".to_owned(),
         _ => UNKNOWN.to_owned(),
+    }
+}
+
+/// A bound in as few columns as it needs: the end of a bucket is no measurement, digits would only pretend.
+fn rounded(time: Nanos) -> String {
+    let secs = time.as_secs_f64();
+    match secs {
+        ..0.001 => format!("{:.0} µs", secs * 1e6),
+        ..1.0 => format!("{:.0} ms", secs * 1e3),
+        ..100.0 => format!("{secs:.0} s"),
+        ..6_000.0 => format!("{:.0} min", secs / 60.0),
+        _ => format!("{:.0} h", secs / 3_600.0),
     }
 }
 

@@ -11,7 +11,7 @@ pub struct Theme {
 }
 
 impl Theme {
-    /// `is_color` is false when NO_COLOR is set; the command line reads it.
+    /// `is_color` is false when `NO_COLOR` is set; the command line reads it.
     pub const fn new(is_color: bool) -> Self {
         Self { is_color }
     }
@@ -19,18 +19,18 @@ impl Theme {
     pub fn style(self, role: Role) -> Style {
         let style = match role {
             Role::Title | Role::Key | Role::Accused => Style::new().add_modifier(Modifier::BOLD),
+            // Not a grey: in some palettes the dark one is the background.
+            Role::Muted | Role::Unknown => Style::new().add_modifier(Modifier::DIM),
             _ => Style::new(),
         };
         if !self.is_color {
             return style;
         }
         match role {
-            Role::Neutral | Role::Title => style,
-            Role::Muted | Role::Unknown => style.fg(Color::DarkGray),
+            Role::Neutral | Role::Title | Role::Muted | Role::Unknown | Role::Rss => style,
             Role::Accused => style.fg(Color::Red),
             Role::Healthy => style.fg(Color::Green),
             Role::Key => style.fg(Color::Cyan),
-            Role::Rss => style.fg(Color::White),
             Role::ArrayBuffers => style.fg(Color::Cyan),
             Role::Stores => style.fg(Color::Yellow),
             Role::Heap => style.fg(Color::Magenta),
@@ -41,10 +41,11 @@ impl Theme {
 
     /// The selected row, on top of what its text has.
     pub fn selected(self) -> Style {
+        let style = Style::new().remove_modifier(Modifier::DIM).add_modifier(Modifier::BOLD);
         if self.is_color {
-            Style::new().bg(Color::Blue).fg(Color::White).add_modifier(Modifier::BOLD)
+            style.bg(Color::Blue).fg(Color::White)
         } else {
-            Style::new().add_modifier(Modifier::REVERSED)
+            style.add_modifier(Modifier::REVERSED)
         }
     }
 

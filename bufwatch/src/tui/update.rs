@@ -193,12 +193,7 @@ fn type_filter(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Option<Comman
             let kept = input.text.trim_end().rfind(' ').map_or(0, |at| at + 1);
             input.text.truncate(kept);
         }
-        Key::Enter => {
-            if input.error.is_none() {
-                app.filter_input = None;
-            }
-            return None;
-        }
+        Key::Enter => return accept_filter(app, latest),
         Key::Esc => {
             let before = app.filter_input.take()?.before;
             if before == app.query {
@@ -213,20 +208,50 @@ fn type_filter(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Option<Comman
         }
         _ => return None,
     }
-    match StoreFilter::parse(&input.text) {
+    match StoreFilter::parse(finished_words(&input.text)) {
         Ok(filter) => {
             input.error = None;
-            if filter.conditions == app.query.filter.conditions {
-                return None;
-            }
-            app.query.filter = filter;
-            Some(query_changed(app, latest))
+            set_filter(app, filter, latest)
         }
         Err(error) => {
             input.error = Some(error.to_string());
             None
         }
     }
+}
+
+fn accept_filter(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
+    let input = app.filter_input.as_mut()?;
+    match StoreFilter::parse(&input.text) {
+        Ok(filter) => {
+            app.filter_input = None;
+            set_filter(app, filter, latest)
+        }
+        Err(error) => {
+            input.error = Some(error.to_string());
+            None
+        }
+    }
+}
+
+fn set_filter(app: &mut App, filter: StoreFilter, latest: &Arc<Snapshot>) -> Option<Command> {
+    if filter.conditions == app.query.filter.conditions {
+        // Only the wording differs; the session need not know.
+        return None;
+    }
+    app.query.filter = filter;
+    Some(query_changed(app, latest))
+}
+
+/// `text` without a last word that is about to become a condition: `siz` on its way to `size>1mb` would
+/// search for sites of that name and empty the list for a moment.
+fn finished_words(text: &str) -> &str {
+    const FIELDS: [&str; 6] = ["size", "age", "gc", "tid", "kind", "site"];
+    let start = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    let (before, word) = text.split_at(start);
+    let is_begun =
+        FIELDS.iter().any(|field| field.starts_with(word)) || word.ends_with(['<', '>', '=', '~']);
+    if is_begun { before } else { text }
 }
 
 fn click(app: &mut App, column: u16, row: u16, latest: &Arc<Snapshot>) -> Option<Command> {

@@ -30,7 +30,7 @@ impl SiteSort {
             Self::Live => "live",
             Self::Allocated => "allocated",
             Self::Count => "count",
-            Self::Rate => "rate",
+            Self::Rate => "alloc/s",
             Self::Survival => "survive",
         }
     }

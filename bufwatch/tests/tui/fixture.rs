@@ -32,6 +32,7 @@ fn frames(innermost: &[Frame]) -> Arc<[Frame]> {
     ];
     let outer = [
         frame(FrameKind::Js, "0x3f21c0a84b1 (js)", None),
+        frame(FrameKind::Js, "Ingest.handle", Some(("/srv/ingest/server.js", 118))),
         frame(FrameKind::Node, "emit", Some(("node:events", 518))),
         frame(FrameKind::Node, "onStreamRead", Some(("node:internal/stream_base_commons", 191))),
         frame(FrameKind::Builtin, "Builtins_JSEntryTrampoline", None),
@@ -175,10 +176,10 @@ fn history(second: u64) -> History {
         v8_heap.push(at, (180 + quarter % 24 * 6) * MIB);
         created.push(at, (180 + quarter % 9 * 17) * MIB);
         destroyed.push(at, if quarter % 20 > 16 { 640 * MIB } else { 20 * MIB });
-        if quarter % 3 == 1 {
+        if quarter % 9 == 1 {
             gcs.push((Nanos(at), GcKind::Minor));
         }
-        if quarter % 20 == 19 {
+        if quarter % 80 == 79 {
             gcs.push((Nanos(at), GcKind::Major));
         }
     }
@@ -198,7 +199,7 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
     let history = history(second);
     let mut sites: Vec<SiteRow> =
         SITES.iter().enumerate().map(|(n, spec)| site(n, spec, second)).collect();
-    sites.sort_by(|a, b| b.live_bytes.cmp(&a.live_bytes));
+    sites.sort_by_key(|site| std::cmp::Reverse(site.live_bytes));
     let rows = stores(&sites, second);
     let detail = key.and_then(|key| {
         let row = rows.iter().find(|row| row.key == key)?.clone();

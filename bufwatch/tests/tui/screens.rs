@@ -10,6 +10,7 @@ use bufwatch::tui::keymap::Key;
 use bufwatch::tui::message::Message;
 use bufwatch::tui::picker::{Picker, ProcessChoice};
 use bufwatch::tui::screen::draw;
+use bufwatch::tui::screen::picker::draw as draw_picker;
 use bufwatch::tui::theme::Theme;
 use bufwatch::tui::update::update;
 use ratatui::Terminal;
@@ -130,7 +131,7 @@ fn picker() {
     terminal
         .draw(|frame| {
             let area = frame.area();
-            picker.draw(frame.buffer_mut(), area, Theme::new(true));
+            draw_picker(&picker, frame.buffer_mut(), area, Theme::new(true));
         })
         .unwrap();
     insta::assert_snapshot!("picker_60x10", terminal.backend().to_string());

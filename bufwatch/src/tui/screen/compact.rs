@@ -17,11 +17,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, snapshot: &Snapshot, theme: Theme) {
 fn lines(snapshot: &Snapshot) -> Vec<Line> {
     let memory = &snapshot.memory;
     let stores = &snapshot.stores;
-    let mut rss = format!(" RSS {}", known(memory.rss));
-    if let Some(growth) = growth_per_min(&snapshot.history.rss) {
-        let noise = growth_noise(memory.rss.unwrap_or_default());
-        rss.push_str(&format!(", {}", growth_text(growth, noise)));
-    }
+    let growth = growth_per_min(&snapshot.history.rss).map_or_else(String::new, |growth| {
+        format!(", {}", growth_text(growth, growth_noise(memory.rss.unwrap_or_default())))
+    });
+    let rss = format!(" RSS {}{growth}", known(memory.rss));
     let mut lines = vec![
         vec![span(Role::Rss, rss)],
         vec![span(Role::ArrayBuffers, format!(" arrayBuffers {}", known(memory.array_buffers)))],

@@ -22,7 +22,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, theme: Theme) {
         buf.set_string(area.x + tab.x, area.y, &tab.label, style);
         end = area.x + tab.x + tab.width;
     }
-    let hints = hints(app, usize::from(area.right() - end).saturating_sub(2));
+    let hints = hints(app, usize::from(area.right() - end));
     let n_columns = hints.iter().map(|s| width(&s.text)).sum::<usize>() as u16;
     let start = area.right().saturating_sub(n_columns).max(end);
     draw_line(buf, start, area.y, area.right(), &hints, theme);

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use crate::analysis::describe::state_text;
 use crate::analysis::snapshot::{Snapshot, TargetState};
 use crate::base::sanitize;
-use crate::base::text::{count, fit, percent, width};
+use crate::base::text::{UNKNOWN, count, fit, percent, width};
 use crate::tui::app::App;
 use crate::tui::text::{Line, Role, Span, span};
 use crate::tui::theme::Theme;
@@ -24,19 +24,35 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, latest: &Snapshot, theme: T
     let mut left = left_parts(app, latest);
     let mut right_line: Line = right.iter().flatten().cloned().collect();
     let line_width = |line: &Line| line.iter().map(|s| width(&s.text)).sum::<usize>();
-    // In this order: own cost, Node version, pid, the name of the program itself.
+    // In this order: the name of bufwatch itself, its cost, Node's version, the pid.
+    let drop = |part, left: &mut Vec<(Part, Span)>| left.retain(|(p, _)| *p != part);
+    if total(&left, &right_line) > room {
+        drop(Part::Program, &mut left);
+    }
+    if total(&left, &right_line) > room {
+        right_line = right.iter().skip(1).flatten().cloned().collect();
+    }
+    for droppable in [Part::Version, Part::Pid] {
+        if total(&left, &right_line) > room {
+            drop(droppable, &mut left);
+        }
+    }
+    // What was lost comes before what it was lost of.
     if total(&left, &right_line) > room {
         right_line = right.into_iter().next_back().unwrap_or_default();
     }
-    for droppable in [Part::Version, Part::Pid, Part::Program] {
-        if total(&left, &right_line) > room {
-            left.retain(|(part, _)| *part != droppable);
-        }
+    if total(&left, &right_line) > room
+        && let Some((_, state)) = left.iter_mut().find(|(part, _)| *part == Part::State)
+    {
+        state.text = short_state(app, latest);
     }
     let excess = total(&left, &right_line).saturating_sub(room);
     if let Some((_, command)) = left.iter_mut().find(|(part, _)| *part == Part::Command) {
         let n_columns = width(&command.text).saturating_sub(excess).max(COMMAND_COLUMNS_MIN);
         command.text = fit(&command.text, n_columns);
+    }
+    if total(&left, &right_line) > room {
+        drop(Part::Command, &mut left);
     }
     let left_line: Line = left.into_iter().flat_map(|(_, s)| [span(Role::Muted, " "), s]).collect();
     let end = draw_line(buf, area.x, area.y, area.right(), &left_line, theme);
@@ -96,21 +112,33 @@ fn state(app: &App, latest: &Snapshot) -> Span {
     }
 }
 
-/// Own cost, and what is wrong; the last is the more important.
-fn right_parts(snapshot: &Snapshot) -> [Line; 2] {
+fn short_state(app: &App, latest: &Snapshot) -> String {
+    let text = match latest.target.state {
+        _ if app.is_paused() => "‖ paused",
+        TargetState::Exited { .. } => "■ exited",
+        TargetState::Execed => "■ other program",
+        _ if app.is_session_ended => "■ ended",
+        TargetState::Attaching => "○ attaching",
+        TargetState::Live => "● live",
+    };
+    text.to_owned()
+}
+
+/// Own cost, limits, losses; the last is the most important.
+fn right_parts(snapshot: &Snapshot) -> [Line; 3] {
     let health = &snapshot.health;
     let cost = health
         .cpu_share
         .map(|share| vec![span(Role::Muted, format!("own cpu {}  ", percent(share)))])
         .unwrap_or_default();
-    let lost = if health.n_lost > 0 {
+    let lost = if snapshot.target.state == TargetState::Attaching {
+        span(Role::Unknown, format!("lost {UNKNOWN} "))
+    } else if health.n_lost > 0 {
         span(Role::Accused, format!("▲ lost {} ", count(health.n_lost)))
     } else {
         span(Role::Healthy, "lost 0 ")
     };
-    let mut trust = vec![lost];
-    if !health.limits.is_empty() {
-        trust.insert(0, span(Role::Accused, format!("▲ limits {}  ", health.limits.len())));
-    }
-    [cost, trust]
+    let n_limits = health.limits.len();
+    let limits = span(Role::Accused, format!("▲ limits {n_limits}  "));
+    [cost, if n_limits > 0 { vec![limits] } else { Line::new() }, vec![lost]]
 }

@@ -6,6 +6,7 @@ pub mod header;
 pub mod health;
 pub mod help;
 pub mod overview;
+pub mod picker;
 pub mod site;
 pub mod sites;
 pub mod store;

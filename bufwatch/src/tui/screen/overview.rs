@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use crate::analysis::describe::{growth_noise, growth_per_min, growth_text};
 use crate::analysis::holding::Holdings;
 use crate::analysis::snapshot::{Snapshot, TargetState};
-use crate::base::text::{UNKNOWN, count, known, pad, pad_left, per_second};
+use crate::base::text::{UNKNOWN, count, known, pad, pad_left, rate};
 use crate::base::{Bytes, Fidelity, Series};
 use crate::tui::app::App;
 use crate::tui::layout;
@@ -25,7 +25,8 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     draw_memory(buf, areas.memory, areas.curve_height, snapshot, theme);
     draw_holds(buf, areas.holds, snapshot, theme);
     let rows: Vec<_> = snapshot.sites.iter().collect();
-    sites::draw_list(buf, &areas.sites, &rows, &app.top_sites, (SiteSort::Live, false), theme);
+    let order = (SiteSort::Live, false);
+    sites::draw_list(buf, &areas.sites, &rows, &app.top_sites, order, snapshot, theme);
     if !areas.sites.preview.is_empty()
         && let Some(row) = snapshot.sites.get(app.top_sites.selected)
     {
@@ -62,11 +63,8 @@ fn curves(snapshot: &Snapshot) -> [Curve<'_>; layout::N_CURVES as usize] {
         trend,
         series,
     };
-    let rate = if is_known {
-        format!("{} stores", per_second(stores.n_created_per_s))
-    } else {
-        String::new()
-    };
+    let n_per_s =
+        if is_known { format!("{} stores/s", rate(stores.n_created_per_s)) } else { String::new() };
     [
         held("RSS", Role::Rss, memory.rss, &history.rss),
         held("arrayBuffers", Role::ArrayBuffers, memory.array_buffers, &history.array_buffers),
@@ -76,7 +74,7 @@ fn curves(snapshot: &Snapshot) -> [Curve<'_>; layout::N_CURVES as usize] {
             "allocated",
             Role::Stores,
             stores.created_bytes_per_s,
-            rate,
+            n_per_s,
             &history.created_bytes_per_s,
         ),
         flow(
@@ -135,10 +133,10 @@ fn draw_gc(buf: &mut Buffer, row: Rect, x: u16, n_columns: u16, snapshot: &Snaps
     let marks = Rect::new(x, row.y, n_columns, 1);
     let n_total = gc.n_minor + gc.n_major;
     gc_marks::draw(buf, marks, &snapshot.history.gcs, n_total, snapshot.elapsed, theme);
-    let last = gc.last.map_or_else(String::new, |last| format!("last {last}"));
+    let role = if gc.last.is_some() { Role::Title } else { Role::Unknown };
     let label = vec![
-        span(Role::Heap, pad("GC", usize::from(LABEL_COLUMNS))),
-        span(Role::Title, pad_left(&last, usize::from(VALUE_COLUMNS))),
+        span(Role::Heap, pad("last GC", usize::from(LABEL_COLUMNS))),
+        span(role, pad_left(&known(gc.last), usize::from(VALUE_COLUMNS))),
     ];
     page::draw_line(buf, row.x + 1, row.y, row.right(), &label, theme);
     let counts = vec![
@@ -163,12 +161,14 @@ fn parts(snapshot: &Snapshot) -> Vec<Part> {
     let min_size = snapshot.target.min_size;
     let is_known = snapshot.target.state != TargetState::Attaching;
     let part = |label, role, bytes, sign, note| Part { label, role, bytes, sign, note };
+    let counted =
+        |counts: String| format!("allocated{}", if is_known { counts.as_str() } else { "" });
     let before_sign = match holdings.before_attach_fidelity {
         Fidelity::Exact => "",
         Fidelity::Sampled | Fidelity::Inferred => "~",
     };
     let (rest_sign, rest_note) = match holdings.not_resident_at_least {
-        Some(bytes) => ("≥ ", format!("resident; ~{bytes} of the stores is not in RAM")),
+        Some(bytes) => ("≥ ", format!("≥ {bytes} of the stores is not in RAM")),
         None => ("≥ ", "resident: code, malloc, freed but kept".to_owned()),
     };
     vec![
@@ -177,14 +177,14 @@ fn parts(snapshot: &Snapshot) -> Vec<Part> {
             Role::Stores,
             is_known.then_some(holdings.live_stores),
             "",
-            format!("allocated, {} of {min_size} and more", count(stores.n_live)),
+            counted(format!(", {} of {min_size} and more", count(stores.n_live))),
         ),
         part(
             "small stores",
             Role::Stores,
             is_known.then_some(holdings.small_stores),
             "",
-            format!("allocated, {} below {min_size}", count(stores.n_small_live)),
+            counted(format!(", {} below {min_size}", count(stores.n_small_live))),
         ),
         part(
             "before attach",
@@ -204,18 +204,32 @@ fn draw_holds(buf: &mut Buffer, area: Rect, snapshot: &Snapshot, theme: Theme) {
     }
     page::draw_rule(buf, area, "What it holds", theme);
     let largest = Holdings::of(snapshot).largest().0.max(1) as f64;
-    // With room to spare the parts stand apart.
-    let step = if area.height >= 12 { 2 } else { 1 };
-    let note_columns = 42.min(usize::from(area.width) / 2);
+    let parts = parts(snapshot);
+    // With room to spare each note has a line of its own, and the bars get the width.
+    let n_lines = parts.len() as u16 + 1;
+    let step = match area.height {
+        h if h >= n_lines * 3 => 3,
+        h if h >= n_lines * 2 => 2,
+        _ => 1,
+    };
     let used = usize::from(LABEL_COLUMNS + VALUE_COLUMNS) + 3;
+    let note_columns = if step > 1 { 0 } else { 42.min(usize::from(area.width) / 2) };
     let bar_columns = usize::from(area.width).saturating_sub(used + note_columns + 2);
-    for (n, part) in parts(snapshot).iter().enumerate() {
+    for (n, part) in parts.iter().enumerate() {
         let y = area.y + 1 + n as u16 * step;
         if y >= area.bottom() {
             break;
         }
         let share = part.bytes.map_or(0.0, |bytes| bytes.0 as f64 / largest);
-        let line = part_line(part, share, bar_columns);
+        let mut line = part_line(part, share, bar_columns);
+        let note = vec![span(Role::Muted, part.note.as_str())];
+        if step > 1 && y + 1 < area.bottom() {
+            let x = area.x + LABEL_COLUMNS + VALUE_COLUMNS + 3;
+            page::draw_line(buf, x, y + 1, area.right(), &note, theme);
+        } else {
+            line.push(span(Role::Muted, "  "));
+            line.extend(note);
+        }
         page::draw_line(buf, area.x + 1, y, area.right(), &line, theme);
     }
 }
@@ -229,6 +243,5 @@ fn part_line(part: &Part, share: f64, bar_columns: usize) -> Line {
         span(role, pad_left(&value, usize::from(VALUE_COLUMNS) + 1)),
         span(Role::Muted, " "),
         span(part.role, pad(&bar(share, bar_columns), bar_columns)),
-        span(Role::Muted, format!("  {}", part.note)),
     ]
 }

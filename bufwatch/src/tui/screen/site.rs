@@ -4,7 +4,7 @@
 use crate::analysis::describe::{frame_text, lifetime_bucket_end, site_text};
 use crate::analysis::snapshot::{N_GC_BUCKETS, SiteRow, Snapshot};
 use crate::base::Bytes;
-use crate::base::text::{count, pad, pad_left, per_second, percent};
+use crate::base::text::{count, pad, pad_left, percent, rate};
 use crate::event::{Frame, FrameKind};
 use crate::tui::text::{Line, Page, Role, bar, fact, heading, lifetimes, span, survival};
 
@@ -27,15 +27,15 @@ pub fn page(row: &SiteRow, snapshot: &Snapshot, n_columns: usize) -> Page {
     );
     say(
         "rate",
-        format!("{}/s, {} stores", Bytes(row.created_bytes_per_s), per_second(row.n_created_per_s)),
+        format!("{}/s, {} stores/s", Bytes(row.created_bytes_per_s), rate(row.n_created_per_s)),
         Role::Neutral,
     );
     say("survive 2 majors", survival(row), Role::Neutral);
     say("lifetime p50 / p99", lifetimes(row), Role::Neutral);
     page.push(Line::new());
-    page.extend(histograms(row, n_columns));
-    page.push(Line::new());
     page.extend(stack(&row.frames, row.is_cut, n_columns));
+    page.push(Line::new());
+    page.extend(histograms(row, n_columns));
     page
 }
 

@@ -4,10 +4,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::analysis::describe::site_text;
-use crate::analysis::snapshot::{SiteRow, Snapshot};
-use crate::base::Bytes;
-use crate::base::StackId;
-use crate::base::text::{UNKNOWN, count, per_second};
+use crate::analysis::snapshot::{SiteRow, Snapshot, TargetState};
+use crate::base::text::{UNKNOWN, count, rate, width};
+use crate::base::{Bytes, StackId};
 use crate::tui::app::{App, List};
 use crate::tui::layout::{self, Align, Column, ListAreas};
 use crate::tui::screen::site;
@@ -21,7 +20,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     let areas = layout::sites(area);
     let rows = view::sites(app, snapshot);
     let order = (app.site_sort, app.is_site_order_ascending);
-    draw_list(buf, &areas, &rows, &app.sites, order, theme);
+    draw_list(buf, &areas, &rows, &app.sites, order, snapshot, theme);
     if !areas.preview.is_empty()
         && let Some(row) = rows.get(app.sites.selected)
     {
@@ -60,12 +59,12 @@ const FIELDS: [Field; 10] = [
 
 impl Field {
     /// The column of it; the one that is sorted by is never left out.
-    fn column(self, sort: SiteSort) -> Column {
-        let right = |title, width, rank| Column {
+    fn column(self, sort: SiteSort, n_columns: u16) -> Column {
+        let right = |title, n, rank| Column {
             title,
             align: Align::Right,
-            width_min: width,
-            width_max: width,
+            width_min: n,
+            width_max: n,
             rank,
         };
         let left = |title, width_min, width_max, rank| Column {
@@ -76,14 +75,15 @@ impl Field {
             rank,
         };
         let column = match self {
-            Self::Site => left("Sites", 20, 56, 0),
+            // With room to spare, names come before the less important numbers.
+            Self::Site => left("Sites", if n_columns < 110 { 20 } else { 40 }, 56, 0),
             Self::Live => right(SiteSort::Live.name(), 8, 1),
             Self::Count => right(SiteSort::Count.name(), 7, 2),
             Self::Peak => right("peak", 8, 8),
             Self::Allocated => right(SiteSort::Allocated.name(), 10, 7),
-            Self::BytesPerSecond => right(SiteSort::Rate.name(), 10, 5),
-            Self::PerSecond => right("stores", 7, 9),
-            Self::Lifetimes => right("lifetime p50 / p99", 18, 4),
+            Self::BytesPerSecond => right(SiteSort::Rate.name(), 8, 5),
+            Self::PerSecond => right("stores/s", 8, 9),
+            Self::Lifetimes => right("life p50 / p99", 17, 4),
             Self::Survival => right(SiteSort::Survival.name(), 8, 3),
             Self::Bar => left("", 8, 24, 6),
         };
@@ -107,14 +107,18 @@ impl Field {
             span(role, text)
         };
         match self {
-            Self::Site => neutral(site_text(row)),
+            Self::Site => {
+                let whole = site_text(row);
+                let fits = width(&whole) <= usize::from(n_columns);
+                neutral(if fits { whole } else { row.label.to_string() })
+            }
             Self::Live => span(Role::Title, row.live_bytes.to_string()),
             Self::Count => neutral(count(row.n_live)),
             Self::Peak => neutral(row.peak_bytes.to_string()),
             Self::Allocated => neutral(row.created_bytes.to_string()),
             Self::BytesPerSecond if row.created_bytes_per_s == 0 => neutral("0".to_owned()),
-            Self::BytesPerSecond => neutral(format!("{}/s", Bytes(row.created_bytes_per_s))),
-            Self::PerSecond => neutral(per_second(row.n_created_per_s)),
+            Self::BytesPerSecond => neutral(Bytes(row.created_bytes_per_s).to_string()),
+            Self::PerSecond => neutral(rate(row.n_created_per_s)),
             Self::Lifetimes => neutral(lifetimes(row)),
             Self::Survival => neutral(survival(row)),
             Self::Bar => {
@@ -132,9 +136,10 @@ pub fn draw_list(
     rows: &[&SiteRow],
     list: &List<StackId>,
     (sort, is_ascending): (SiteSort, bool),
+    snapshot: &Snapshot,
     theme: Theme,
 ) {
-    let columns = FIELDS.map(|field| field.column(sort));
+    let columns = FIELDS.map(|field| field.column(sort, areas.rows.width));
     let sorted = FIELDS.iter().position(|field| field.sort() == Some(sort));
     let largest = rows.iter().map(|row| row.live_bytes).max().unwrap_or_default();
     let table = Table {
@@ -143,7 +148,11 @@ pub fn draw_list(
         n_rows: rows.len(),
         offset: list.offset,
         selected: list.selected,
-        empty: "no store has been allocated since the attach",
+        empty: if snapshot.target.state == TargetState::Attaching {
+            "attaching…"
+        } else {
+            "no store has been allocated since the attach"
+        },
     };
     table.draw(buf, areas, theme, |row, column, n_columns| {
         match (rows.get(row), FIELDS.get(column)) {

@@ -4,8 +4,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::analysis::query::StoreSort;
-use crate::analysis::snapshot::{Snapshot, StoreRow};
-use crate::base::text::{count, width};
+use crate::analysis::snapshot::{Snapshot, StoreRow, TargetState};
+use crate::base::text::{count, pad, width, wrap};
 use crate::tui::app::App;
 use crate::tui::layout::{self, Align, Column};
 use crate::tui::screen::store;
@@ -19,7 +19,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     let areas = layout::stores(area);
     let rows = view::stores(app, snapshot);
     draw_filter(buf, areas.top, app, snapshot, rows.len(), theme);
-    let columns = FIELDS.map(|field| field.column(app.query.sort));
+    let columns = FIELDS.map(|field| field.column(app.query.sort, areas.rows.width));
     let sorted = FIELDS.iter().position(|field| field.sort() == Some(app.query.sort));
     let is_filtered = !app.query.filter.conditions.is_empty();
     let table = Table {
@@ -28,12 +28,17 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
         n_rows: rows.len(),
         offset: app.stores.offset,
         selected: app.stores.selected,
-        empty: if is_filtered { "no live store matches" } else { "no live store is tracked" },
+        empty: match snapshot.target.state {
+            TargetState::Attaching => "attaching…",
+            _ if is_filtered => "no live store matches",
+            _ => "no live store is tracked",
+        },
     };
     table.draw(buf, &areas, theme, |row, column, _| match (rows.get(row), FIELDS.get(column)) {
         (Some(row), Some(field)) => field.cell(row),
         _ => span(Role::Unknown, ""),
     });
+    draw_filter_error(buf, area, app, theme);
     if !areas.preview.is_empty()
         && let Some(row) = rows.get(app.stores.selected)
     {
@@ -62,13 +67,24 @@ fn draw_filter(
     }
 }
 
+/// Below the line, over the rows: it says what could be typed instead, which takes more than a line.
+fn draw_filter_error(buf: &mut Buffer, area: Rect, app: &App, theme: Theme) {
+    let Some(error) = app.filter_input.as_ref().and_then(|input| input.error.as_ref()) else {
+        return;
+    };
+    let room = usize::from(area.width);
+    let lines = wrap(&format!("✗ {error}"), room.saturating_sub(4));
+    for (y, line) in (area.top() + 1..area.bottom()).zip(lines) {
+        let line = vec![span(Role::Accused, pad(&format!("   {line}"), room))];
+        page::draw_line(buf, area.x, y, area.right(), &line, theme);
+    }
+}
+
 fn filter_line(app: &App) -> Line {
     let label = span(Role::Key, " / ");
     if let Some(input) = &app.filter_input {
         let mut line = vec![label, span(Role::Title, format!("{}▏", input.text))];
-        if let Some(error) = &input.error {
-            line.push(span(Role::Accused, format!("  ✗ {error}")));
-        } else if input.text.is_empty() {
+        if input.text.is_empty() {
             line.push(span(Role::Muted, " size>1mb age>60s gc>2 tid=7 kind=wasm site~ingest"));
         }
         return line;
@@ -76,7 +92,11 @@ fn filter_line(app: &App) -> Line {
     if app.query.filter.conditions.is_empty() {
         return vec![label, span(Role::Muted, "all stores")];
     }
-    vec![label, span(Role::Title, app.query.filter.text.as_str())]
+    vec![
+        label,
+        span(Role::Title, app.query.filter.text.as_str()),
+        span(Role::Muted, "   esc shows all"),
+    ]
 }
 
 fn match_text(app: &App, snapshot: &Snapshot, n_rows: usize) -> String {
@@ -120,14 +140,14 @@ const FIELDS: [Field; 8] = [
 ];
 
 impl Field {
-    fn column(self, sort: StoreSort) -> Column {
+    fn column(self, sort: StoreSort, n_columns: u16) -> Column {
         let (title, align, width_min, width_max, rank) = match self {
             Self::Number => ("Stores", Align::Right, 8, 10, 2),
             Self::Size => ("size", Align::Right, 8, 8, 0),
             Self::Kind => ("kind", Align::Left, 11, 15, 4),
             Self::Age => ("age", Align::Right, 8, 8, 1),
             Self::Gcs => ("GCs min/maj", Align::Right, 12, 12, 3),
-            Self::Thread => ("thread", Align::Left, 12, 18, 6),
+            Self::Thread => ("thread", Align::Left, if n_columns < 120 { 12 } else { 18 }, 18, 6),
             Self::Placement => ("in", Align::Left, 14, 14, 5),
             Self::Site => ("site", Align::Left, 20, 200, 0),
         };

@@ -27,14 +27,16 @@ pub fn resample(series: &Series, elapsed: Nanos, n_columns: usize) -> Vec<u64> {
         .collect()
 }
 
-/// Fills `area` from its left edge; the largest value reaches its top.
+/// Fills `area` from its left edge; the largest value reaches its top, or almost.
 pub fn draw(buf: &mut Buffer, area: Rect, columns: &[u64], style: Style) {
     const EIGHTHS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
     let largest = columns.iter().max().copied().unwrap_or(0);
     if largest == 0 {
         return;
     }
-    let n_eighths_max = f64::from(area.height) * 8.0;
+    // Curves stand on top of each other: a gap below the next one, where there is room for it.
+    let headroom = if area.height > 1 { 3.0 } else { 0.0 };
+    let n_eighths_max = f64::from(area.height) * 8.0 - headroom;
     for (x, value) in (area.left()..area.right()).zip(columns) {
         let exact = *value as f64 / largest as f64 * n_eighths_max;
         let mut n_eighths = (exact.round() as usize).max(usize::from(*value > 0));

@@ -21,6 +21,9 @@ pub fn draw_line(buf: &mut Buffer, x: u16, y: u16, right: u16, line: &Line, them
 
 /// Draws what fits of `page` from line `offset` on; says how much is above and below.
 pub fn draw(buf: &mut Buffer, area: Rect, page: &[Line], offset: usize, theme: Theme) {
+    if area.is_empty() {
+        return;
+    }
     let n_visible = usize::from(area.height);
     let offset = offset.min(page.len().saturating_sub(n_visible));
     for (y, line) in (area.top()..area.bottom()).zip(page.iter().skip(offset)) {
