@@ -1,7 +1,14 @@
 //! Layer 4: questions about the model, answered as immutable values. Pure: no I/O, no clock, no threads.
 
+pub mod blank;
+pub mod describe;
+pub mod holding;
 pub mod query;
 pub mod snapshot;
+pub mod take;
 
+pub use describe::LifetimeBound;
+pub use holding::Holdings;
 pub use query::{StoreFilter, StoreQuery, StoreSort};
 pub use snapshot::{Health, SiteRow, Snapshot, StoreRow, StoreTable, TargetState};
+pub use take::{Interest, take};

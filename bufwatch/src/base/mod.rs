@@ -7,6 +7,7 @@ pub mod ids;
 pub mod memory;
 pub mod sanitize;
 pub mod series;
+pub mod text;
 pub mod units;
 
 pub use addr::{Avma, Bias, FileOffset, Svma};

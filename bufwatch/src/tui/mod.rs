@@ -1,1 +1,25 @@
-//! Layer 5: the dashboard.
+//! Layer 5: the dashboard. Sees a [`Snapshot`](crate::analysis::Snapshot) and nothing else of the target.
+//!
+//! ```text
+//! terminal ─▶ Message ─▶ update(&mut App, Message, &Snapshot) ─▶ Command ─▶ session
+//!                                    │
+//! session  ─▶ Snapshot ─▶ screen::draw(&App, &Snapshot, &Theme) ─▶ terminal
+//! ```
+
+pub mod app;
+pub mod command;
+pub mod keymap;
+pub mod layout;
+pub mod message;
+pub mod picker;
+pub mod run;
+pub mod screen;
+pub mod terminal;
+pub mod text;
+pub mod theme;
+pub mod update;
+pub mod view;
+pub mod widget;
+
+pub use command::Command;
+pub use run::run;

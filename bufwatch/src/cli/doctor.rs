@@ -1,0 +1,1 @@
+//! `bufwatch doctor`: what works here and why not.

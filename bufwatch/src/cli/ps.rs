@@ -1,0 +1,1 @@
+//! `bufwatch ps`: the Node processes of this host.

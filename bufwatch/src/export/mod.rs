@@ -1,0 +1,5 @@
+//! Layer 5: a snapshot as bytes for others, one file per format. Nothing here decides when or where they
+//! are written.
+
+pub mod sample_json;
+pub mod sample_text;

@@ -1,0 +1,129 @@
+//! `bufwatch.sample/1`: a snapshot as one JSON object. Keys may be added; renaming one takes a new schema
+//! number. Bytes and nanoseconds are integers; what is not known is null, never 0.
+
+use serde_json::{Map, Value, json};
+
+use crate::analysis::snapshot::{Health, SiteRow, Snapshot, TargetState};
+use crate::event::Frame;
+
+/// The object that `--headless --json` prints per interval, on one line.
+pub fn sample(snapshot: &Snapshot) -> Value {
+    let target = &snapshot.target;
+    let memory = &snapshot.memory;
+    let (state, exit_code) = state(&target.state);
+    // Until the probes are in place, nothing was counted: that is not zero.
+    let is_counting = target.state != TargetState::Attaching;
+    let sites: Vec<Value> = snapshot.sites.iter().map(site).collect();
+    json!({
+        "schema": "bufwatch.sample/1",
+        "t_ns": snapshot.taken_at.0,
+        "elapsed_ns": snapshot.elapsed.0,
+        "pid": (target.pid != 0).then_some(target.pid),
+        "command": (!target.command.is_empty()).then_some(&target.command),
+        "node_version": target.node_version,
+        "v8_version": target.v8_version,
+        "state": state,
+        "exit_code": exit_code,
+        "min_size_bytes": target.min_size.0,
+        "rss_bytes": memory.rss.map(|b| b.0),
+        "array_buffers_bytes": memory.array_buffers.map(|b| b.0),
+        "v8_heap_bytes": memory.v8_heap.map(|b| b.0),
+        "before_attach_bytes": memory.before_attach.map(|b| b.0),
+        "stores": if is_counting { stores(snapshot) } else { Value::Null },
+        "lost": lost(&snapshot.health),
+        "gc": {
+            "n_minor": snapshot.gc.n_minor,
+            "n_major": snapshot.gc.n_major,
+            "total_ns": snapshot.gc.total.0,
+            "longest_ns": snapshot.gc.longest.map(|ns| ns.0),
+        },
+        "rss_parts": rss_parts(snapshot),
+        "n_sites_total": snapshot.n_sites_total,
+        "sites": sites,
+        "notices": snapshot.health.notices,
+        "limits": snapshot.health.limits,
+        "own": {
+            "cpu_share": snapshot.health.cpu_share,
+            "rss_bytes": snapshot.health.rss.map(|b| b.0),
+        },
+        "findings": [],
+    })
+}
+
+fn state(state: &TargetState) -> (&'static str, Option<i32>) {
+    match state {
+        TargetState::Attaching => ("attaching", None),
+        TargetState::Live => ("live", None),
+        TargetState::Execed => ("execed", None),
+        TargetState::Exited { code } => ("exited", *code),
+    }
+}
+
+fn stores(snapshot: &Snapshot) -> Value {
+    let stores = &snapshot.stores;
+    json!({
+        "n_live": stores.n_live,
+        "live_bytes": stores.live_bytes.0,
+        "peak_bytes": stores.peak_bytes.0,
+        "n_created": stores.n_created,
+        "created_bytes": stores.created_bytes.0,
+        "n_destroyed": stores.n_destroyed,
+        "destroyed_bytes": stores.destroyed_bytes.0,
+        "n_small_live": stores.n_small_live,
+        "small_live_bytes": stores.small_live_bytes.0,
+        "n_small_created": stores.n_small_created,
+        "small_created_bytes": stores.small_created_bytes.0,
+        "n_destroyed_unknown": stores.n_destroyed_unknown,
+        "created_bytes_per_s": stores.created_bytes_per_s,
+        "destroyed_bytes_per_s": stores.destroyed_bytes_per_s,
+    })
+}
+
+fn lost(health: &Health) -> Value {
+    let reasons: Map<String, Value> =
+        health.drops.iter().map(|(reason, n)| (reason.name().to_owned(), json!(n))).collect();
+    json!({
+        "events": health.n_lost,
+        "reconciled": health.n_reconciled,
+        "closed_by_reconcile": health.n_closed_by_reconcile,
+        "reasons": reasons,
+    })
+}
+
+/// Only what is measured as resident; the rest cannot be told apart yet.
+fn rss_parts(snapshot: &Snapshot) -> Value {
+    let mut parts = Map::new();
+    if let Some(v8_heap) = snapshot.memory.v8_heap {
+        parts.insert("v8_heap".to_owned(), json!(v8_heap.0));
+    }
+    Value::Object(parts)
+}
+
+fn site(row: &SiteRow) -> Value {
+    let frames: Vec<Value> = row.frames.iter().map(frame).collect();
+    json!({
+        "stack": format!("{:016x}", row.stack.0),
+        "label": row.label.as_ref(),
+        "via": row.via.as_deref(),
+        "frames": frames,
+        "is_cut": row.is_cut,
+        "n_live": row.n_live,
+        "live_bytes": row.live_bytes.0,
+        "peak_bytes": row.peak_bytes.0,
+        "n_created": row.n_created,
+        "created_bytes": row.created_bytes.0,
+        "survival": row.survival,
+        "majors_survived": row.majors_survived,
+        "lifetimes": row.lifetimes,
+    })
+}
+
+fn frame(frame: &Frame) -> Value {
+    json!({
+        "function": frame.function.as_ref(),
+        "script": frame.script.as_deref(),
+        "line": frame.line,
+        "kind": frame.kind.name(),
+        "is_resolved": frame.is_resolved,
+    })
+}

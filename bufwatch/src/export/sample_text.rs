@@ -1,0 +1,218 @@
+//! A snapshot as text for people: one line per interval, and the summary at the end. Not for programs;
+//! they read the JSON.
+
+use crate::analysis::describe::{
+    growth_noise, growth_per_min, growth_text, lifetime_quantile, site_text, state_text,
+};
+use crate::analysis::holding::Holdings;
+use crate::analysis::snapshot::{SiteRow, Snapshot, TargetState};
+use crate::base::text::{UNKNOWN, count, fit, known, pad, pad_left, per_second, percent, wrap};
+use crate::base::{Bytes, Fidelity, sanitize};
+use crate::event::{Frame, FrameKind};
+
+/// Columns of the summary: fits the usual terminal.
+const N_COLUMNS: usize = 80;
+
+/// Sites in the summary; the dashboard and the JSON have all.
+const N_TOP_SITES: usize = 10;
+
+/// `live 3m41s  RSS 10.2 GiB  arrayBuffers 10.0 GiB  …`, without a line break.
+pub fn line(snapshot: &Snapshot) -> String {
+    let memory = &snapshot.memory;
+    let mut out = format!("{}  RSS {}", pad(&state_text(snapshot), 12), known(memory.rss));
+    out.push_str(&format!("  arrayBuffers {}", known(memory.array_buffers)));
+    if snapshot.target.state == TargetState::Attaching {
+        return out;
+    }
+    let stores = &snapshot.stores;
+    out.push_str(&format!(
+        "  stores {} in {}  alloc {}/s  freed {}/s  GC {}+{}  lost {}",
+        stores.live_bytes,
+        count(stores.n_live),
+        Bytes(stores.created_bytes_per_s),
+        Bytes(stores.destroyed_bytes_per_s),
+        count(snapshot.gc.n_minor),
+        count(snapshot.gc.n_major),
+        count(snapshot.health.n_lost),
+    ));
+    out
+}
+
+/// What was seen, in some twenty lines; ends with a line break.
+pub fn summary(snapshot: &Snapshot) -> String {
+    let mut lines = vec![heading_line(snapshot)];
+    lines.push(String::new());
+    lines.extend(memory_lines(snapshot));
+    lines.push(String::new());
+    lines.extend(site_lines(snapshot));
+    lines.push(String::new());
+    lines.extend(trust_lines(snapshot));
+    let mut out = String::new();
+    for line in lines {
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn heading_line(snapshot: &Snapshot) -> String {
+    let target = &snapshot.target;
+    let mut parts = vec!["bufwatch".to_owned()];
+    if !target.command.is_empty() {
+        parts.push(fit(&sanitize(&target.command), 40));
+    }
+    parts.push(format!("pid {}", known((target.pid != 0).then_some(target.pid))));
+    if let Some(version) = &target.node_version {
+        parts.push(format!("node {}", sanitize(version).trim_start_matches('v')));
+    }
+    parts.push(state_text(snapshot));
+    parts.join("  ")
+}
+
+fn memory_lines(snapshot: &Snapshot) -> Vec<String> {
+    let memory = &snapshot.memory;
+    let stores = &snapshot.stores;
+    let history = &snapshot.history;
+    let holdings = Holdings::of(snapshot);
+    let is_counting = snapshot.target.state != TargetState::Attaching;
+    let row = |label: &str, value: String, note: String| {
+        format!("  {} {}  {note}", pad(label, 14), pad_left(&value, 10))
+    };
+    let growth = |series, value: Option<Bytes>| match (growth_per_min(series), value) {
+        (Some(growth), Some(value)) => growth_text(growth, growth_noise(value)),
+        _ => String::new(),
+    };
+    let before_sign = if holdings.before_attach_fidelity == Fidelity::Exact { "" } else { "~" };
+    let mut lines = vec![
+        row("RSS", known(memory.rss), growth(&history.rss, memory.rss)),
+        row(
+            "arrayBuffers",
+            known(memory.array_buffers),
+            growth(&history.array_buffers, memory.array_buffers),
+        ),
+        row("V8 heap", known(memory.v8_heap), "resident, sampled".to_owned()),
+    ];
+    if is_counting {
+        lines.push(row(
+            "live stores",
+            stores.live_bytes.to_string(),
+            format!(
+                "in {} of {} and more; peak {}",
+                count(stores.n_live),
+                snapshot.target.min_size,
+                stores.peak_bytes
+            ),
+        ));
+        lines.push(row(
+            "small stores",
+            stores.small_live_bytes.to_string(),
+            format!("in {}", count(stores.n_small_live)),
+        ));
+    }
+    let before = memory
+        .before_attach
+        .map_or_else(|| UNKNOWN.to_owned(), |bytes| format!("{before_sign}{bytes}"));
+    lines.push(row("before attach", before, "stores older than bufwatch".to_owned()));
+    if is_counting {
+        lines.push(row(
+            "allocated",
+            stores.created_bytes.to_string(),
+            format!("in {} stores since the attach", count(stores.n_created)),
+        ));
+        lines.push(row(
+            "freed",
+            stores.destroyed_bytes.to_string(),
+            format!("in {} stores", count(stores.n_destroyed)),
+        ));
+    }
+    if let Some(bytes) = holdings.not_resident_at_least {
+        lines.push(format!("  at least ~{bytes} of the stores is not in RAM"));
+    }
+    let gc = &snapshot.gc;
+    lines.push(row(
+        "GC",
+        format!("{}+{}", count(gc.n_minor), count(gc.n_major)),
+        format!("minor + major, {} in all, longest {}", gc.total, known(gc.longest)),
+    ));
+    lines
+}
+
+fn site_lines(snapshot: &Snapshot) -> Vec<String> {
+    if snapshot.sites.is_empty() {
+        return vec!["Sites: no store has been allocated since the attach".to_owned()];
+    }
+    let n_shown = snapshot.sites.len().min(N_TOP_SITES);
+    let mut lines = vec![format!(
+        "Sites by live bytes ({} of {})",
+        n_shown,
+        count(snapshot.n_sites_total.max(n_shown) as u64)
+    )];
+    for row in snapshot.sites.iter().take(N_TOP_SITES) {
+        lines.push(format!("  {}", fit(&sanitize(&site_text(row)), N_COLUMNS - 2)));
+        lines.push(format!("    {}", site_facts(row)));
+        let called_from = callers(row);
+        if !called_from.is_empty() {
+            lines.push(format!("    {}", fit(&called_from, N_COLUMNS - 4)));
+        }
+    }
+    lines
+}
+
+fn site_facts(row: &SiteRow) -> String {
+    let mut out = format!("{} live in {}", row.live_bytes, count(row.n_live));
+    out.push_str(&format!(", {} allocated in {}", row.created_bytes, count(row.n_created)));
+    if let Some(survival) = row.survival {
+        out.push_str(&format!(", {} survived", percent(survival)));
+    }
+    if let Some(p99) = lifetime_quantile(&row.lifetimes, 0.99) {
+        out.push_str(&format!(", p99 {p99}"));
+    }
+    if row.n_created_per_s > 0.0 {
+        out.push_str(&format!(", {}", per_second(row.n_created_per_s)));
+    }
+    out
+}
+
+/// The application's frames around the one that names the site, which say more than Node's own.
+fn callers(row: &SiteRow) -> String {
+    let is_telling = |frame: &&Frame| frame.kind == FrameKind::Js;
+    let names: Vec<String> = row
+        .frames
+        .iter()
+        .filter(is_telling)
+        .map(|frame| sanitize(&frame.function))
+        .filter(|name| !row.label.contains(name.as_str()))
+        .take(4)
+        .collect();
+    if names.is_empty() { String::new() } else { format!("← {}", names.join(" ← ")) }
+}
+
+fn trust_lines(snapshot: &Snapshot) -> Vec<String> {
+    let health = &snapshot.health;
+    let mut lines = Vec::new();
+    let mut say = |text: &str| {
+        for (n, line) in wrap(text, N_COLUMNS - 2).into_iter().enumerate() {
+            lines.push(if n == 0 { line } else { format!("  {line}") });
+        }
+    };
+    if health.n_lost == 0 {
+        say("lost 0");
+    } else {
+        say(&format!(
+            "lost {} records; the live set was read again {} times, which found {} stores dead",
+            count(health.n_lost),
+            count(health.n_reconciled),
+            count(health.n_closed_by_reconcile)
+        ));
+    }
+    for (reason, n) in health.drops.iter().filter(|(reason, _)| reason.is_loss()) {
+        say(&format!("{} {}: {}", reason.name(), count(*n), reason.consequence()));
+    }
+    for limit in &health.limits {
+        say(&format!("limit reached: {}", sanitize(limit)));
+    }
+    for notice in &health.notices {
+        say(&format!("notice: {}", sanitize(notice)));
+    }
+    lines
+}

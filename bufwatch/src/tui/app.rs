@@ -1,0 +1,151 @@
+//! What the user has chosen to look at. Holds no facts of the target except a frozen snapshot while paused;
+//! changes only in `update`.
+
+use std::sync::Arc;
+
+use crate::analysis::query::StoreQuery;
+use crate::analysis::snapshot::Snapshot;
+use crate::base::{StackId, StoreKey};
+use crate::tui::keymap::Context;
+use crate::tui::view::SiteSort;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Screen {
+    #[default]
+    Overview,
+    Sites,
+    Stores,
+    Health,
+}
+
+impl Screen {
+    pub const ALL: [Self; 4] = [Self::Overview, Self::Sites, Self::Stores, Self::Health];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Sites => "Sites",
+            Self::Stores => "Stores",
+            Self::Health => "Health",
+        }
+    }
+}
+
+/// Selection in a list whose rows come and go: once moved, it stays with its row, not with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List<K> {
+    pub selected: usize,
+    /// First row on screen.
+    pub offset: usize,
+    /// The row to follow; `None` follows the top of the list.
+    pub key: Option<K>,
+}
+
+impl<K> Default for List<K> {
+    fn default() -> Self {
+        Self { selected: 0, offset: 0, key: None }
+    }
+}
+
+impl<K: Copy + PartialEq> List<K> {
+    /// Selects row `index`, clamped, and scrolls it into the `n_visible` rows on screen.
+    pub fn select(&mut self, index: usize, keys: &[K], n_visible: usize) {
+        self.selected = index.min(keys.len().saturating_sub(1));
+        self.key = if self.selected == 0 { None } else { keys.get(self.selected).copied() };
+        self.scroll_into_view(keys.len(), n_visible);
+    }
+
+    pub fn move_by(&mut self, delta: isize, keys: &[K], n_visible: usize) {
+        self.select(self.selected.saturating_add_signed(delta), keys, n_visible);
+    }
+
+    /// After the rows changed: follows its row if it is still there, otherwise keeps its place.
+    pub fn settle(&mut self, keys: &[K], n_visible: usize) {
+        let found = self.key.and_then(|key| keys.iter().position(|k| *k == key));
+        let wanted = if self.key.is_some() { self.selected } else { 0 };
+        self.selected = found.unwrap_or(wanted).min(keys.len().saturating_sub(1));
+        self.scroll_into_view(keys.len(), n_visible);
+    }
+
+    fn scroll_into_view(&mut self, n_rows: usize, n_visible: usize) {
+        let n_visible = n_visible.max(1);
+        self.offset = self
+            .offset
+            .min(n_rows.saturating_sub(n_visible))
+            .min(self.selected)
+            .max((self.selected + 1).saturating_sub(n_visible));
+    }
+}
+
+/// What is open on top of the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    Site(StackId),
+    Store(StoreKey),
+}
+
+/// The line in which a filter is typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterInput {
+    pub text: String,
+    /// What is wrong with it, as far as it is typed.
+    pub error: Option<String>,
+    /// The query to go back to.
+    pub before: StoreQuery,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct App {
+    /// Columns and rows of the terminal.
+    pub size: (u16, u16),
+    pub screen: Screen,
+    pub detail: Option<Detail>,
+    pub is_help_open: bool,
+    /// The sites of the overview, of the sites screen, and the stores.
+    pub top_sites: List<StackId>,
+    pub sites: List<StackId>,
+    pub stores: List<StoreKey>,
+    pub site_sort: SiteSort,
+    pub is_site_order_ascending: bool,
+    pub query: StoreQuery,
+    pub filter_input: Option<FilterInput>,
+    /// First line on screen of the page that is open: a detail, health or help.
+    pub page_offset: usize,
+    /// What is shown instead of the newest snapshot.
+    pub frozen: Option<Arc<Snapshot>>,
+    pub is_session_ended: bool,
+    /// One line of answer to the last key, shown until the next one.
+    pub answer: Option<String>,
+    /// Text for the clipboard, taken by whoever owns the terminal.
+    pub copied: Option<String>,
+}
+
+impl App {
+    pub fn new(width: u16, height: u16) -> Self {
+        Self { size: (width, height), ..Self::default() }
+    }
+
+    /// The snapshot on screen, given the newest.
+    pub fn shown<'a>(&'a self, latest: &'a Snapshot) -> &'a Snapshot {
+        self.frozen.as_deref().unwrap_or(latest)
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    pub fn context(&self) -> Context {
+        if self.is_help_open {
+            return Context::Help;
+        }
+        if self.detail.is_some() {
+            return Context::Detail;
+        }
+        match self.screen {
+            Screen::Overview => Context::Overview,
+            Screen::Sites => Context::Sites,
+            Screen::Stores => Context::Stores,
+            Screen::Health => Context::Text,
+        }
+    }
+}

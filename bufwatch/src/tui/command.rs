@@ -1,0 +1,14 @@
+//! What the dashboard asks of the session; it can do none of it itself.
+
+use crate::analysis::query::StoreQuery;
+use crate::base::StoreKey;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// From the next snapshot on, fill the store table by this query.
+    SetStoreQuery(StoreQuery),
+    /// From the next snapshot on, carry the detail of this store, or none.
+    SetDetail(Option<StoreKey>),
+    /// The user is done.
+    Quit,
+}

@@ -1,0 +1,310 @@
+//! Where everything goes for a terminal size, and what is left out when it is small. Pure; drawing and
+//! mouse input must agree on it.
+
+use ratatui::layout::Rect;
+
+use crate::base::text::width;
+use crate::tui::app::Screen;
+
+/// Below this a table says less than a few sentences do.
+const WIDTH_MIN: u16 = 60;
+const HEIGHT_MIN: u16 = 16;
+
+/// From here on the parts of the memory stand beside the curves instead of below.
+const WIDTH_SIDE_BY_SIDE: u16 = 120;
+
+/// From here on the selected row is shown in full beside its list.
+const WIDTH_PREVIEW: u16 = 150;
+
+/// Rows of the section that says what the memory consists of, rule included.
+const HOLDS_HEIGHT: u16 = 6;
+
+/// Curves of the overview: RSS, arrayBuffers, live stores, V8 heap, allocated and freed per second.
+pub const N_CURVES: u16 = 6;
+
+pub struct Areas {
+    pub header: Rect,
+    pub body: Rect,
+    pub footer: Rect,
+}
+
+/// Sentences instead of tables.
+pub fn is_compact(size: (u16, u16)) -> bool {
+    size.0 < WIDTH_MIN || size.1 < HEIGHT_MIN
+}
+
+pub fn areas(size: (u16, u16)) -> Areas {
+    let (w, h) = size;
+    let header = Rect::new(0, 0, w, h.min(1));
+    let footer = Rect::new(0, h.saturating_sub(1), w, u16::from(h > 1));
+    Areas { header, body: Rect::new(0, header.height, w, h.saturating_sub(2)), footer }
+}
+
+/// The overview. Areas without room are empty.
+pub struct OverviewAreas {
+    pub memory: Rect,
+    /// Rows of one curve.
+    pub curve_height: u16,
+    pub holds: Rect,
+    pub sites: ListAreas,
+}
+
+pub fn overview(body: Rect) -> OverviewAreas {
+    let curve_height = match body.height {
+        0..30 => 1,
+        30..48 => 2,
+        _ => 3,
+    };
+    // A rule, the curves, and the row of GC marks.
+    let memory_height = (N_CURVES * curve_height + 2).min(body.height);
+    let below = body.height - memory_height;
+    let (memory, holds, used) = if body.width >= WIDTH_SIDE_BY_SIDE {
+        let left = body.width * 3 / 5;
+        let memory = Rect::new(body.x, body.y, left, memory_height);
+        let holds = Rect::new(body.x + left + 1, body.y, body.width - left - 1, memory_height);
+        (memory, holds, memory_height)
+    } else {
+        let memory = Rect::new(body.x, body.y, body.width, memory_height);
+        // Four rows of sites say more than the parts.
+        let height = if below >= HOLDS_HEIGHT + 4 { HOLDS_HEIGHT } else { 0 };
+        let holds = Rect::new(body.x, body.y + memory_height, body.width, height);
+        (memory, holds, memory_height + height)
+    };
+    let rest = Rect::new(body.x, body.y + used, body.width, body.height - used);
+    OverviewAreas { memory, curve_height, holds, sites: list(rest, 0) }
+}
+
+/// A list with what belongs to it.
+pub struct ListAreas {
+    /// Lines above the titles.
+    pub top: Rect,
+    /// The rule with the column titles.
+    pub titles: Rect,
+    pub rows: Rect,
+    /// The selected row in full; empty if there is no room.
+    pub preview: Rect,
+}
+
+fn list(area: Rect, n_top: u16) -> ListAreas {
+    let n_top = n_top.min(area.height);
+    let top = Rect::new(area.x, area.y, area.width, n_top);
+    let rest = Rect::new(area.x, area.y + n_top, area.width, area.height - n_top);
+    let has_preview = rest.width >= WIDTH_PREVIEW && rest.height >= 10;
+    let left = if has_preview { rest.width * 13 / 20 } else { rest.width };
+    let titles = Rect::new(rest.x, rest.y, left, rest.height.min(1));
+    let rows = Rect::new(rest.x, rest.y + titles.height, left, rest.height - titles.height);
+    let preview_width = (rest.width - left).saturating_sub(1);
+    let preview = if has_preview {
+        Rect::new(rest.x + left + 1, rest.y, preview_width, rest.height)
+    } else {
+        Rect::default()
+    };
+    ListAreas { top, titles, rows, preview }
+}
+
+pub fn sites(body: Rect) -> ListAreas {
+    list(body, 0)
+}
+
+/// The line on top is the filter's.
+pub fn stores(body: Rect) -> ListAreas {
+    list(body, 1)
+}
+
+fn list_areas(size: (u16, u16), screen: Screen) -> Option<ListAreas> {
+    let body = areas(size).body;
+    match screen {
+        _ if is_compact(size) => None,
+        Screen::Overview => Some(overview(body).sites),
+        Screen::Sites => Some(sites(body)),
+        Screen::Stores => Some(stores(body)),
+        Screen::Health => None,
+    }
+}
+
+/// Rows of the screen's list that are on screen at once; of a page, its lines.
+pub fn n_visible(size: (u16, u16), screen: Screen) -> usize {
+    list_areas(size, screen).map_or(0, |areas| usize::from(areas.rows.height))
+}
+
+pub fn n_page_lines(size: (u16, u16)) -> usize {
+    usize::from(areas(size).body.height)
+}
+
+/// Columns of a page.
+pub fn page_width(size: (u16, u16)) -> usize {
+    usize::from(size.0)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hit {
+    Tab(Screen),
+    /// Row of the list, counted from the first on screen.
+    Row(usize),
+}
+
+/// What is under the mouse. `has_page`: a page covers the body.
+pub fn hit(size: (u16, u16), screen: Screen, has_page: bool, column: u16, row: u16) -> Option<Hit> {
+    if row == areas(size).footer.y {
+        return tabs(size.0)
+            .into_iter()
+            .find(|tab| (tab.x..tab.x + tab.width).contains(&column))
+            .map(|tab| Hit::Tab(tab.screen));
+    }
+    if has_page {
+        return None;
+    }
+    let rows = list_areas(size, screen)?.rows;
+    let is_inside =
+        (rows.left()..rows.right()).contains(&column) && (rows.top()..rows.bottom()).contains(&row);
+    is_inside.then(|| Hit::Row(usize::from(row - rows.top())))
+}
+
+/// A tab in the footer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Tab {
+    pub screen: Screen,
+    pub x: u16,
+    pub width: u16,
+    pub label: String,
+}
+
+/// ` 1 Overview  2 Sites  3 Stores  4 Health `; only the numbers where that is too wide.
+pub fn tabs(n_columns: u16) -> Vec<Tab> {
+    let is_short = n_columns < WIDTH_MIN;
+    let mut x = 0;
+    let mut tabs = Vec::new();
+    for (n, screen) in Screen::ALL.into_iter().enumerate() {
+        let label = if is_short {
+            format!(" {} ", n + 1)
+        } else {
+            format!(" {} {} ", n + 1, screen.name())
+        };
+        let tab_width = width(&label) as u16;
+        if x + tab_width > n_columns {
+            break;
+        }
+        tabs.push(Tab { screen, x, width: tab_width, label });
+        x += tab_width;
+    }
+    tabs
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    Left,
+    Right,
+}
+
+/// A column as a table would like it.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    pub title: &'static str,
+    pub align: Align,
+    pub width_min: u16,
+    pub width_max: u16,
+    /// Columns of the highest rank go first when there is no room.
+    pub rank: u8,
+}
+
+/// A column that has a place. `x` counts from the left edge of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub index: usize,
+    pub x: u16,
+    pub width: u16,
+}
+
+/// Blanks between columns, and at both edges half of it.
+const GAP: u16 = 2;
+
+/// The columns that fit, in their order; what is left over goes to the leftmost that can grow.
+pub fn place_columns(columns: &[Column], n_columns: u16) -> Vec<Placed> {
+    let room = n_columns.saturating_sub(GAP);
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    let needed = |kept: &[usize]| {
+        kept.iter().filter_map(|i| columns.get(*i)).map(|c| c.width_min).sum::<u16>()
+            + GAP * (kept.len().saturating_sub(1) as u16)
+    };
+    while kept.len() > 1 && needed(&kept) > room {
+        let worst = kept
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, i)| columns.get(**i).map(|c| c.rank))
+            .map_or(0, |(at, _)| at);
+        kept.remove(worst);
+    }
+    let mut left_over = room.saturating_sub(needed(&kept));
+    let mut x = GAP / 2;
+    let mut placed = Vec::with_capacity(kept.len());
+    for index in kept {
+        let Some(column) = columns.get(index) else { continue };
+        let extra = left_over.min(column.width_max - column.width_min);
+        left_over -= extra;
+        let width = (column.width_min + extra).min(room);
+        placed.push(Placed { index, x, width });
+        x += width + GAP;
+    }
+    placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn areas_cover_any_terminal_without_overlap() {
+        for w in 0..210 {
+            for h in 0..70 {
+                let areas = areas((w, h));
+                assert_eq!(areas.header.height + areas.body.height + areas.footer.height, h);
+                let o = overview(areas.body);
+                for area in [o.memory, o.holds, o.sites.titles, o.sites.rows, o.sites.preview] {
+                    assert!(area.is_empty() || areas.body.union(area) == areas.body, "{w}×{h}");
+                }
+                let used = if o.holds.x == 0 { o.holds.height } else { 0 } + o.memory.height;
+                assert_eq!(used + o.sites.titles.height + o.sites.rows.height, areas.body.height);
+                let s = stores(areas.body);
+                assert_eq!(s.top.height + s.titles.height + s.rows.height, areas.body.height);
+            }
+        }
+    }
+
+    #[test]
+    fn the_smallest_usual_terminal_has_all_three_parts() {
+        let o = overview(areas((80, 24)).body);
+        assert_eq!((o.memory.height, o.holds.height, o.sites.rows.height), (8, 6, 7));
+    }
+
+    #[test]
+    fn columns_go_by_rank_and_grow_from_the_left() {
+        let column = |width_min, width_max, rank| Column {
+            title: "",
+            align: Align::Left,
+            width_min,
+            width_max,
+            rank,
+        };
+        let columns = [column(10, 20, 0), column(10, 10, 2), column(10, 10, 1)];
+        let check = |w, expect: &[(usize, u16)]| {
+            let placed = place_columns(&columns, w);
+            let shown: Vec<_> = placed.iter().map(|p| (p.index, p.width)).collect();
+            assert_eq!(shown, expect, "{w}");
+        };
+        check(100, &[(0, 20), (1, 10), (2, 10)]);
+        check(36, &[(0, 10), (1, 10), (2, 10)]);
+        check(35, &[(0, 20), (2, 10)]);
+        check(15, &[(0, 13)]);
+        check(4, &[(0, 2)]);
+    }
+
+    #[test]
+    fn the_mouse_finds_tabs_and_rows() {
+        let size = (80, 24);
+        assert_eq!(hit(size, Screen::Overview, false, 15, 23), Some(Hit::Tab(Screen::Sites)));
+        assert_eq!(hit(size, Screen::Stores, false, 5, 3), Some(Hit::Row(0)));
+        assert_eq!(hit(size, Screen::Stores, true, 5, 3), None);
+        assert_eq!(hit(size, Screen::Stores, false, 5, 2), None);
+        assert_eq!(hit((40, 10), Screen::Stores, false, 5, 5), None);
+    }
+}

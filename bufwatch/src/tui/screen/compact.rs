@@ -1,0 +1,40 @@
+//! The body on a terminal too small for tables: the most important facts in a few short lines.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::analysis::describe::{growth_noise, growth_per_min, growth_text};
+use crate::analysis::snapshot::Snapshot;
+use crate::base::text::{count, known};
+use crate::tui::text::{Line, Role, span};
+use crate::tui::theme::Theme;
+use crate::tui::widget::page;
+
+pub fn draw(buf: &mut Buffer, area: Rect, snapshot: &Snapshot, theme: Theme) {
+    page::draw(buf, area, &lines(snapshot), 0, theme);
+}
+
+fn lines(snapshot: &Snapshot) -> Vec<Line> {
+    let memory = &snapshot.memory;
+    let stores = &snapshot.stores;
+    let mut rss = format!(" RSS {}", known(memory.rss));
+    if let Some(growth) = growth_per_min(&snapshot.history.rss) {
+        let noise = growth_noise(memory.rss.unwrap_or_default());
+        rss.push_str(&format!(", {}", growth_text(growth, noise)));
+    }
+    let mut lines = vec![
+        vec![span(Role::Rss, rss)],
+        vec![span(Role::ArrayBuffers, format!(" arrayBuffers {}", known(memory.array_buffers)))],
+        vec![span(
+            Role::Stores,
+            format!(" {} live stores, {}", count(stores.n_live), stores.live_bytes),
+        )],
+        vec![span(Role::Heap, format!(" V8 heap {}", known(memory.v8_heap)))],
+    ];
+    if let Some(site) = snapshot.sites.first() {
+        lines.push(vec![span(Role::Muted, " most is from")]);
+        lines.push(vec![span(Role::Neutral, format!(" {} ({})", site.label, site.live_bytes))]);
+    }
+    lines.push(vec![span(Role::Muted, " 60×16 or more shows tables")]);
+    lines
+}

@@ -1,0 +1,66 @@
+//! The last line: the screens, and the keys that do something here, from the key table.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::base::text::width;
+use crate::tui::app::App;
+use crate::tui::keymap::{self, Action, Binding};
+use crate::tui::layout;
+use crate::tui::text::{Line, Role, span};
+use crate::tui::theme::Theme;
+use crate::tui::widget::page::draw_line;
+
+pub fn draw(buf: &mut Buffer, area: Rect, app: &App, theme: Theme) {
+    if area.is_empty() {
+        return;
+    }
+    let mut end = area.x;
+    for tab in layout::tabs(area.width) {
+        let is_active = tab.screen == app.screen;
+        let style = if is_active { theme.active_tab() } else { theme.style(Role::Neutral) };
+        buf.set_string(area.x + tab.x, area.y, &tab.label, style);
+        end = area.x + tab.x + tab.width;
+    }
+    let hints = hints(app, usize::from(area.right() - end).saturating_sub(2));
+    let n_columns = hints.iter().map(|s| width(&s.text)).sum::<usize>() as u16;
+    let start = area.right().saturating_sub(n_columns).max(end);
+    draw_line(buf, start, area.y, area.right(), &hints, theme);
+}
+
+/// As many as fit into `n_columns`; the answer to the last key goes before all of them.
+fn hints(app: &App, n_columns: usize) -> Line {
+    if app.filter_input.is_some() {
+        return vec![
+            span(Role::Key, "enter"),
+            span(Role::Muted, " keep  "),
+            span(Role::Key, "esc"),
+            span(Role::Muted, " undo  "),
+        ];
+    }
+    let mut line = Line::new();
+    let mut used = 0;
+    if let Some(answer) = &app.answer {
+        used += width(answer) + 2;
+        line.push(span(Role::Title, format!("{answer}  ")));
+    }
+    let mut shown: Vec<&Binding> = Vec::new();
+    for binding in keymap::footer(app.context()) {
+        let n = width(binding.name) + 1 + width(word(binding, app)) + 2;
+        if used + n > n_columns {
+            break;
+        }
+        used += n;
+        shown.push(binding);
+    }
+    // The most important ones stand at the edge.
+    for binding in shown.into_iter().rev() {
+        line.push(span(Role::Key, binding.name));
+        line.push(span(Role::Muted, format!(" {}  ", word(binding, app))));
+    }
+    line
+}
+
+fn word(binding: &Binding, app: &App) -> &'static str {
+    if binding.action == Action::Pause && app.is_paused() { "go on" } else { binding.short }
+}

@@ -1,0 +1,120 @@
+//! "Can I trust these numbers, and what do they cost?": losses, limits, what could not be done. Builds a
+//! page; the frame draws it.
+
+use crate::analysis::snapshot::{Health, Snapshot};
+use crate::base::sanitize;
+use crate::base::text::{UNKNOWN, count, known, percent, wrap};
+use crate::tui::text::{Line, Page, Role, fact, heading, span};
+
+pub fn page(snapshot: &Snapshot, n_columns: usize) -> Page {
+    let health = &snapshot.health;
+    let mut page = losses(health, n_columns);
+    page.push(Line::new());
+    page.push(heading("What the probes dropped, and what is lost by it", n_columns));
+    if health.drops.is_empty() {
+        page.push(vec![span(Role::Healthy, "  nothing")]);
+    }
+    for (reason, n) in &health.drops {
+        let role = if reason.is_loss() { Role::Accused } else { Role::Neutral };
+        let value = format!("{}: {}", count(*n), reason.consequence());
+        page.extend(fact(reason.name(), &value, role, n_columns));
+    }
+    page.push(Line::new());
+    page.extend(list("Limits reached", "none", &health.limits, n_columns));
+    page.push(Line::new());
+    page.extend(list("Not possible here", "everything works", &health.notices, n_columns));
+    page.push(Line::new());
+    page.extend(coverage(snapshot, n_columns));
+    page
+}
+
+fn losses(health: &Health, n_columns: usize) -> Page {
+    let mut page = vec![heading("Records", n_columns)];
+    let mut say = |label: &str, value: String, role| {
+        page.extend(fact(label, &value, role, n_columns));
+    };
+    if health.n_lost == 0 {
+        say("lost", "0: every store above the minimum size was seen".to_owned(), Role::Healthy);
+    } else {
+        say("lost", count(health.n_lost), Role::Accused);
+        say(
+            "read again",
+            format!(
+                "{} times the live set was read from the kernel; {} stores were found dead by it",
+                count(health.n_reconciled),
+                count(health.n_closed_by_reconcile)
+            ),
+            Role::Neutral,
+        );
+    }
+    let cpu = health
+        .cpu_share
+        .map_or_else(|| UNKNOWN.to_owned(), |share| format!("{} of a core", percent(share)));
+    say("own cpu", cpu, Role::Neutral);
+    say("own memory", known(health.rss), Role::Neutral);
+    page
+}
+
+fn list(title: &str, none: &str, items: &[String], n_columns: usize) -> Page {
+    let mut page = vec![heading(title, n_columns)];
+    if items.is_empty() {
+        page.push(vec![span(Role::Healthy, format!("  {none}"))]);
+    }
+    for item in items {
+        for (n, line) in wrap(&sanitize(item), n_columns.saturating_sub(4)).into_iter().enumerate()
+        {
+            let mark = if n == 0 { "▲ " } else { "  " };
+            page.push(vec![span(Role::Accused, format!("  {mark}")), span(Role::Neutral, line)]);
+        }
+    }
+    page
+}
+
+fn coverage(snapshot: &Snapshot, n_columns: usize) -> Page {
+    let health = &snapshot.health;
+    let stores = &snapshot.stores;
+    let mut page = vec![heading("Coverage", n_columns)];
+    let mut say = |label: &str, value: String| {
+        page.extend(fact(label, &value, Role::Neutral, n_columns));
+    };
+    say(
+        "tracked one by one",
+        format!(
+            "{} stores of {} and more; {} smaller ones counted by size class",
+            count(stores.n_created),
+            snapshot.target.min_size,
+            count(stores.n_small_created)
+        ),
+    );
+    say(
+        "unknown deaths",
+        format!(
+            "{} stores were freed whose creation was not seen (older than the attach, or scratch)",
+            count(stores.n_destroyed_unknown)
+        ),
+    );
+    say(
+        "frames",
+        format!(
+            "{}, of which {} have no name",
+            count(health.n_frames),
+            count(health.n_frames_unresolved)
+        ),
+    );
+    let n_shown = snapshot.sites.len();
+    say("sites", format!("{} of {}", count(n_shown as u64), count(snapshot.n_sites_total as u64)));
+    say("isolates", count(snapshot.memory.n_isolates.into()));
+    say("V8", known(snapshot.target.v8_version.as_deref()));
+    let gc = &snapshot.gc;
+    say(
+        "GC pauses",
+        format!(
+            "{} in all, longest {}, {} minor, {} major",
+            gc.total,
+            known(gc.longest),
+            count(gc.n_minor),
+            count(gc.n_major)
+        ),
+    );
+    page
+}

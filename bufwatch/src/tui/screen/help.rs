@@ -1,0 +1,42 @@
+//! The keys, from the key table, and what the signs mean. Builds a page; the frame draws it.
+
+use crate::base::text::{pad, wrap};
+use crate::tui::keymap::BINDINGS;
+use crate::tui::text::{Line, Page, Role, heading, span};
+
+const SIGNS: [(&str, &str); 6] = [
+    ("–", "not known, or not yet"),
+    ("~", "follows from other numbers, not measured itself"),
+    ("≤ ≥", "only this bound is known"),
+    ("allocated", "asked for by the program; resident only as far as it was written"),
+    ("GC │ ┃", "minor and major collections; dotted: before the oldest one still remembered"),
+    ("survive", "share of a site's stores that lived through two major GCs"),
+];
+
+pub fn page(n_columns: usize) -> Page {
+    let mut page = vec![heading("Keys", n_columns)];
+    for binding in BINDINGS {
+        page.extend(entry(binding.name, binding.long, n_columns));
+    }
+    page.push(Line::new());
+    page.push(heading("Signs", n_columns));
+    for (sign, meaning) in SIGNS {
+        page.extend(entry(sign, meaning, n_columns));
+    }
+    page
+}
+
+fn entry(name: &str, text: &str, n_columns: usize) -> Page {
+    const NAME_COLUMNS: usize = 11;
+    wrap(text, n_columns.saturating_sub(NAME_COLUMNS + 3))
+        .into_iter()
+        .enumerate()
+        .map(|(n, line)| {
+            let name = if n == 0 { name } else { "" };
+            vec![
+                span(Role::Key, format!("  {}", pad(name, NAME_COLUMNS))),
+                span(Role::Neutral, line),
+            ]
+        })
+        .collect()
+}

@@ -1,0 +1,46 @@
+//! One file per screen. `draw` puts the frame around them: header, body, footer. Nothing here changes state.
+
+pub mod compact;
+pub mod footer;
+pub mod header;
+pub mod health;
+pub mod help;
+pub mod overview;
+pub mod site;
+pub mod sites;
+pub mod store;
+pub mod stores;
+
+use ratatui::Frame;
+
+use crate::analysis::snapshot::Snapshot;
+use crate::tui::app::{App, Screen};
+use crate::tui::layout;
+use crate::tui::theme::Theme;
+use crate::tui::view;
+use crate::tui::widget::page;
+
+/// Draws all of it. `latest` is the newest snapshot; while paused, the frozen one of `app` is shown.
+pub fn draw(app: &App, latest: &Snapshot, theme: &Theme, frame: &mut Frame<'_>) {
+    let theme = *theme;
+    let area = frame.area();
+    // The terminal may have been resized since the last message; drawing follows the buffer.
+    let size = (area.width, area.height);
+    let areas = layout::areas(size);
+    let snapshot = app.shown(latest);
+    let buf = frame.buffer_mut();
+    header::draw(buf, areas.header, app, latest, theme);
+    if let Some(lines) = view::page(app, latest, layout::page_width(size)) {
+        page::draw(buf, areas.body, &lines, app.page_offset, theme);
+    } else if layout::is_compact(size) {
+        compact::draw(buf, areas.body, snapshot, theme);
+    } else {
+        match app.screen {
+            Screen::Overview => overview::draw(buf, areas.body, app, snapshot, theme),
+            Screen::Sites => sites::draw(buf, areas.body, app, snapshot, theme),
+            Screen::Stores => stores::draw(buf, areas.body, app, snapshot, theme),
+            Screen::Health => {}
+        }
+    }
+    footer::draw(buf, areas.footer, app, theme);
+}

@@ -1,0 +1,85 @@
+//! One store in full: every fact and its stack. Builds a page; the frame draws it.
+
+use crate::analysis::snapshot::{Placement, Snapshot, StoreDetail, StoreRow};
+use crate::base::StoreKey;
+use crate::base::text::count;
+use crate::tui::screen::site;
+use crate::tui::text::{Line, Page, Role, fact, heading, span, thread};
+
+/// The detail comes with the snapshot after it was asked for; until then, and while paused, the row of the
+/// table and the stack of its site tell the same.
+pub fn page(key: StoreKey, snapshot: &Snapshot, latest: &Snapshot, n_columns: usize) -> Page {
+    let has_key = |detail: &&StoreDetail| detail.row.key == key;
+    let detail =
+        snapshot.detail.as_ref().filter(has_key).or_else(|| latest.detail.as_ref().filter(has_key));
+    if let Some(detail) = detail {
+        let mut page = facts(&detail.row, detail.is_live, n_columns);
+        page.extend(site::stack(&detail.frames, detail.is_cut, n_columns));
+        return page;
+    }
+    let Some(row) = snapshot.table.rows.iter().find(|row| row.key == key) else {
+        return vec![
+            heading("Store", n_columns),
+            vec![span(Role::Unknown, "  this store is not known any more")],
+        ];
+    };
+    let mut page = facts(row, true, n_columns);
+    match snapshot.sites.iter().find(|site| site.stack == row.stack) {
+        Some(found) => page.extend(site::stack(&found.frames, found.is_cut, n_columns)),
+        None => page.push(vec![span(Role::Unknown, "  its stack comes with the next snapshot")]),
+    }
+    page
+}
+
+fn facts(row: &StoreRow, is_live: bool, n_columns: usize) -> Page {
+    let mut page = vec![heading(&format!("Store #{}", row.number), n_columns)];
+    let mut say = |label: &str, value: String, role| {
+        page.extend(fact(label, &value, role, n_columns));
+    };
+    if is_live {
+        say("state", "live".to_owned(), Role::Healthy);
+    } else {
+        say("state", "freed; these are its last facts".to_owned(), Role::Accused);
+    }
+    let max_size = if row.max_size > row.size {
+        format!(", grows up to {}", row.max_size)
+    } else {
+        String::new()
+    };
+    say("size", format!("{} ({} bytes){max_size}", row.size, count(row.size.0)), Role::Title);
+    say("kind", row.kind.name().to_owned(), Role::Neutral);
+    say("age", row.age.to_string(), Role::Neutral);
+    say(
+        "GCs survived",
+        format!(
+            "{} minor, {} major",
+            count(row.n_minor_survived.into()),
+            count(row.n_major_survived.into())
+        ),
+        Role::Neutral,
+    );
+    say("allocated by", format!("thread {}", thread(row)), Role::Neutral);
+    say("site", row.site.to_string(), Role::Neutral);
+    say("data at", format!("{:#x}", row.data), Role::Neutral);
+    say("lies in", placement(row.placement), Role::Neutral);
+    say("BackingStore at", format!("{:#x}", row.key.address), Role::Neutral);
+    page.push(Line::new());
+    page
+}
+
+fn placement(placement: Placement) -> String {
+    match placement {
+        Placement::Unknown => placement.name().to_owned(),
+        Placement::OwnMapping { start, len } => {
+            format!(
+                "a mapping of its own: {len} at {start:#x}, given back to the kernel when freed"
+            )
+        }
+        Placement::MainHeap => {
+            "the malloc heap (brk): freed memory there may stay resident".to_owned()
+        }
+        Placement::SharedMapping { start, len } => {
+            format!("a mapping shared with others: {len} at {start:#x}, such as a thread's arena")
+        }
+    }
+}

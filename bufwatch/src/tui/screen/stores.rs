@@ -1,0 +1,163 @@
+//! "Which stores live?": the table of stores with its filter line.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::analysis::query::StoreSort;
+use crate::analysis::snapshot::{Snapshot, StoreRow};
+use crate::base::text::{count, width};
+use crate::tui::app::App;
+use crate::tui::layout::{self, Align, Column};
+use crate::tui::screen::store;
+use crate::tui::text::{Line, Role, Span, span, thread};
+use crate::tui::theme::Theme;
+use crate::tui::view;
+use crate::tui::widget::page;
+use crate::tui::widget::table::Table;
+
+pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme: Theme) {
+    let areas = layout::stores(area);
+    let rows = view::stores(app, snapshot);
+    draw_filter(buf, areas.top, app, snapshot, rows.len(), theme);
+    let columns = FIELDS.map(|field| field.column(app.query.sort));
+    let sorted = FIELDS.iter().position(|field| field.sort() == Some(app.query.sort));
+    let is_filtered = !app.query.filter.conditions.is_empty();
+    let table = Table {
+        columns: &columns,
+        sorted: sorted.map(|index| (index, app.query.is_ascending)),
+        n_rows: rows.len(),
+        offset: app.stores.offset,
+        selected: app.stores.selected,
+        empty: if is_filtered { "no live store matches" } else { "no live store is tracked" },
+    };
+    table.draw(buf, &areas, theme, |row, column, _| match (rows.get(row), FIELDS.get(column)) {
+        (Some(row), Some(field)) => field.cell(row),
+        _ => span(Role::Unknown, ""),
+    });
+    if !areas.preview.is_empty()
+        && let Some(row) = rows.get(app.stores.selected)
+    {
+        let lines = store::page(row.key, snapshot, snapshot, usize::from(areas.preview.width));
+        page::draw(buf, areas.preview, &lines, 0, theme);
+    }
+}
+
+fn draw_filter(
+    buf: &mut Buffer,
+    area: Rect,
+    app: &App,
+    snapshot: &Snapshot,
+    n_rows: usize,
+    theme: Theme,
+) {
+    if area.is_empty() {
+        return;
+    }
+    let right = vec![span(Role::Muted, match_text(app, snapshot, n_rows))];
+    let n_right = right.iter().map(|s| width(&s.text)).sum::<usize>() as u16;
+    let end = page::draw_line(buf, area.x, area.y, area.right(), &filter_line(app), theme);
+    let start = area.right().saturating_sub(n_right + 1);
+    if start > end + 1 {
+        page::draw_line(buf, start, area.y, area.right(), &right, theme);
+    }
+}
+
+fn filter_line(app: &App) -> Line {
+    let label = span(Role::Key, " / ");
+    if let Some(input) = &app.filter_input {
+        let mut line = vec![label, span(Role::Title, format!("{}▏", input.text))];
+        if let Some(error) = &input.error {
+            line.push(span(Role::Accused, format!("  ✗ {error}")));
+        } else if input.text.is_empty() {
+            line.push(span(Role::Muted, " size>1mb age>60s gc>2 tid=7 kind=wasm site~ingest"));
+        }
+        return line;
+    }
+    if app.query.filter.conditions.is_empty() {
+        return vec![label, span(Role::Muted, "all stores")];
+    }
+    vec![label, span(Role::Title, app.query.filter.text.as_str())]
+}
+
+fn match_text(app: &App, snapshot: &Snapshot, n_rows: usize) -> String {
+    let listed = n_rows as u64;
+    let order = app.query.sort.name();
+    if snapshot.table.query != app.query {
+        // The answer to the query is on its way, or waits for the end of the pause.
+        let held = snapshot.table.rows.len() as u64;
+        return format!("{} of the {} rows at hand, by {order}", count(listed), count(held));
+    }
+    let n_matched = snapshot.table.n_matched;
+    if n_matched > listed {
+        format!("first {} of {}, by {order}", count(listed), count(n_matched))
+    } else {
+        format!("{}, by {order}", count(n_matched))
+    }
+}
+
+/// Of the columns, in their order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Number,
+    Size,
+    Kind,
+    Age,
+    Gcs,
+    Thread,
+    Placement,
+    Site,
+}
+
+const FIELDS: [Field; 8] = [
+    Field::Number,
+    Field::Size,
+    Field::Kind,
+    Field::Age,
+    Field::Gcs,
+    Field::Thread,
+    Field::Placement,
+    Field::Site,
+];
+
+impl Field {
+    fn column(self, sort: StoreSort) -> Column {
+        let (title, align, width_min, width_max, rank) = match self {
+            Self::Number => ("Stores", Align::Right, 8, 10, 2),
+            Self::Size => ("size", Align::Right, 8, 8, 0),
+            Self::Kind => ("kind", Align::Left, 11, 15, 4),
+            Self::Age => ("age", Align::Right, 8, 8, 1),
+            Self::Gcs => ("GCs min/maj", Align::Right, 12, 12, 3),
+            Self::Thread => ("thread", Align::Left, 12, 18, 6),
+            Self::Placement => ("in", Align::Left, 14, 14, 5),
+            Self::Site => ("site", Align::Left, 20, 200, 0),
+        };
+        let rank = if self.sort() == Some(sort) { 0 } else { rank };
+        Column { title, align, width_min, width_max, rank }
+    }
+
+    fn sort(self) -> Option<StoreSort> {
+        match self {
+            Self::Size => Some(StoreSort::Size),
+            Self::Age => Some(StoreSort::Age),
+            Self::Gcs => Some(StoreSort::MajorsSurvived),
+            Self::Site => Some(StoreSort::Site),
+            Self::Number | Self::Kind | Self::Thread | Self::Placement => None,
+        }
+    }
+
+    fn cell(self, row: &StoreRow) -> Span {
+        match self {
+            Self::Number => span(Role::Muted, format!("#{}", row.number)),
+            Self::Size => span(Role::Title, row.size.to_string()),
+            Self::Kind => span(Role::Neutral, row.kind.name()),
+            Self::Age => span(Role::Neutral, row.age.to_string()),
+            Self::Gcs => span(
+                Role::Neutral,
+                format!("{} / {}", count(row.n_minor_survived.into()), row.n_major_survived),
+            ),
+            Self::Thread => span(Role::Neutral, thread(row)),
+            Self::Placement => span(Role::Neutral, row.placement.name()),
+            Self::Site => span(Role::Neutral, row.site.as_ref()),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! How the dashboard answers to what happens: the only place that changes [`App`]. Pure; what it cannot do
+//! itself it returns as a command.
+
+use std::sync::Arc;
+
+use crate::analysis::query::StoreFilter;
+use crate::analysis::snapshot::Snapshot;
+use crate::tui::app::{App, Detail, FilterInput, Screen};
+use crate::tui::command::Command;
+use crate::tui::keymap::{self, Action, Context, Key};
+use crate::tui::layout::{self, Hit};
+use crate::tui::message::Message;
+use crate::tui::text::{plain, site_row, store_row};
+use crate::tui::view;
+
+/// A filter is one line; longer than any that makes sense.
+const FILTER_CHARS_MAX: usize = 200;
+
+pub fn update(app: &mut App, message: Message, latest: &Arc<Snapshot>) -> Option<Command> {
+    match message {
+        Message::KeyPressed(key) => {
+            app.answer = None;
+            press(app, key, latest)
+        }
+        Message::Clicked { column, row } => click(app, column, row, latest),
+        Message::Scrolled(delta) => {
+            move_by(app, delta, latest);
+            None
+        }
+        Message::Resized { width, height } => {
+            app.size = (width, height);
+            settle(app, latest);
+            None
+        }
+        Message::SnapshotArrived => {
+            settle(app, latest);
+            None
+        }
+        Message::SessionEnded => {
+            app.is_session_ended = true;
+            None
+        }
+    }
+}
+
+fn press(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Option<Command> {
+    if app.filter_input.is_some() && key != Key::Ctrl('c') {
+        return type_filter(app, key, latest);
+    }
+    act(app, keymap::find_action(key, app.context())?, latest)
+}
+
+fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command> {
+    match action {
+        Action::Show(screen) => return show(app, screen, latest),
+        Action::NextScreen => return show(app, neighbour(app.screen, 1), latest),
+        Action::PreviousScreen => {
+            return show(app, neighbour(app.screen, Screen::ALL.len() - 1), latest);
+        }
+        Action::Up => move_by(app, -1, latest),
+        Action::Down => move_by(app, 1, latest),
+        Action::PageUp => move_by(app, -page_step(app, latest), latest),
+        Action::PageDown => move_by(app, page_step(app, latest), latest),
+        Action::First => move_by(app, isize::MIN, latest),
+        Action::Last => move_by(app, isize::MAX, latest),
+        Action::Open => return open(app, latest),
+        Action::Close => return close(app, latest),
+        Action::Sort | Action::Reverse => return sort(app, action, latest),
+        Action::Filter => return start_filter(app, latest),
+        Action::Pause => {
+            app.frozen = if app.is_paused() { None } else { Some(Arc::clone(latest)) };
+            settle(app, latest);
+        }
+        Action::Copy => copy(app, latest),
+        Action::Help => {
+            app.is_help_open = !app.is_help_open;
+            app.page_offset = 0;
+        }
+        Action::Quit => return Some(Command::Quit),
+    }
+    None
+}
+
+fn neighbour(screen: Screen, distance: usize) -> Screen {
+    let all = Screen::ALL;
+    let at = all.iter().position(|s| *s == screen).unwrap_or(0);
+    all.get((at + distance) % all.len()).copied().unwrap_or_default()
+}
+
+fn show(app: &mut App, screen: Screen, latest: &Arc<Snapshot>) -> Option<Command> {
+    app.screen = screen;
+    app.is_help_open = false;
+    app.page_offset = 0;
+    let command = close_detail(app);
+    settle(app, latest);
+    command
+}
+
+/// The session stops looking after a store that nobody looks at.
+fn close_detail(app: &mut App) -> Option<Command> {
+    match app.detail.take() {
+        Some(Detail::Store(_)) => Some(Command::SetDetail(None)),
+        Some(Detail::Site(_)) | None => None,
+    }
+}
+
+fn open(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
+    let snapshot = app.shown(latest);
+    let detail = match app.screen {
+        Screen::Overview => {
+            snapshot.sites.get(app.top_sites.selected).map(|row| Detail::Site(row.stack))
+        }
+        Screen::Sites => {
+            view::sites(app, snapshot).get(app.sites.selected).map(|row| Detail::Site(row.stack))
+        }
+        Screen::Stores => {
+            view::stores(app, snapshot).get(app.stores.selected).map(|row| Detail::Store(row.key))
+        }
+        Screen::Health => None,
+    }?;
+    app.detail = Some(detail);
+    app.page_offset = 0;
+    match detail {
+        Detail::Store(key) => Some(Command::SetDetail(Some(key))),
+        Detail::Site(_) => None,
+    }
+}
+
+fn close(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
+    app.page_offset = 0;
+    if app.is_help_open {
+        app.is_help_open = false;
+        return None;
+    }
+    if app.detail.is_some() {
+        return close_detail(app);
+    }
+    if app.query.filter.conditions.is_empty() {
+        return None;
+    }
+    app.query.filter = StoreFilter::default();
+    Some(query_changed(app, latest))
+}
+
+fn query_changed(app: &mut App, latest: &Arc<Snapshot>) -> Command {
+    app.stores.key = None;
+    settle(app, latest);
+    Command::SetStoreQuery(app.query.clone())
+}
+
+fn sort(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command> {
+    let is_reversal = action == Action::Reverse;
+    if app.screen == Screen::Stores {
+        if is_reversal {
+            app.query.is_ascending = !app.query.is_ascending;
+        } else {
+            app.query.sort = app.query.sort.next();
+            app.query.is_ascending = false;
+        }
+        return Some(query_changed(app, latest));
+    }
+    if is_reversal {
+        app.is_site_order_ascending = !app.is_site_order_ascending;
+    } else {
+        app.site_sort = app.site_sort.next();
+        app.is_site_order_ascending = false;
+    }
+    app.sites.key = None;
+    settle(app, latest);
+    None
+}
+
+fn start_filter(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
+    let command = show(app, Screen::Stores, latest);
+    app.filter_input = Some(FilterInput {
+        text: app.query.filter.text.clone(),
+        error: None,
+        before: app.query.clone(),
+    });
+    command
+}
+
+/// The list follows while the filter is typed, as long as it can be read.
+fn type_filter(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Option<Command> {
+    let input = app.filter_input.as_mut()?;
+    match key {
+        Key::Char(c) if input.text.chars().count() < FILTER_CHARS_MAX => input.text.push(c),
+        Key::Backspace => {
+            input.text.pop();
+        }
+        Key::Ctrl('u') => input.text.clear(),
+        Key::Ctrl('w') => {
+            let kept = input.text.trim_end().rfind(' ').map_or(0, |at| at + 1);
+            input.text.truncate(kept);
+        }
+        Key::Enter => {
+            if input.error.is_none() {
+                app.filter_input = None;
+            }
+            return None;
+        }
+        Key::Esc => {
+            let before = app.filter_input.take()?.before;
+            if before == app.query {
+                return None;
+            }
+            app.query = before;
+            return Some(query_changed(app, latest));
+        }
+        Key::Up | Key::Down | Key::PageUp | Key::PageDown => {
+            let action = keymap::find_action(key, Context::Stores)?;
+            return act(app, action, latest);
+        }
+        _ => return None,
+    }
+    match StoreFilter::parse(&input.text) {
+        Ok(filter) => {
+            input.error = None;
+            if filter.conditions == app.query.filter.conditions {
+                return None;
+            }
+            app.query.filter = filter;
+            Some(query_changed(app, latest))
+        }
+        Err(error) => {
+            input.error = Some(error.to_string());
+            None
+        }
+    }
+}
+
+fn click(app: &mut App, column: u16, row: u16, latest: &Arc<Snapshot>) -> Option<Command> {
+    let has_page = view::page(app, latest, layout::page_width(app.size)).is_some();
+    match layout::hit(app.size, app.screen, has_page, column, row)? {
+        Hit::Tab(screen) => {
+            app.filter_input = None;
+            show(app, screen, latest)
+        }
+        Hit::Row(n) => {
+            let list = selection(app);
+            let row = list.1 + n;
+            if row == list.0 {
+                return open(app, latest);
+            }
+            move_by(app, row as isize - list.0 as isize, latest);
+            None
+        }
+    }
+}
+
+/// Selected row and first row on screen of the current list.
+fn selection(app: &App) -> (usize, usize) {
+    match app.screen {
+        Screen::Overview => (app.top_sites.selected, app.top_sites.offset),
+        Screen::Sites => (app.sites.selected, app.sites.offset),
+        Screen::Stores => (app.stores.selected, app.stores.offset),
+        Screen::Health => (0, 0),
+    }
+}
+
+/// A page less one row, which stays as a landmark.
+fn page_step(app: &App, latest: &Snapshot) -> isize {
+    let has_page = view::page(app, latest, layout::page_width(app.size)).is_some();
+    let n = if has_page {
+        layout::n_page_lines(app.size)
+    } else {
+        layout::n_visible(app.size, app.screen)
+    };
+    (n as isize - 1).max(1)
+}
+
+fn move_by(app: &mut App, delta: isize, latest: &Arc<Snapshot>) {
+    if let Some(page) = view::page(app, latest, layout::page_width(app.size)) {
+        let offset_max = page.len().saturating_sub(layout::n_page_lines(app.size));
+        app.page_offset = app.page_offset.saturating_add_signed(delta).min(offset_max);
+        return;
+    }
+    let n_visible = layout::n_visible(app.size, app.screen);
+    let snapshot = app.shown(latest);
+    match app.screen {
+        Screen::Overview => {
+            let keys: Vec<_> = snapshot.sites.iter().map(|row| row.stack).collect();
+            app.top_sites.move_by(delta, &keys, n_visible);
+        }
+        Screen::Sites => {
+            let keys = view::site_keys(&view::sites(app, snapshot));
+            app.sites.move_by(delta, &keys, n_visible);
+        }
+        Screen::Stores => {
+            let keys = view::store_keys(&view::stores(app, snapshot));
+            app.stores.move_by(delta, &keys, n_visible);
+        }
+        Screen::Health => {}
+    }
+}
+
+/// Fits selection and scrolling to rows or a size that changed.
+fn settle(app: &mut App, latest: &Arc<Snapshot>) {
+    move_by_page_only(app, latest);
+    let snapshot = app.shown(latest);
+    let top_keys: Vec<_> = snapshot.sites.iter().map(|row| row.stack).collect();
+    let site_keys = view::site_keys(&view::sites(app, snapshot));
+    let store_keys = view::store_keys(&view::stores(app, snapshot));
+    let n_visible = |screen| layout::n_visible(app.size, screen);
+    let (n_top, n_sites, n_stores) =
+        (n_visible(Screen::Overview), n_visible(Screen::Sites), n_visible(Screen::Stores));
+    app.top_sites.settle(&top_keys, n_top);
+    app.sites.settle(&site_keys, n_sites);
+    app.stores.settle(&store_keys, n_stores);
+}
+
+fn move_by_page_only(app: &mut App, latest: &Arc<Snapshot>) {
+    if view::page(app, latest, layout::page_width(app.size)).is_some() {
+        move_by(app, 0, latest);
+    }
+}
+
+fn copy(app: &mut App, latest: &Arc<Snapshot>) {
+    let snapshot = app.shown(latest);
+    let text = if let Some(page) = view::page(app, latest, layout::page_width(app.size)) {
+        Some(plain(&page))
+    } else {
+        match app.screen {
+            Screen::Overview => snapshot.sites.get(app.top_sites.selected).map(site_row),
+            Screen::Sites => {
+                view::sites(app, snapshot).get(app.sites.selected).map(|row| site_row(row))
+            }
+            Screen::Stores => {
+                view::stores(app, snapshot).get(app.stores.selected).map(|row| store_row(row))
+            }
+            Screen::Health => None,
+        }
+    };
+    app.answer = Some(if text.is_some() { "copied" } else { "nothing to copy" }.to_owned());
+    app.copied = text;
+}

@@ -1,0 +1,117 @@
+//! Which rows of a snapshot a list shows, in which order, and which page is open. Pure; drawing and
+//! selecting must agree on it.
+
+use std::cmp::Ordering;
+
+use crate::analysis::query::{StoreQuery, StoreSort};
+use crate::analysis::snapshot::{SiteRow, Snapshot, StoreRow};
+use crate::base::{StackId, StoreKey};
+use crate::tui::app::{App, Detail, Screen};
+use crate::tui::screen::{health, help, site, store};
+use crate::tui::text::Page;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SiteSort {
+    #[default]
+    Live,
+    Allocated,
+    Count,
+    Rate,
+    Survival,
+}
+
+impl SiteSort {
+    pub const ALL: [Self; 5] =
+        [Self::Live, Self::Allocated, Self::Count, Self::Rate, Self::Survival];
+
+    /// Also the title of the column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Allocated => "allocated",
+            Self::Count => "count",
+            Self::Rate => "rate",
+            Self::Survival => "survive",
+        }
+    }
+
+    #[must_use]
+    pub fn next(self) -> Self {
+        let at = Self::ALL.iter().position(|sort| *sort == self).unwrap_or(0);
+        Self::ALL.get(at + 1).copied().unwrap_or_default()
+    }
+
+    /// Largest first.
+    fn compare(self, a: &SiteRow, b: &SiteRow) -> Ordering {
+        match self {
+            Self::Live => b.live_bytes.cmp(&a.live_bytes),
+            Self::Allocated => b.created_bytes.cmp(&a.created_bytes),
+            Self::Count => b.n_live.cmp(&a.n_live),
+            Self::Rate => b.created_bytes_per_s.cmp(&a.created_bytes_per_s),
+            // Unknown comes last.
+            Self::Survival => b.survival.unwrap_or(-1.0).total_cmp(&a.survival.unwrap_or(-1.0)),
+        }
+    }
+}
+
+/// All sites in the order of the sites screen; equal ones by their stack, so that rows do not flicker.
+pub fn sites<'a>(app: &App, snapshot: &'a Snapshot) -> Vec<&'a SiteRow> {
+    let mut rows: Vec<&SiteRow> = snapshot.sites.iter().collect();
+    rows.sort_by(|a, b| {
+        let order = app.site_sort.compare(a, b);
+        let order = if app.is_site_order_ascending { order.reverse() } else { order };
+        order.then(a.stack.cmp(&b.stack))
+    });
+    rows
+}
+
+/// The store table. As long as the session has not answered the newest query (it does not while paused),
+/// the rows at hand are filtered and sorted here.
+pub fn stores<'a>(app: &App, snapshot: &'a Snapshot) -> Vec<&'a StoreRow> {
+    let rows = snapshot.table.rows.iter();
+    if snapshot.table.query == app.query {
+        return rows.collect();
+    }
+    let mut rows: Vec<&StoreRow> = rows.filter(|row| app.query.filter.matches(row)).collect();
+    rows.sort_by(|a, b| compare_stores(&app.query, a, b));
+    rows
+}
+
+fn compare_stores(query: &StoreQuery, a: &StoreRow, b: &StoreRow) -> Ordering {
+    let order = match query.sort {
+        StoreSort::Size => b.size.cmp(&a.size),
+        StoreSort::Age => b.age.cmp(&a.age),
+        StoreSort::MajorsSurvived => b.n_major_survived.cmp(&a.n_major_survived),
+        StoreSort::Site => a.site.cmp(&b.site),
+    };
+    let order = if query.is_ascending { order.reverse() } else { order };
+    order.then(a.number.cmp(&b.number))
+}
+
+pub fn site_keys(rows: &[&SiteRow]) -> Vec<StackId> {
+    rows.iter().map(|row| row.stack).collect()
+}
+
+pub fn store_keys(rows: &[&StoreRow]) -> Vec<StoreKey> {
+    rows.iter().map(|row| row.key).collect()
+}
+
+/// The scrolling text that covers the body, if one does.
+pub fn page(app: &App, latest: &Snapshot, n_columns: usize) -> Option<Page> {
+    let snapshot = app.shown(latest);
+    if app.is_help_open {
+        return Some(help::page(n_columns));
+    }
+    match (app.detail, app.screen) {
+        (Some(Detail::Site(stack)), _) => {
+            let found = snapshot.sites.iter().find(|row| row.stack == stack);
+            Some(found.map_or_else(
+                || site::missing_page(n_columns),
+                |row| site::page(row, snapshot, n_columns),
+            ))
+        }
+        (Some(Detail::Store(key)), _) => Some(store::page(key, snapshot, latest, n_columns)),
+        (None, Screen::Health) => Some(health::page(snapshot, n_columns)),
+        (None, _) => None,
+    }
+}

@@ -1,0 +1,77 @@
+//! The JSON contract and the text of headless runs.
+
+use bufwatch::analysis::snapshot::Snapshot;
+use bufwatch::export::{sample_json, sample_text};
+use serde_json::{Value, json};
+
+use crate::fixture;
+
+#[test]
+fn the_keys_of_the_contract_are_there() {
+    let sample = sample_json::sample(&fixture::lossy());
+    assert_eq!(sample["schema"], "bufwatch.sample/1");
+    assert_eq!(sample["pid"], 4121);
+    assert_eq!(sample["node_version"], "22.23.3");
+    for key in ["t_ns", "rss_bytes", "array_buffers_bytes"] {
+        assert!(sample[key].is_u64(), "{key}");
+    }
+    let keys =
+        ["n_live", "live_bytes", "n_created", "created_bytes", "n_destroyed", "destroyed_bytes"];
+    for key in keys {
+        assert!(sample["stores"][key].is_u64(), "{key}");
+    }
+    assert_eq!(sample["lost"]["events"], 12_345);
+    assert_eq!(sample["lost"]["reasons"], json!({"ring-full": 12_345, "stack-unreadable": 9}));
+    assert!(sample["gc"]["n_minor"].is_u64() && sample["gc"]["n_major"].is_u64());
+    assert!(sample["rss_parts"]["v8_heap"].is_u64());
+    assert_eq!(sample["findings"], json!([]));
+    let site = &sample["sites"][0];
+    assert!(site["n_live"].is_u64() && site["live_bytes"].is_u64() && site["n_created"].is_u64());
+    assert_eq!(
+        site["frames"][3],
+        json!({
+            "function": "onChunk", "script": "/srv/ingest/ingest.js", "line": 31, "kind": "js",
+            "is_resolved": true,
+        })
+    );
+    assert_eq!(site["frames"][0]["script"], Value::Null);
+    assert!(!sample.to_string().contains('\n'));
+}
+
+#[test]
+fn what_is_not_known_is_null() {
+    let sample = sample_json::sample(&Snapshot::blank());
+    for key in ["pid", "node_version", "rss_bytes", "array_buffers_bytes", "stores"] {
+        assert_eq!(sample[key], Value::Null, "{key}");
+    }
+    assert_eq!(sample["rss_parts"], json!({}));
+    assert_eq!(sample["state"], "attaching");
+}
+
+#[test]
+fn lines() {
+    insta::assert_snapshot!(
+        sample_text::line(&Snapshot::blank()),
+        @""
+    );
+    insta::assert_snapshot!(
+        sample_text::line(&fixture::usual()),
+        @""
+    );
+}
+
+#[test]
+fn summaries() {
+    insta::assert_snapshot!("summary", sample_text::summary(&fixture::usual()));
+    insta::assert_snapshot!("summary_lossy", sample_text::summary(&fixture::lossy()));
+    insta::assert_snapshot!("summary_blank", sample_text::summary(&Snapshot::blank()));
+}
+
+#[test]
+fn a_summary_fits_the_usual_terminal() {
+    for snapshot in [fixture::usual(), fixture::lossy()] {
+        for line in sample_text::summary(&snapshot).lines() {
+            assert!(bufwatch::base::text::width(line) <= 100, "{line}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The dashboard on a terminal that is a buffer, and the texts that scripts and people read. No privileges,
+//! no Node, no terminal.
+
+#[cfg(test)]
+mod export;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod screens;
+#[cfg(test)]
+mod updates;

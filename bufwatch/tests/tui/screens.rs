@@ -1,0 +1,170 @@
+//! What each screen looks like at the sizes that matter. Read the .snap files as pictures.
+
+use std::sync::Arc;
+
+use bufwatch::analysis::query::StoreQuery;
+use bufwatch::analysis::snapshot::{Snapshot, TargetState};
+use bufwatch::base::Bytes;
+use bufwatch::tui::app::App;
+use bufwatch::tui::keymap::Key;
+use bufwatch::tui::message::Message;
+use bufwatch::tui::picker::{Picker, ProcessChoice};
+use bufwatch::tui::screen::draw;
+use bufwatch::tui::theme::Theme;
+use bufwatch::tui::update::update;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use crate::fixture;
+
+const SIZES: [(u16, u16); 3] = [(40, 10), (80, 24), (200, 60)];
+
+fn picture(snapshot: &Snapshot, keys: &[Key], (width, height): (u16, u16)) -> String {
+    let latest = Arc::new(snapshot.clone());
+    let mut app = App::new(width, height);
+    update(&mut app, Message::SnapshotArrived, &latest);
+    for key in keys {
+        update(&mut app, Message::KeyPressed(*key), &latest);
+    }
+    render(&app, &latest, (width, height), true)
+}
+
+fn render(app: &App, snapshot: &Snapshot, (width, height): (u16, u16), is_color: bool) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(app, snapshot, &Theme::new(is_color), frame)).unwrap();
+    terminal.backend().to_string()
+}
+
+fn check(name: &str, snapshot: &Snapshot, keys: &[Key]) {
+    for size in SIZES {
+        let picture = picture(snapshot, keys, size);
+        insta::assert_snapshot!(format!("{name}_{}x{}", size.0, size.1), picture);
+    }
+}
+
+#[test]
+fn overview() {
+    check("overview", &fixture::usual(), &[]);
+}
+
+#[test]
+fn overview_before_anything_is_known() {
+    check("overview_blank", &Snapshot::blank(), &[]);
+}
+
+#[test]
+fn overview_of_a_target_that_exited_after_losses() {
+    let mut snapshot = fixture::lossy();
+    snapshot.target.state = TargetState::Exited { code: Some(137) };
+    check("overview_exited", &snapshot, &[]);
+}
+
+#[test]
+fn overview_with_more_allocated_than_resident() {
+    let mut snapshot = fixture::usual();
+    snapshot.memory.rss = Some(Bytes(2 << 30));
+    check("overview_untouched", &snapshot, &[]);
+}
+
+#[test]
+fn sites() {
+    check("sites", &fixture::usual(), &[Key::Char('2'), Key::Char('s'), Key::Down]);
+}
+
+#[test]
+fn site() {
+    check("site", &fixture::usual(), &[Key::Char('2'), Key::Down, Key::Enter]);
+}
+
+#[test]
+fn stores() {
+    check("stores", &fixture::usual(), &[Key::Char('3'), Key::Down]);
+}
+
+#[test]
+fn stores_with_a_filter_that_is_wrong() {
+    let mut keys = vec![Key::Char('/')];
+    keys.extend("site~tiles size>hu".chars().map(Key::Char));
+    check("stores_filter", &fixture::usual(), &keys);
+}
+
+#[test]
+fn store() {
+    let keys = [Key::Char('3'), Key::Enter];
+    let key = fixture::usual().table.rows[0].key;
+    let snapshot = fixture::snapshot(221, &StoreQuery::default(), Some(key));
+    check("store", &snapshot, &keys);
+}
+
+#[test]
+fn health() {
+    check("health", &fixture::lossy(), &[Key::Char('4')]);
+}
+
+#[test]
+fn help() {
+    check("help", &fixture::usual(), &[Key::Char('?')]);
+}
+
+#[test]
+fn paused() {
+    let early = Arc::new(fixture::snapshot(60, &StoreQuery::default(), None));
+    let late = Arc::new(fixture::usual());
+    let mut app = App::new(80, 24);
+    update(&mut app, Message::KeyPressed(Key::Char('p')), &early);
+    update(&mut app, Message::SnapshotArrived, &late);
+    insta::assert_snapshot!("paused_80x24", render(&app, &late, (80, 24), true));
+}
+
+#[test]
+fn picker() {
+    let choice = |pid, command: &str| ProcessChoice {
+        pid,
+        version: "22.23.3".to_owned(),
+        rss: Bytes(u64::from(pid) << 16),
+        command: command.to_owned(),
+    };
+    let rows = vec![choice(4121, "node ingest.js"), choice(977, "node \u{1b}[2Jevil.js")];
+    let picker = Picker::new(rows, 10);
+    let mut terminal = Terminal::new(TestBackend::new(60, 10)).unwrap();
+    terminal
+        .draw(|frame| {
+            let area = frame.area();
+            picker.draw(frame.buffer_mut(), area, Theme::new(true));
+        })
+        .unwrap();
+    insta::assert_snapshot!("picker_60x10", terminal.backend().to_string());
+}
+
+#[test]
+fn without_colour_nothing_is_coloured() {
+    let snapshot = fixture::lossy();
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    let app = App::new(80, 24);
+    terminal.draw(|frame| draw(&app, &snapshot, &Theme::new(false), frame)).unwrap();
+    for cell in &terminal.backend().buffer().content {
+        assert_eq!(cell.fg, ratatui::style::Color::Reset, "{:?}", cell.symbol());
+        assert_eq!(cell.bg, ratatui::style::Color::Reset, "{:?}", cell.symbol());
+    }
+}
+
+#[test]
+fn every_screen_draws_at_every_size_even_one_that_the_state_does_not_know_yet() {
+    let snapshot = Arc::new(fixture::snapshot(30, &StoreQuery::default(), None));
+    let last = [Key::Char('2'), Key::Char('3'), Key::Char('4'), Key::Char('1')];
+    for (n, key) in last.into_iter().enumerate() {
+        let mut app = App::new(80, 24);
+        update(&mut app, Message::SnapshotArrived, &snapshot);
+        update(&mut app, Message::KeyPressed(key), &snapshot);
+        update(&mut app, Message::KeyPressed(Key::End), &snapshot);
+        for is_open in [false, true] {
+            if is_open {
+                update(&mut app, Message::KeyPressed(Key::Enter), &snapshot);
+            }
+            for (w, h) in (1..10).flat_map(|i| [(i, i), (i * 21, i), (i, i * 7), (i * 21, i * 7)]) {
+                let text = render(&app, &snapshot, (w, h), n % 2 == 0);
+                assert!(!text.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! How the dashboard answers to keys, mouse and news: state and commands, without drawing.
+
+use std::sync::Arc;
+
+use bufwatch::analysis::query::{Condition, StoreQuery, StoreSort};
+use bufwatch::analysis::snapshot::Snapshot;
+use bufwatch::base::{Bytes, StackId};
+use bufwatch::tui::app::{App, Detail, Screen};
+use bufwatch::tui::command::Command;
+use bufwatch::tui::keymap::Key;
+use bufwatch::tui::message::Message;
+use bufwatch::tui::update::update;
+use bufwatch::tui::view::{self, SiteSort};
+
+use crate::fixture;
+
+struct Session {
+    app: App,
+    latest: Arc<Snapshot>,
+}
+
+impl Session {
+    fn new() -> Self {
+        let mut session = Self { app: App::new(80, 24), latest: Arc::new(fixture::usual()) };
+        session.send(Message::SnapshotArrived);
+        session
+    }
+
+    fn send(&mut self, message: Message) -> Option<Command> {
+        update(&mut self.app, message, &self.latest)
+    }
+
+    fn press(&mut self, key: Key) -> Option<Command> {
+        self.send(Message::KeyPressed(key))
+    }
+
+    fn write(&mut self, text: &str) -> Vec<Command> {
+        text.chars().filter_map(|c| self.press(Key::Char(c))).collect()
+    }
+
+    fn arrive(&mut self, snapshot: Snapshot) {
+        self.latest = Arc::new(snapshot);
+        self.send(Message::SnapshotArrived);
+    }
+
+    fn selected_site(&self) -> StackId {
+        self.latest.sites[self.app.top_sites.selected].stack
+    }
+}
+
+#[test]
+fn keys_and_clicks_change_the_screen() {
+    let mut session = Session::new();
+    for (key, screen) in [
+        (Key::Char('3'), Screen::Stores),
+        (Key::Tab, Screen::Health),
+        (Key::Tab, Screen::Overview),
+        (Key::BackTab, Screen::Health),
+    ] {
+        assert_eq!(session.press(key), None);
+        assert_eq!(session.app.screen, screen);
+    }
+    session.send(Message::Clicked { column: 15, row: 23 });
+    assert_eq!(session.app.screen, Screen::Sites);
+}
+
+#[test]
+fn both_quit_keys_quit_everywhere() {
+    for before in [None, Some(Key::Char('?')), Some(Key::Char('3')), Some(Key::Enter)] {
+        for key in [Key::Char('q'), Key::Ctrl('c')] {
+            let mut session = Session::new();
+            if let Some(before) = before {
+                session.press(before);
+            }
+            assert_eq!(session.press(key), Some(Command::Quit));
+        }
+    }
+    let mut session = Session::new();
+    session.press(Key::Char('/'));
+    assert_eq!(session.press(Key::Char('q')), None, "typed into the filter");
+    assert_eq!(session.press(Key::Ctrl('c')), Some(Command::Quit));
+}
+
+#[test]
+fn the_selection_stays_with_its_row() {
+    let mut session = Session::new();
+    session.press(Key::Down);
+    session.press(Key::Down);
+    let chosen = session.selected_site();
+    let mut next = fixture::usual();
+    let mut sites = next.sites.to_vec();
+    sites.rotate_right(3);
+    next.sites = sites.into();
+    session.arrive(next);
+    assert_eq!(session.app.top_sites.selected, 5);
+    assert_eq!(session.selected_site(), chosen);
+
+    session.press(Key::Char('g'));
+    let mut next = fixture::usual();
+    next.sites = next.sites[1..].into();
+    session.arrive(next);
+    assert_eq!(session.app.top_sites.selected, 0, "at the top it stays at the top");
+
+    session.press(Key::End);
+    let mut next = fixture::usual();
+    next.sites = next.sites[..2].into();
+    session.arrive(next);
+    assert_eq!(session.app.top_sites.selected, 1, "clamped when the row is gone");
+    session.arrive(Snapshot::blank());
+    assert_eq!(session.app.top_sites.selected, 0);
+}
+
+#[test]
+fn lists_scroll_by_keys_wheel_and_page() {
+    let mut session = Session::new();
+    session.press(Key::Char('3'));
+    let n_rows = session.latest.table.rows.len();
+    assert!(n_rows > 100);
+    session.send(Message::Scrolled(3));
+    assert_eq!(session.app.stores.selected, 3);
+    session.press(Key::PageDown);
+    assert_eq!(session.app.stores.selected, 22, "a page of 20 rows less the landmark");
+    session.press(Key::Char('G'));
+    assert_eq!(session.app.stores.selected, n_rows - 1);
+    assert_eq!(session.app.stores.offset, n_rows - 20);
+    session.press(Key::Home);
+    assert_eq!((session.app.stores.selected, session.app.stores.offset), (0, 0));
+    session.press(Key::Up);
+    assert_eq!(session.app.stores.selected, 0);
+    session.press(Key::End);
+    session.send(Message::Resized { width: 200, height: 60 });
+    assert_eq!(session.app.stores.offset, n_rows - 56);
+}
+
+#[test]
+fn a_filter_asks_the_session_as_soon_as_it_can_be_read() {
+    let mut session = Session::new();
+    session.press(Key::Char('/'));
+    assert_eq!(session.app.screen, Screen::Stores);
+    let commands = session.write("size>1mb");
+    let Some(Command::SetStoreQuery(query)) = commands.last() else { panic!("{commands:?}") };
+    assert_eq!(query.filter.conditions, [Condition::SizeAtLeast(Bytes(1 << 20))]);
+    // Until the session answers, the rows at hand are filtered.
+    let rows = view::stores(&session.app, &session.latest);
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.size >= Bytes(1 << 20)));
+
+    assert!(session.write(" age>x").is_empty());
+    let error = session.app.filter_input.as_ref().unwrap().error.clone().unwrap();
+    assert!(error.contains("`age>x` is not a filter"), "{error}");
+    session.press(Key::Enter);
+    assert!(session.app.filter_input.is_some(), "a wrong filter is not accepted");
+    session.press(Key::Ctrl('w'));
+    session.press(Key::Enter);
+    assert_eq!(session.app.filter_input, None);
+    assert_eq!(session.app.query.filter.conditions.len(), 1);
+
+    let Some(Command::SetStoreQuery(query)) = session.press(Key::Esc) else { panic!() };
+    assert_eq!(query, StoreQuery::default());
+    assert_eq!(session.press(Key::Esc), None);
+}
+
+#[test]
+fn escape_while_typing_undoes_the_filter() {
+    let mut session = Session::new();
+    session.press(Key::Char('/'));
+    session.write("gc>3");
+    let Some(Command::SetStoreQuery(query)) = session.press(Key::Esc) else { panic!() };
+    assert_eq!(query, StoreQuery::default());
+    assert_eq!(session.app.filter_input, None);
+}
+
+#[test]
+fn sorting_stores_asks_the_session_and_sorting_sites_does_not() {
+    let mut session = Session::new();
+    session.press(Key::Char('3'));
+    let Some(Command::SetStoreQuery(query)) = session.press(Key::Char('s')) else { panic!() };
+    assert_eq!((query.sort, query.is_ascending), (StoreSort::Age, false));
+    let Some(Command::SetStoreQuery(query)) = session.press(Key::Char('r')) else { panic!() };
+    assert!(query.is_ascending);
+    let ages: Vec<_> =
+        view::stores(&session.app, &session.latest).iter().map(|row| row.age).collect();
+    assert!(ages.is_sorted());
+
+    session.press(Key::Char('2'));
+    assert_eq!(session.press(Key::Char('s')), None);
+    assert_eq!(session.app.site_sort, SiteSort::Allocated);
+    let created: Vec<_> =
+        view::sites(&session.app, &session.latest).iter().map(|row| row.created_bytes).collect();
+    assert!(created.is_sorted_by(|a, b| a >= b));
+    session.press(Key::Char('r'));
+    let created: Vec<_> =
+        view::sites(&session.app, &session.latest).iter().map(|row| row.created_bytes).collect();
+    assert!(created.is_sorted());
+}
+
+#[test]
+fn the_detail_of_a_store_is_asked_for_and_given_up() {
+    let mut session = Session::new();
+    session.press(Key::Char('3'));
+    session.press(Key::Down);
+    let key = session.latest.table.rows[1].key;
+    assert_eq!(session.press(Key::Enter), Some(Command::SetDetail(Some(key))));
+    assert_eq!(session.app.detail, Some(Detail::Store(key)));
+    assert_eq!(session.press(Key::Esc), Some(Command::SetDetail(None)));
+    session.press(Key::Enter);
+    assert_eq!(session.press(Key::Char('1')), Some(Command::SetDetail(None)));
+    assert_eq!(session.app.detail, None);
+
+    assert_eq!(session.press(Key::Enter), None, "a site needs nothing from the session");
+    assert!(matches!(session.app.detail, Some(Detail::Site(_))));
+}
+
+#[test]
+fn a_second_click_on_a_row_opens_it() {
+    let mut session = Session::new();
+    session.press(Key::Char('3'));
+    assert_eq!(session.send(Message::Clicked { column: 10, row: 7 }), None);
+    assert_eq!(session.app.stores.selected, 4);
+    let key = session.latest.table.rows[4].key;
+    assert_eq!(
+        session.send(Message::Clicked { column: 10, row: 7 }),
+        Some(Command::SetDetail(Some(key)))
+    );
+}
+
+#[test]
+fn pause_keeps_what_is_shown() {
+    let mut session = Session::new();
+    session.press(Key::Char('p'));
+    session.arrive(Snapshot::blank());
+    assert_eq!(session.app.shown(&session.latest).sites.len(), 9);
+    session.press(Key::Down);
+    assert_eq!(session.app.top_sites.selected, 1);
+    session.press(Key::Char('p'));
+    assert!(session.app.shown(&session.latest).sites.is_empty());
+    assert_eq!(session.app.top_sites.selected, 0);
+}
+
+#[test]
+fn a_row_is_copied_as_text() {
+    let mut session = Session::new();
+    session.press(Key::Char('y'));
+    let text = session.app.copied.take().unwrap();
+    assert!(text.starts_with("onChunk ingest.js:31 via Buffer.concat: 9.3"), "{text}");
+    assert_eq!(session.app.answer.as_deref(), Some("copied"));
+    session.press(Key::Down);
+    assert_eq!(session.app.answer, None);
+
+    session.press(Key::Enter);
+    session.press(Key::Char('y'));
+    let text = session.app.copied.take().unwrap();
+    assert!(text.contains("Stack, innermost first"), "{text}");
+}
+
+#[test]
+fn pages_scroll_no_further_than_their_end() {
+    let mut session = Session::new();
+    session.press(Key::Enter);
+    session.press(Key::End);
+    let end = session.app.page_offset;
+    assert!(end > 0);
+    session.press(Key::PageDown);
+    assert_eq!(session.app.page_offset, end);
+    session.send(Message::Resized { width: 80, height: 200 });
+    assert_eq!(session.app.page_offset, 0);
+}
+
+#[test]
+fn help_covers_and_uncovers() {
+    let mut session = Session::new();
+    session.press(Key::Char('?'));
+    assert!(session.app.is_help_open);
+    session.press(Key::Char('?'));
+    assert!(!session.app.is_help_open);
+    session.press(Key::Char('?'));
+    session.press(Key::Esc);
+    assert!(!session.app.is_help_open);
+}
