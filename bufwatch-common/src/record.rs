@@ -32,6 +32,8 @@ pub mod kind {
     pub const TASK_FORKED: u16 = 14;
     /// A store that was destroyed without its creation having been seen ([`super::StoreRecord`]).
     pub const STORE_DESTROYED_UNKNOWN: u16 = 15;
+    /// An isolate is being torn down with everything it holds ([`super::TaskRecord`]).
+    pub const TEARDOWN: u16 = 16;
 }
 
 /// The beginning of each record.

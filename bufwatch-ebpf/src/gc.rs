@@ -1,6 +1,6 @@
-//! Begin and end of garbage collections. A few a second at most, so every one gets a record.
+//! Begin and end of garbage collections, and the end of a heap. A few a second at most, so every one gets a record.
 
-use bufwatch_common::{GcRecord, kind};
+use bufwatch_common::{GcRecord, TaskRecord, kind};
 
 use crate::emit::{add, emit, header};
 use crate::maps::GC_EPOCH;
@@ -16,6 +16,11 @@ pub fn started(heap: u64, collector: u64) -> u32 {
 pub fn finished(heap: u64) -> u32 {
     next_epoch();
     emit(&GcRecord { header: header(kind::GC_FINISHED), heap, collector: 0, reserved: 0 });
+    0
+}
+
+pub fn torn_down() -> u32 {
+    emit(&TaskRecord { header: header(kind::TEARDOWN) });
     0
 }
 

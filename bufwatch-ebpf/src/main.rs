@@ -60,6 +60,12 @@ pub fn gc_finished(ctx: ProbeContext) -> u32 {
     gc::finished(ctx.arg(0).unwrap_or(0))
 }
 
+/// `Heap::TearDown()`: a worker, or the whole process, ends.
+#[uprobe]
+pub fn torn_down(_ctx: ProbeContext) -> u32 {
+    gc::torn_down()
+}
+
 /// `mmap` after its system call.
 #[uprobe]
 pub fn mapped(ctx: ProbeContext) -> u32 {

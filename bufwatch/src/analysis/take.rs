@@ -12,7 +12,8 @@ use crate::analysis::snapshot::{
     GcTotals, Health, History, Memory, SITES_MAX, SiteRow, Snapshot, StoreDetail, StoreRow,
     StoreTable, StoreTotals, Target, TargetState,
 };
-use crate::base::{Bytes, FastMap, Fidelity, Nanos, StoreKey};
+use crate::base::{FastMap, Fidelity, Nanos, StoreKey};
+use crate::event::CountersSampled;
 use crate::model::limits::{SITES_MAX as MODEL_SITES_MAX, STACKS_MAX};
 use crate::model::live::Store;
 use crate::model::site::{Site, SiteId};
@@ -65,7 +66,7 @@ fn target(model: &Model) -> Target {
         v8_version: model.target.v8_version.clone(),
         state: match model.phase {
             Phase::Attaching => TargetState::Attaching,
-            Phase::Live => TargetState::Live,
+            Phase::Live | Phase::Ending => TargetState::Live,
             Phase::Execed => TargetState::Execed,
             Phase::Exited { code } => TargetState::Exited { code },
         },
@@ -74,39 +75,23 @@ fn target(model: &Model) -> Target {
 }
 
 fn memory(model: &Model) -> Memory {
-    let (_, small_live, _, _) = small(model);
-    let tracked = model.totals.live_allocator_bytes + small_live;
-    // Without the counters of small stores the difference would be wrong by them.
-    let before_attach = model
-        .counters
-        .as_ref()
-        .and(model.memory.array_buffers)
-        .map(|array_buffers| array_buffers.saturating_sub(tracked));
     Memory {
         rss: model.memory.rss,
         array_buffers: model.memory.array_buffers,
         v8_heap: model.memory.v8_heap,
-        before_attach,
+        before_attach: model.before_attach,
         before_attach_fidelity: Fidelity::Inferred,
         n_isolates: model.memory.n_isolates,
     }
 }
 
-/// Small stores: live now (count, bytes) and created in all (count, bytes).
-fn small(model: &Model) -> (u64, Bytes, u64, Bytes) {
-    let mut sums = (0u64, 0u64, 0u64, 0u64);
-    for class in model.counters.iter().flat_map(|counters| &counters.size_classes) {
-        sums.0 += class.n_created.saturating_sub(class.n_destroyed);
-        sums.1 += class.created_bytes.saturating_sub(class.destroyed_bytes);
-        sums.2 += class.n_created;
-        sums.3 += class.created_bytes;
-    }
-    (sums.0, Bytes(sums.1), sums.2, Bytes(sums.3))
-}
-
 fn totals(model: &Model) -> StoreTotals {
     let totals = &model.totals;
-    let (n_small_live, small_live_bytes, n_small_created, small_created_bytes) = small(model);
+    let counters = model.counters.as_ref();
+    let (n_small_live, small_live_bytes) =
+        counters.map(CountersSampled::small_live).unwrap_or_default();
+    let (n_small_created, small_created_bytes) =
+        counters.map(CountersSampled::small_created).unwrap_or_default();
     StoreTotals {
         n_live: model.live.len() as u64,
         live_bytes: totals.live_bytes,

@@ -4,9 +4,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::analysis::query::parse_bytes;
 use crate::base::Bytes;
-//D
+use crate::cli::doctor::DoctorArgs;
 use crate::cli::plan::PlanArgs;
-//P
+use crate::cli::ps::PsArgs;
 
 /// Shows the off-heap memory of a running Node.js process: which stack allocated it, how long it lives,
 /// where it lies. From outside: no restart, no flag, no agent in the process.
@@ -30,10 +30,10 @@ Exit codes:
 pub enum Command {
     /// Show which probes are found in a Node binary, and what is lost with those that are not
     Plan(PlanArgs),
-//    /// Check what this machine lets bufwatch do, and what to change if it does not
-//    Doctor(DoctorArgs),
-//    /// List the Node processes of this host
-//    Ps(PsArgs),
+    /// Check what this machine lets bufwatch do, and what to change if it does not
+    Doctor(DoctorArgs),
+    /// List the Node processes of this host
+    Ps(PsArgs),
 }
 
 #[derive(Clone, Debug, Args)]

@@ -35,7 +35,10 @@ impl Environment {
     fn read() -> Self {
         let path = |name| std::env::var_os(name).map(PathBuf::from);
         Self {
-            plan_cache: PlanCache::in_home(path("XDG_CACHE_HOME").as_deref(), path("HOME").as_deref()),
+            plan_cache: PlanCache::in_home(
+                path("XDG_CACHE_HOME").as_deref(),
+                path("HOME").as_deref(),
+            ),
             is_color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         }
     }
@@ -58,9 +61,19 @@ pub fn main() -> ExitCode {
     let environment = Environment::read();
     let exit = match &cli.command {
         None => watch::run(&cli.watch, &environment),
-        Some(Command::Plan(args)) => finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock())),
-//        Some(Command::Doctor(args)) => finish(doctor::run(args, &mut io::stdout().lock())),
-//        Some(Command::Ps(args)) => finish(ps::run(args, &mut io::stdout().lock())),
+        Some(Command::Plan(args)) => {
+            finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
+        }
+        Some(Command::Doctor(args)) => {
+            match doctor::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()) {
+                Ok(true) => Exit::Done,
+                Ok(false) => Exit::Unable,
+                Err(error) => finish(Err(error)),
+            }
+        }
+        Some(Command::Ps(args)) => {
+            finish(ps::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
+        }
     };
     exit.into()
 }
@@ -83,7 +96,8 @@ fn start_log(filter: Option<OsString>, is_dashboard: bool) {
     if is_dashboard && io::stderr().is_terminal() {
         return;
     }
-    let filter = filter.and_then(|filter| filter.into_string().ok()).unwrap_or_else(|| "warn".into());
+    let filter =
+        filter.and_then(|filter| filter.into_string().ok()).unwrap_or_else(|| "warn".into());
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_env_filter(EnvFilter::new(filter))

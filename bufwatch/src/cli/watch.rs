@@ -9,14 +9,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::analysis::{Snapshot, TargetState};
-use crate::base::Nanos;
+use crate::base::{Nanos, sanitize};
+use crate::cli::Environment;
 use crate::cli::args::WatchArgs;
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
-use crate::cli::Environment;
 use crate::export::{sample_json, sample_text};
+use crate::node::processes;
 use crate::session::{Request, Session, SessionConfig, SessionError};
 use crate::tui;
+use crate::tui::picker::ProcessChoice;
 
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
 
@@ -39,7 +41,8 @@ pub fn run(args: &WatchArgs, environment: &Environment) -> Exit {
         Err(error) => return fail(&error),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome = runtime.and_then(|runtime| runtime.block_on(watch_session(&session, args, environment)));
+    let outcome =
+        runtime.and_then(|runtime| runtime.block_on(watch_session(&session, args, environment)));
     let last = match session.finish() {
         Ok(last) => last,
         Err(error) => return fail(&error),
@@ -87,7 +90,7 @@ fn choose_pid(args: &WatchArgs, environment: &Environment) -> Result<Option<u32>
         print_line("hint: bufwatch --pid PID; `bufwatch ps` lists the Node processes of this host");
         return Err(Exit::Unable);
     }
-    let choices: Vec<tui::picker::ProcessChoice> = Vec::new();
+    let choices = process_choices(environment);
     if choices.is_empty() {
         print_line("error: no Node process is running here that bufwatch may look at");
         print_line("hint: run as root to see the processes of others");
@@ -97,6 +100,20 @@ fn choose_pid(args: &WatchArgs, environment: &Environment) -> Result<Option<u32>
         print_error(&error, None);
         Exit::Unable
     })
+}
+
+/// The processes that can be watched, for the picker.
+fn process_choices(environment: &Environment) -> Vec<ProcessChoice> {
+    let processes = processes::list(environment.plan_cache.as_ref()).unwrap_or_default();
+    let watchable = processes.into_iter().filter(|process| process.obstacle.is_none());
+    watchable
+        .map(|process| ProcessChoice {
+            pid: process.pid,
+            version: process.node_version.map_or_else(String::new, |version| version.to_string()),
+            rss: process.rss.unwrap_or_default(),
+            command: sanitize(&process.command),
+        })
+        .collect()
 }
 
 async fn watch_session(

@@ -52,6 +52,7 @@ fn decode_payload(header: &RecordHeader, bytes: &[u8]) -> Result<Payload, Decode
         }
         kind::EXECED => Payload::Execed,
         kind::THREAD_EXITED => Payload::ThreadExited { tid },
+        kind::TEARDOWN => Payload::TearingDown { tid },
         kind::TASK_FORKED => Payload::TaskForked,
         unknown => return Err(DecodeIssue::UnknownKind(unknown)),
     })

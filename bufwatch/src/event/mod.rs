@@ -81,6 +81,10 @@ pub enum Payload {
     ThreadExited {
         tid: Tid,
     },
+    /// The isolate of this thread is being torn down: what it holds goes with it.
+    TearingDown {
+        tid: Tid,
+    },
     /// A new thread or child process: the list of threads is stale.
     TaskForked,
     MemorySampled(MemorySampled),
@@ -262,6 +266,24 @@ pub struct CountersSampled {
     pub size_classes: [SizeClassCounters; N_SIZE_CLASSES],
     /// Indexed by `DropReason`.
     pub drops: [u64; bufwatch_common::DropReason::COUNT],
+}
+
+impl CountersSampled {
+    /// Small stores alive now: count and bytes.
+    pub fn small_live(&self) -> (u64, Bytes) {
+        let live = |born: u64, dead: u64| born.saturating_sub(dead);
+        self.size_classes.iter().fold((0, Bytes(0)), |(n, bytes), class| {
+            let class_bytes = live(class.created_bytes, class.destroyed_bytes);
+            (n + live(class.n_created, class.n_destroyed), bytes + Bytes(class_bytes))
+        })
+    }
+
+    /// Small stores created since attach: count and bytes.
+    pub fn small_created(&self) -> (u64, Bytes) {
+        self.size_classes.iter().fold((0, Bytes(0)), |(n, bytes), class| {
+            (n + class.n_created, bytes + Bytes(class.created_bytes))
+        })
+    }
 }
 
 /// The individually tracked stores of the kernel's live map. Read between `started_at` and the event's time.

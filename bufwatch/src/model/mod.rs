@@ -34,6 +34,9 @@ pub enum Phase {
     #[default]
     Attaching,
     Live,
+    /// The main isolate is being torn down: the process is about to end, and what it held till now is what
+    /// matters.
+    Ending,
     Execed,
     Exited {
         code: Option<i32>,
@@ -68,6 +71,8 @@ pub struct Model {
     pub address_space: AddressSpace,
     pub threads: FastMap<Tid, Arc<str>>,
     pub memory: MemorySampled,
+    /// Bytes of stores older than the attach, inferred: what the allocators count beyond the tracked stores.
+    pub before_attach: Option<Bytes>,
     pub counters: Option<CountersSampled>,
     pub totals: Totals,
     pub timeline: Timeline,
@@ -87,6 +92,7 @@ impl Model {
             address_space: AddressSpace::default(),
             threads: FastMap::default(),
             memory: MemorySampled::default(),
+            before_attach: None,
             counters: None,
             totals: Totals::default(),
             timeline: Timeline::default(),
@@ -96,10 +102,10 @@ impl Model {
 
     /// The only way state changes.
     pub fn apply(&mut self, event: &Event) {
-        if matches!(self.phase, Phase::Execed | Phase::Exited { .. })
-            && is_of_target(&event.payload)
-        {
-            // Nothing of a new program belongs to the old one's last state.
+        let is_over = matches!(self.phase, Phase::Ending | Phase::Execed | Phase::Exited { .. });
+        if is_over && is_of_target(&event.payload) {
+            // Neither the tidying up of a process that ends nor a new program in its place changes its
+            // last state.
             return;
         }
         self.now = self.now.max(event.at);
@@ -136,7 +142,8 @@ impl Model {
             Payload::ThreadsSampled(threads) => {
                 self.threads = threads.iter().map(|t| (t.tid, Arc::clone(&t.name))).collect();
             }
-            Payload::ThreadExited { .. } | Payload::TaskForked => {}
+            Payload::TearingDown { tid } if tid.0 == self.target.pid => self.phase = Phase::Ending,
+            Payload::TearingDown { .. } | Payload::ThreadExited { .. } | Payload::TaskForked => {}
             Payload::MemorySampled(memory) => self.memory_sampled(at, *memory),
             Payload::CountersSampled(counters) => self.counters = Some(counters.clone()),
             Payload::SelfSampled { cpu, rss } => self.self_sampled(at, *cpu, *rss),
@@ -202,10 +209,23 @@ impl Model {
             v8_heap: memory.v8_heap.or(self.memory.v8_heap),
             n_isolates: memory.n_isolates.max(self.memory.n_isolates),
         };
+        self.infer_before_attach();
         self.totals.tick(at);
         self.sites.tick(at);
         let elapsed = at.since(self.started_at);
         self.timeline.push(elapsed, &self.memory, &self.totals);
+    }
+
+    /// Such stores can only become fewer, so the smallest difference seen holds: single ones are off by what
+    /// was allocated between reading the allocators and reading the ring buffer.
+    fn infer_before_attach(&mut self) {
+        let Some((counters, array_buffers)) = self.counters.as_ref().zip(self.memory.array_buffers)
+        else {
+            return;
+        };
+        let tracked = self.totals.live_allocator_bytes + counters.small_live().1;
+        let beyond = array_buffers.saturating_sub(tracked);
+        self.before_attach = Some(self.before_attach.map_or(beyond, |before| before.min(beyond)));
     }
 
     fn self_sampled(&mut self, at: Nanos, cpu: Nanos, rss: Bytes) {

@@ -144,6 +144,21 @@ fn nothing_of_a_new_program_touches_the_last_state() {
 }
 
 #[test]
+fn what_a_process_frees_at_its_end_stays_in_its_last_state() {
+    let target = TargetIdentified { pid: MAIN.0, ..TargetIdentified::default() };
+    let mut model = fold([
+        at(0, Payload::TargetIdentified(target)),
+        at(1, created(1, 1, 100)),
+        at(2, Payload::TearingDown { tid: Tid(99) }),
+        at(3, created(2, 2, 100)),
+        at(4, Payload::TearingDown { tid: MAIN }),
+        at(5, destroyed(1, 1)),
+    ]);
+    model.apply(&at(6, Payload::Exited { code: None }));
+    assert_eq!((model.phase, model.live.len()), (Phase::Exited { code: None }, 2));
+}
+
+#[test]
 fn stacks_that_read_the_same_are_one_site() {
     let model = fold([at(1, resolved(3, "f")), at(2, resolved(4, "f")), at(3, resolved(5, "g"))]);
     assert_eq!(model.sites.of_stack(StackId(3)), model.sites.of_stack(StackId(4)));

@@ -118,7 +118,8 @@ impl Collector<'_> {
             }
             if now >= snapshot_due {
                 let is_many = self.model.live.len() > N_LIVE_MANY;
-                let pause = if is_many { snapshot_every.max(Nanos::SECOND) } else { snapshot_every };
+                let pause =
+                    if is_many { snapshot_every.max(Nanos::SECOND) } else { snapshot_every };
                 snapshot_due = Nanos(now.0 + pause.0);
                 self.publish();
             }

@@ -5,9 +5,7 @@ use bufwatch_common::{FRAMES_MAX, ProbeConfig};
 use crate::base::{Avma, Svma, sanitize};
 use crate::event::{StoreFlagBits, TargetIdentified};
 use crate::node::identity::NodeIdentity;
-use crate::node::plan::{
-    self, HeapPointer, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose,
-};
+use crate::node::plan::{self, HeapPointer, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose};
 use crate::session::{SessionConfig, SessionError};
 use crate::source::ebpf::{AttachPoint, EbpfConfig, ProgramName};
 use crate::sys::pidfd::PidFd;
@@ -73,7 +71,11 @@ fn missing_requirement(plan: &ProbePlan) -> Option<&'static str> {
     Some(missing.map_or("the layout of backing stores", |missing| missing.purpose.name()))
 }
 
-fn identified(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePlan) -> TargetIdentified {
+fn identified(
+    config: &SessionConfig,
+    identity: &NodeIdentity,
+    plan: &ProbePlan,
+) -> TargetIdentified {
     let flags = plan.layout.flags.get();
     TargetIdentified {
         pid: config.pid,
@@ -95,6 +97,7 @@ fn points(probe: &Probe, identity: &NodeIdentity) -> Vec<AttachPoint> {
         }
         ProbePurpose::GcStarted => &[ProgramName::GcStarted],
         ProbePurpose::GcFinished => &[ProgramName::GcFinished],
+        ProbePurpose::HeapTearDown => &[ProgramName::TornDown],
         ProbePurpose::Mmap => &[ProgramName::Mapped],
         ProbePurpose::Munmap => &[ProgramName::Unmapped],
         ProbePurpose::Mremap => &[ProgramName::Remapped],

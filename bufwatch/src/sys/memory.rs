@@ -23,7 +23,9 @@ impl ProcessMemory {
 impl ReadMemory for ProcessMemory {
     fn read(&self, address: Avma, out: &mut [u8]) -> Result<(), MemoryError> {
         let len = out.len();
-        let Ok(base) = usize::try_from(address.0) else { return Err(MemoryError::Unmapped(address)) };
+        let Ok(base) = usize::try_from(address.0) else {
+            return Err(MemoryError::Unmapped(address));
+        };
         let remote = [RemoteIoVec { base, len }];
         match process_vm_readv(self.pid, &mut [IoSliceMut::new(out)], &remote) {
             Ok(n) if n == len => Ok(()),

@@ -65,7 +65,11 @@ pub fn find_allocators(
 }
 
 /// Bytes that an allocator has handed out and not got back; `None` if it is no allocator (any more).
-pub fn read_total(memory: &impl ReadMemory, facts: AllocatorFacts, allocator: Avma) -> Option<Bytes> {
+pub fn read_total(
+    memory: &impl ReadMemory,
+    facts: AllocatorFacts,
+    allocator: Avma,
+) -> Option<Bytes> {
     let mut words = [0u8; 24];
     memory.read(allocator, &mut words).ok()?;
     let vtable = word(&words, 0)?;
@@ -104,12 +108,14 @@ fn heap_of_page(memory: &impl ReadMemory, layout: PageLayout, page: u64) -> Opti
 
 fn allocator_of_heap(memory: &impl ReadMemory, facts: AllocatorFacts, heap: u64) -> Option<Avma> {
     let start = heap.checked_add(POINTER_SEARCH.start)?;
-    let mut bytes = vec![0u8; usize::try_from(POINTER_SEARCH.end.checked_sub(POINTER_SEARCH.start)?).ok()?];
+    let mut bytes =
+        vec![0u8; usize::try_from(POINTER_SEARCH.end.checked_sub(POINTER_SEARCH.start)?).ok()?];
     match memory.read(Avma(start), &mut bytes) {
         Ok(()) => {}
         Err(MemoryError::Unmapped(_) | MemoryError::Gone | MemoryError::Denied) => return None,
     }
-    let words = bytes.chunks_exact(8).filter_map(|chunk| Some(u64::from_le_bytes(chunk.try_into().ok()?)));
+    let words =
+        bytes.chunks_exact(8).filter_map(|chunk| Some(u64::from_le_bytes(chunk.try_into().ok()?)));
     words
         .filter(|pointer| is_pointer(*pointer))
         .map(Avma)

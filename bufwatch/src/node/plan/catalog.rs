@@ -20,6 +20,9 @@ pub const GC_EPILOGUE_SAFEPOINT: Pattern =
     Prefix("_ZN2v88internal4Heap36GarbageCollectionEpilogueInSafepointE");
 pub const GC_EPILOGUE: Pattern = Prefix("_ZN2v88internal4Heap25GarbageCollectionEpilogueE");
 
+/// Called once an isolate, when its worker or the process ends.
+pub const HEAP_TEAR_DOWN: Pattern = Exact("_ZN2v88internal4Heap8TearDownEv");
+
 pub const TAGGED_SIZE: Pattern = Exact("v8dbg_TaggedSize");
 pub const FUNCTION_SHARED: Pattern = Exact("v8dbg_class_JSFunction__shared__SharedFunctionInfo");
 /// `…script_or_debug_info__HeapObject` in Node 18 and 20, `…script__Tagged_HeapObject_` later.
@@ -54,6 +57,7 @@ pub const PATTERNS: &[Pattern] = &[
     PERFORM_GC,
     GC_EPILOGUE_SAFEPOINT,
     GC_EPILOGUE,
+    HEAP_TEAR_DOWN,
     TAGGED_SIZE,
     FUNCTION_SHARED,
     SHARED_SCRIPT,
@@ -91,6 +95,8 @@ pub enum ProbePurpose {
     /// rdi is the `Heap`, sil the collector: 0 scavenger, 1 mark-compact, 2 minor mark-sweep.
     GcStarted,
     GcFinished,
+    /// rdi is the `Heap`.
+    HeapTearDown,
     /// rax is the result; rdi, rsi, rdx, r10, r8, r9 are the arguments of the system call.
     Mmap,
     /// As `Mmap`.
@@ -111,6 +117,7 @@ impl ProbePurpose {
             Self::WasmGrow => "wasm memory grown",
             Self::GcStarted => "gc started",
             Self::GcFinished => "gc finished",
+            Self::HeapTearDown => "heap torn down",
             Self::Mmap => "mmap",
             Self::Munmap => "munmap",
             Self::Mremap => "mremap",
@@ -130,6 +137,9 @@ impl ProbePurpose {
             Self::WasmGrow => "shared WebAssembly memories keep the size they were created with",
             Self::GcStarted => "no GC marks, and no counts of survived GCs",
             Self::GcFinished => "GC pauses have no duration",
+            Self::HeapTearDown => {
+                "stores that a process frees at its end vanish from its last state"
+            }
             Self::Mmap | Self::Munmap | Self::Mremap => "placement of stores is only sampled",
             Self::Madvise => "released pages are only seen when residency is sampled",
         }

@@ -34,13 +34,14 @@ pub(super) fn resolve(image: &Image, survey: &Survey) -> ProbePlan {
         allocator: AllocatorFacts::resolve(survey),
     };
     add_creation(&mut plan, image, survey);
-    let rows: [(ProbePurpose, &[Pattern]); 6] = [
+    let rows: [(ProbePurpose, &[Pattern]); 7] = [
         (ProbePurpose::StoreDestroyed, &[catalog::DESTRUCTOR_D1, catalog::DESTRUCTOR_D2]),
         (ProbePurpose::StoreResize, &[catalog::RESIZE]),
         (ProbePurpose::StoreGrow, &[catalog::GROW]),
         (ProbePurpose::WasmGrow, &[catalog::GROW_WASM]),
         (ProbePurpose::GcStarted, &[catalog::PERFORM_GC]),
         (ProbePurpose::GcFinished, &[catalog::GC_EPILOGUE_SAFEPOINT, catalog::GC_EPILOGUE]),
+        (ProbePurpose::HeapTearDown, &[catalog::HEAP_TEAR_DOWN]),
     ];
     for (purpose, patterns) in rows {
         let chosen = patterns
