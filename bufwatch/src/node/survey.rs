@@ -7,6 +7,7 @@ use crate::base::{FastMap, Svma};
 use crate::elf::{Image, Pattern, Symbol};
 use crate::node::identity::IdentityError;
 use crate::node::plan::catalog;
+use crate::node::plan::instruction::find_address_taken;
 
 /// A released version of Node.
 #[derive(
@@ -43,6 +44,8 @@ impl fmt::Display for V8Version {
 
 /// Bytes of a word of V8's heap that bufwatch understands: no pointer compression.
 const TAGGED_BYTES: u32 = 8;
+/// Of `napi_get_node_version`, decoded.
+const VERSION_FUNCTION_BYTES: usize = 128;
 
 /// The symbols found, by the pattern they were asked for with.
 #[derive(Debug)]
@@ -97,10 +100,18 @@ impl Survey {
 
     /// The static structure that `napi_get_node_version` hands out begins with three numbers.
     fn read_node_version(&self, image: &Image) -> Option<NodeVersion> {
-        let start = self.find(catalog::NAPI_VERSION_DATA).first()?.svma;
+        let start =
+            self.address(catalog::NAPI_VERSION_DATA).or_else(|| self.find_version_data(image))?;
         let word = |at: u64| image.read_u32(start.checked_add(at)?).ok();
         let version = NodeVersion { major: word(0)?, minor: word(4)?, patch: word(8)? };
         is_plausible(&[version.major, version.minor, version.patch]).then_some(version)
+    }
+
+    /// In a stripped binary the structure has no symbol, but the exported function takes its address.
+    fn find_version_data(&self, image: &Image) -> Option<Svma> {
+        let function = self.address(catalog::NAPI_GET_NODE_VERSION)?;
+        let code = image.read_up_to(function, VERSION_FUNCTION_BYTES).ok()?;
+        find_address_taken(&code, function.0).map(Svma)
     }
 
     fn read_v8_version(&self, image: &Image) -> Option<V8Version> {

@@ -1,6 +1,7 @@
 //! Plans of real Node binaries, as files and as processes.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -8,6 +9,8 @@ use bufwatch::node::identity::{self, IdentityError, open_file};
 use bufwatch::node::plan::{
     Cost, FlagBits, PlanCache, ProbeImage, ProbePlan, ProbePurpose, obtain, obtain_for_image,
 };
+
+use crate::synthetic::{SyntheticElf, TEXT};
 
 /// Finds `DIR/v*/node`, `DIR/*/node` and `DIR/*/bin/node` in `$BUFWATCH_NODES`, else in `.tools/node`.
 fn nodes() -> Vec<PathBuf> {
@@ -111,13 +114,18 @@ impl Drop for Running {
 
 #[test]
 fn a_running_node_is_identified_and_its_libc_planned() {
-    let Some(path) = nodes().pop() else { return };
-    let running = Running::start(&path);
+    for path in nodes() {
+        check_running(&path);
+    }
+}
+
+fn check_running(path: &Path) {
+    let running = Running::start(path);
     let pid = running.0.id();
     let planned = obtain(pid, None).unwrap();
     assert_eq!(planned.identity.key.pid, pid);
     assert_eq!(planned.identity.inner_pid, Some(pid));
-    assert_eq!(planned.identity.node_version, plan_of(&path).node_version);
+    assert_eq!(planned.identity.node_version, plan_of(path).node_version);
     assert_eq!(identity::identify(pid).unwrap().v8_version, planned.plan.v8_version);
     assert!(planned.identity.command.contains("setTimeout"));
     for purpose in
@@ -126,6 +134,20 @@ fn a_running_node_is_identified_and_its_libc_planned() {
         let probe = planned.plan.probes_for(purpose).next();
         let probe = probe.unwrap_or_else(|| panic!("{purpose:?}: {:?}", planned.plan.missing));
         assert_eq!((probe.image, probe.cost), (ProbeImage::Libc, Cost::Emulated));
+    }
+    // What is planned from the file is what the process has in memory.
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    for probe in &planned.plan.probes {
+        let image = match probe.image {
+            ProbeImage::Node => &planned.identity.node,
+            ProbeImage::Libc => planned.identity.libc.as_ref().unwrap(),
+        };
+        let (mut in_file, mut in_memory) = ([0; 16], [0; 16]);
+        image.image.read_at(probe.svma, &mut in_file).unwrap();
+        memory.read_exact_at(&mut in_memory, image.bias.to_avma(probe.svma).0).unwrap();
+        assert_eq!(in_file, in_memory, "{probe:?}");
+        assert_eq!(image.image.file_offset_of(probe.svma), Some(probe.file_offset));
+        assert_eq!(image.image.svma_of(probe.file_offset), Some(probe.svma));
     }
     let listed = bufwatch::node::processes::list(None).unwrap();
     let row = listed.iter().find(|process| process.pid == pid).unwrap();
@@ -140,6 +162,66 @@ fn a_program_that_is_not_node_is_refused() {
     assert!(error.hint().contains("bufwatch ps"));
     let error = open_file(Path::new("/proc/version")).map(|_| ()).unwrap_err();
     assert!(matches!(error, IdentityError::NotNode { .. }), "{error:?}");
+}
+
+const NAPI: &str = "napi_get_node_version";
+const ATTACH: &str = "_ZN2v88internal13JSArrayBuffer6AttachESt10shared_ptrINS0_12BackingStoreEE";
+
+/// What opening and planning an image fails with.
+fn refusal(bytes: &[u8]) -> IdentityError {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    open_file(file.path()).and_then(|image| obtain_for_image(&image, None)).unwrap_err()
+}
+
+#[test]
+fn each_kind_of_unusable_binary_has_its_own_message() {
+    let elf = SyntheticElf::default;
+    let error = refusal(&elf().build());
+    assert!(matches!(error, IdentityError::NotNode { .. }), "{error}");
+    let error = refusal(&SyntheticElf { symbols: vec![(NAPI, TEXT)], ..elf() }.build());
+    assert!(matches!(error, IdentityError::Stripped { .. }), "{error}");
+    let error = refusal(&SyntheticElf { machine: 183, ..elf() }.build());
+    assert!(error.to_string().contains("AArch64"), "{error}");
+    let interpreter = "/lib/ld-musl-x86_64.so.1";
+    let error = refusal(&SyntheticElf { interpreter, ..elf() }.build());
+    assert!(matches!(error, IdentityError::Musl { .. }), "{error}");
+    let mut bytes = elf().build();
+    bytes[4] = 1;
+    let error = refusal(&bytes);
+    assert!(matches!(error, IdentityError::Class32 { .. }), "{error}");
+    let symbols = vec![(NAPI, TEXT), (ATTACH, TEXT), ("v8dbg_TaggedSize", TEXT)];
+    let error = refusal(&SyntheticElf { symbols, text: vec![4, 0, 0, 0], ..elf() }.build());
+    assert!(matches!(error, IdentityError::CompressedPointers { tagged_bytes: 4, .. }), "{error}");
+}
+
+#[test]
+fn what_a_binary_lacks_is_missing_with_its_consequence() {
+    let symbols = vec![(NAPI, TEXT), (ATTACH, TEXT + 0x40)];
+    let mut text = vec![0x90; 0x80];
+    // lock sub [rdi+16], rdx; ret
+    text[0x40..0x46].copy_from_slice(&[0xf0, 0x48, 0x29, 0x57, 0x10, 0xc3]);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&SyntheticElf { symbols, text, ..SyntheticElf::default() }.build()).unwrap();
+    let plan = plan_of(file.path());
+    assert!(!plan.is_usable());
+    let destroyed =
+        plan.missing.iter().find(|it| it.purpose == ProbePurpose::StoreDestroyed).unwrap();
+    assert!(destroyed.tried.iter().any(|name| name.contains("BackingStoreD1Ev")));
+    assert!(!destroyed.consequence.is_empty());
+    // The entry is refused; what follows it has the same arguments, at the price of single-stepping.
+    let created = plan.probes_for(ProbePurpose::StoreCreatedArg1).next().unwrap();
+    assert_eq!((created.offset_in_function, created.cost), (5, Cost::SingleStepped));
+    assert!(plan.to_string().contains("Missing"));
+}
+
+#[test]
+fn a_pipe_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = open_file(&pipe).map(|_| ()).unwrap_err();
+    assert!(matches!(error, IdentityError::File { .. }), "{error:?}");
 }
 
 #[test]
