@@ -9,10 +9,11 @@ use crate::node::identity::IdentityError;
 use crate::node::plan::catalog;
 use crate::node::plan::instruction::find_address_taken;
 
-/// A released version of Node.
+/// A released version of Node; `v24.1.0` as text.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
+#[serde(into = "String", try_from = "String")]
 pub struct NodeVersion {
     pub major: u32,
     pub minor: u32,
@@ -25,10 +26,11 @@ impl fmt::Display for NodeVersion {
     }
 }
 
-/// A version of V8; layouts depend on major and minor.
+/// A version of V8; layouts depend on major and minor. `13.6.233.17` as text.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
+#[serde(into = "String", try_from = "String")]
 pub struct V8Version {
     pub major: u32,
     pub minor: u32,
@@ -40,6 +42,43 @@ impl fmt::Display for V8Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}.{}.{}.{}", self.major, self.minor, self.build, self.patch))
     }
+}
+
+impl From<NodeVersion> for String {
+    fn from(version: NodeVersion) -> Self {
+        version.to_string()
+    }
+}
+
+impl TryFrom<String> for NodeVersion {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let [major, minor, patch] =
+            text.strip_prefix('v').and_then(parse_numbers).ok_or("not a version of Node")?;
+        Ok(Self { major, minor, patch })
+    }
+}
+
+impl From<V8Version> for String {
+    fn from(version: V8Version) -> Self {
+        version.to_string()
+    }
+}
+
+impl TryFrom<String> for V8Version {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let [major, minor, build, patch] = parse_numbers(&text).ok_or("not a version of V8")?;
+        Ok(Self { major, minor, build, patch })
+    }
+}
+
+/// Exactly `N` numbers with dots between them.
+fn parse_numbers<const N: usize>(text: &str) -> Option<[u32; N]> {
+    let numbers: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
+    numbers?.try_into().ok()
 }
 
 /// Bytes of a word of V8's heap that bufwatch understands: no pointer compression.
@@ -130,4 +169,21 @@ impl Survey {
 
 fn is_plausible(parts: &[u32]) -> bool {
     parts.iter().all(|part| *part < 10_000) && parts.first().is_some_and(|major| *major > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_the_same_after_text() {
+        let node = NodeVersion { major: 24, minor: 1, patch: 0 };
+        assert_eq!(String::from(node), "v24.1.0");
+        assert_eq!(NodeVersion::try_from(String::from(node)), Ok(node));
+        let v8 = V8Version { major: 13, minor: 6, build: 233, patch: 17 };
+        assert_eq!(V8Version::try_from(String::from(v8)), Ok(v8));
+        for text in ["", "v", "24.1.0", "v24.1", "v24.1.0.1", "v24.1.-1"] {
+            assert!(NodeVersion::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
 }
