@@ -69,7 +69,7 @@ fn every_node_has_all_probes_of_its_own_image() {
 
 #[test]
 fn layouts_are_the_measured_ones() {
-    for (path, plan) in plans() {
+    for (_, plan) in plans() {
         let version = plan.node_version.unwrap();
         // js-stacks.md §1.1, §2.1: flags, wasm bit, JSFunction::shared, script, literal id.
         let expected = match version.major {
