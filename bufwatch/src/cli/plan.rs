@@ -10,10 +10,9 @@ use crate::node::plan::{PlanCache, ProbePlan, obtain, obtain_for_image};
 
 /// Print the probe plan of a process or binary: found, substituted, missing
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false, id = "subject", args = ["pid", "binary"])]
 pub struct PlanArgs {
     /// Process to plan for, with its C library
-    #[arg(long, short)]
+    #[arg(long, short, required_unless_present = "binary", conflicts_with = "binary")]
     pub pid: Option<u32>,
     /// Node executable or libnode.so to plan for
     #[arg(long, short, value_name = "FILE")]
@@ -61,4 +60,23 @@ pub fn run(args: &PlanArgs, cache: Option<&PlanCache>, out: &mut dyn Write) -> a
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args as _, Command};
+
+    #[test]
+    fn one_subject_is_asked_for() {
+        let parse = |words: &[&str]| {
+            let command = PlanArgs::augment_args(Command::new("plan"));
+            command.try_get_matches_from([&["plan"], words].concat()).is_ok()
+        };
+        assert!(parse(&["--pid", "1", "--json"]));
+        assert!(parse(&["--binary", "node"]));
+        assert!(!parse(&[]));
+        assert!(!parse(&["--json"]));
+        assert!(!parse(&["--pid", "1", "--binary", "node"]));
+    }
 }

@@ -9,14 +9,18 @@ use crate::elf::image::SymbolTable;
 use crate::elf::records::{E, RawSymbol, records};
 use crate::elf::{ElfError, Image, ReadAt, read_vec};
 
-/// Most symbols looked at in one table; node 26 has 170,000.
-const SYMBOLS_MAX: u64 = 8_000_000;
+/// Most symbols looked at in one table; node 26 has 210,000.
+const SYMBOLS_MAX: u64 = 2_000_000;
+/// Most symbols returned for one pattern; functions have a handful of clones.
+const MATCHES_MAX: usize = 64;
 /// Symbols read at a time.
 const SYMBOLS_PER_READ: u64 = 8192;
 const SYMBOL_BYTES: u64 = size_of::<RawSymbol>() as u64;
 /// Bytes of the name table held at a time.
 const NAME_WINDOW_BYTES: u64 = 256 << 10;
-/// Longest name passed on; V8 has templates of more than 10,000 characters, which nobody looks for.
+/// Longest name compared with patterns; V8 has templates of more than 10,000 characters, which nobody looks for.
+const SEARCHED_NAME_BYTES_MAX: usize = 1024;
+/// Longest name returned for an address.
 const NAME_BYTES_MAX: usize = 16 << 10;
 
 /// What to look for.
@@ -81,6 +85,9 @@ impl Image {
         for (name_offset, index) in by_name {
             let Some(name) = names.name_at(name_offset)? else { continue };
             let Some(at) = find_pattern(&sorted, name) else { continue };
+            if found.get(at).is_none_or(|list| list.len() >= MATCHES_MAX) {
+                continue;
+            }
             let name = String::from_utf8_lossy(name).into_owned();
             let offset = u64::from(index)
                 .checked_mul(SYMBOL_BYTES)
@@ -172,8 +179,11 @@ impl<'a> NameWindow<'a> {
     /// The name at an offset of the name table; none if it is outside, endless or absurdly long.
     fn name_at(&mut self, name_offset: u32) -> Result<Option<&[u8]>, ElfError> {
         let name_offset = u64::from(name_offset);
-        if self.find_end(name_offset).is_none() {
-            let len = self.table.names.end.saturating_sub(self.table.names.start);
+        let len = self.table.names.end.saturating_sub(self.table.names.start);
+        let window_end = self.start.saturating_add(self.bytes.len() as u64);
+        let wanted_end = name_offset.saturating_add(SEARCHED_NAME_BYTES_MAX as u64).min(len);
+        // Moves only where the window ends, else a table without terminators would be read for each symbol.
+        if name_offset < self.start || window_end < wanted_end {
             let Some(rest) = len.checked_sub(name_offset) else { return Ok(None) };
             let from = self.table.names.start.saturating_add(name_offset);
             self.bytes = read_vec(
@@ -191,7 +201,7 @@ impl<'a> NameWindow<'a> {
     fn find_end(&self, name_offset: u64) -> Option<std::ops::Range<usize>> {
         let from = usize::try_from(name_offset.checked_sub(self.start)?).ok()?;
         let len =
-            self.bytes.get(from..)?.iter().take(NAME_BYTES_MAX).position(|byte| *byte == 0)?;
+            self.bytes.get(from..)?.iter().take(SEARCHED_NAME_BYTES_MAX).position(|it| *it == 0)?;
         Some(from..from.checked_add(len)?)
     }
 }

@@ -149,6 +149,10 @@ pub fn open(pid: u32) -> Result<NodeIdentity, IdentityError> {
         Err(error) => return Err(error.into()),
     };
     let maps = procfs::maps(pid)?;
+    // Also when Node is a library, whose own file does not name the loader.
+    if find_library(&maps, |name| name.starts_with("ld-musl")).is_some() {
+        return Err(IdentityError::Musl { path: exe_path });
+    }
     let (role, node) = match find_library(&maps, |name| name.starts_with("libnode.so")) {
         Some(entry) => (ImageRole::LibNode, open_library(pid, entry, &maps)?),
         None => (ImageRole::Executable, open_exe(pid, exe_path, &maps)?),
@@ -164,6 +168,9 @@ pub fn open(pid: u32) -> Result<NodeIdentity, IdentityError> {
         Some(entry) => open_library(pid, entry, &maps).ok(),
         None => None,
     };
+    if procfs::process_key(pid)? != key {
+        return Err(ProcfsError::NoSuchProcess { pid }.into());
+    }
     Ok(NodeIdentity {
         key,
         inner_pid: status.inner_pid(),

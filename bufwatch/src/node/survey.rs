@@ -7,11 +7,13 @@ use crate::base::{FastMap, Svma};
 use crate::elf::{Image, Pattern, Symbol};
 use crate::node::identity::IdentityError;
 use crate::node::plan::catalog;
+use crate::node::plan::instruction::find_address_taken;
 
-/// A released version of Node.
+/// A released version of Node; `v24.1.0` as text.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
+#[serde(into = "String", try_from = "String")]
 pub struct NodeVersion {
     pub major: u32,
     pub minor: u32,
@@ -24,10 +26,11 @@ impl fmt::Display for NodeVersion {
     }
 }
 
-/// A version of V8; layouts depend on major and minor.
+/// A version of V8; layouts depend on major and minor. `13.6.233.17` as text.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
+#[serde(into = "String", try_from = "String")]
 pub struct V8Version {
     pub major: u32,
     pub minor: u32,
@@ -41,8 +44,47 @@ impl fmt::Display for V8Version {
     }
 }
 
+impl From<NodeVersion> for String {
+    fn from(version: NodeVersion) -> Self {
+        version.to_string()
+    }
+}
+
+impl TryFrom<String> for NodeVersion {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let [major, minor, patch] =
+            text.strip_prefix('v').and_then(parse_numbers).ok_or("not a version of Node")?;
+        Ok(Self { major, minor, patch })
+    }
+}
+
+impl From<V8Version> for String {
+    fn from(version: V8Version) -> Self {
+        version.to_string()
+    }
+}
+
+impl TryFrom<String> for V8Version {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let [major, minor, build, patch] = parse_numbers(&text).ok_or("not a version of V8")?;
+        Ok(Self { major, minor, build, patch })
+    }
+}
+
+/// Exactly `N` numbers with dots between them.
+fn parse_numbers<const N: usize>(text: &str) -> Option<[u32; N]> {
+    let numbers: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
+    numbers?.try_into().ok()
+}
+
 /// Bytes of a word of V8's heap that bufwatch understands: no pointer compression.
 const TAGGED_BYTES: u32 = 8;
+/// Of `napi_get_node_version`, decoded.
+const VERSION_FUNCTION_BYTES: usize = 128;
 
 /// The symbols found, by the pattern they were asked for with.
 #[derive(Debug)]
@@ -97,10 +139,18 @@ impl Survey {
 
     /// The static structure that `napi_get_node_version` hands out begins with three numbers.
     fn read_node_version(&self, image: &Image) -> Option<NodeVersion> {
-        let start = self.find(catalog::NAPI_VERSION_DATA).first()?.svma;
+        let start =
+            self.address(catalog::NAPI_VERSION_DATA).or_else(|| self.find_version_data(image))?;
         let word = |at: u64| image.read_u32(start.checked_add(at)?).ok();
         let version = NodeVersion { major: word(0)?, minor: word(4)?, patch: word(8)? };
         is_plausible(&[version.major, version.minor, version.patch]).then_some(version)
+    }
+
+    /// In a stripped binary the structure has no symbol, but the exported function takes its address.
+    fn find_version_data(&self, image: &Image) -> Option<Svma> {
+        let function = self.address(catalog::NAPI_GET_NODE_VERSION)?;
+        let code = image.read_up_to(function, VERSION_FUNCTION_BYTES).ok()?;
+        find_address_taken(&code, function.0).map(Svma)
     }
 
     fn read_v8_version(&self, image: &Image) -> Option<V8Version> {
@@ -119,4 +169,21 @@ impl Survey {
 
 fn is_plausible(parts: &[u32]) -> bool {
     parts.iter().all(|part| *part < 10_000) && parts.first().is_some_and(|major| *major > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_the_same_after_text() {
+        let node = NodeVersion { major: 24, minor: 1, patch: 0 };
+        assert_eq!(String::from(node), "v24.1.0");
+        assert_eq!(NodeVersion::try_from(String::from(node)), Ok(node));
+        let v8 = V8Version { major: 13, minor: 6, build: 233, patch: 17 };
+        assert_eq!(V8Version::try_from(String::from(v8)), Ok(v8));
+        for text in ["", "v", "24.1.0", "v24.1", "v24.1.0.1", "v24.1.-1"] {
+            assert!(NodeVersion::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
 }

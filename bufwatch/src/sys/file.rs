@@ -1,11 +1,13 @@
 //! Files of another process, opened so that they are the ones it runs: through /proc/PID/exe and
 //! `/proc/PID/map_files`, never by a path that may name another file by now or in another mount namespace.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 use crate::elf::ReadAt;
 use crate::sys::procfs::{MapEntry, ProcfsError, process_path};
@@ -23,11 +25,13 @@ pub struct ImageFile {
 impl ImageFile {
     /// Any file of this mount namespace.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
+        // Opening a pipe would wait and opening a device may act: first only name the file, then look at it.
+        let named = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
+        let metadata = named.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
+        let file = File::open(format!("/proc/self/fd/{}", named.as_raw_fd()))?;
         Ok(Self {
             file,
             size: metadata.size(),

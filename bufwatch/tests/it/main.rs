@@ -8,3 +8,4 @@
 
 mod elf;
 mod plan;
+mod synthetic;

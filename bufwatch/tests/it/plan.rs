@@ -1,13 +1,17 @@
 //! Plans of real Node binaries, as files and as processes.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
 use bufwatch::node::identity::{self, IdentityError, open_file};
 use bufwatch::node::plan::{
     Cost, FlagBits, PlanCache, ProbeImage, ProbePlan, ProbePurpose, obtain, obtain_for_image,
 };
+
+use crate::synthetic::{SyntheticElf, TEXT};
 
 /// Finds `DIR/v*/node`, `DIR/*/node` and `DIR/*/bin/node` in `$BUFWATCH_NODES`, else in `.tools/node`.
 fn nodes() -> Vec<PathBuf> {
@@ -33,10 +37,16 @@ fn plan_of(path: &Path) -> ProbePlan {
     obtain_for_image(&open_file(path).unwrap(), None).unwrap().0
 }
 
+/// The plan of every binary; made once, a debug build takes a second for each.
+fn plans() -> &'static [(PathBuf, ProbePlan)] {
+    static PLANS: LazyLock<Vec<(PathBuf, ProbePlan)>> =
+        LazyLock::new(|| nodes().into_iter().map(|path| (path.clone(), plan_of(&path))).collect());
+    &PLANS
+}
+
 #[test]
 fn every_node_has_all_probes_of_its_own_image() {
-    for path in nodes() {
-        let plan = plan_of(&path);
+    for (path, plan) in plans() {
         assert_eq!(plan.missing, [], "{}", path.display());
         assert!(plan.is_usable());
         let version = plan.node_version.unwrap();
@@ -59,8 +69,7 @@ fn every_node_has_all_probes_of_its_own_image() {
 
 #[test]
 fn layouts_are_the_measured_ones() {
-    for path in nodes() {
-        let plan = plan_of(&path);
+    for (_, plan) in plans() {
         let version = plan.node_version.unwrap();
         // js-stacks.md §1.1, §2.1: flags, wasm bit, JSFunction::shared, script, literal id.
         let expected = match version.major {
@@ -82,7 +91,7 @@ fn layouts_are_the_measured_ones() {
         assert!(plan.layout.flags.provenance().contains("as in the table"), "{version}");
         let blob = frames.blob_start.get().unwrap();
         assert!(frames.text_start <= blob && blob < frames.text_end, "{version}");
-        assert!(plan.allocator.unwrap().total_offset.get().is_some(), "{version}");
+        assert!(plan.allocator.as_ref().unwrap().total_offset.get().is_some(), "{version}");
     }
 }
 
@@ -111,21 +120,41 @@ impl Drop for Running {
 
 #[test]
 fn a_running_node_is_identified_and_its_libc_planned() {
-    let Some(path) = nodes().pop() else { return };
-    let running = Running::start(&path);
+    for (path, plan) in plans() {
+        check_running(path, plan);
+    }
+}
+
+fn check_running(path: &Path, plan: &ProbePlan) {
+    let running = Running::start(path);
     let pid = running.0.id();
     let planned = obtain(pid, None).unwrap();
     assert_eq!(planned.identity.key.pid, pid);
     assert_eq!(planned.identity.inner_pid, Some(pid));
-    assert_eq!(planned.identity.node_version, plan_of(&path).node_version);
+    assert_eq!(planned.identity.node_version, plan.node_version);
     assert_eq!(identity::identify(pid).unwrap().v8_version, planned.plan.v8_version);
     assert!(planned.identity.command.contains("setTimeout"));
     for purpose in
         [ProbePurpose::Mmap, ProbePurpose::Munmap, ProbePurpose::Mremap, ProbePurpose::Madvise]
     {
         let probe = planned.plan.probes_for(purpose).next();
-        let probe = probe.unwrap_or_else(|| panic!("{purpose:?}: {:?}", planned.plan.missing));
-        assert_eq!((probe.image, probe.cost), (ProbeImage::Libc, Cost::Emulated));
+        let found = probe.map(|probe| (probe.image, probe.cost));
+        let expected = Some((ProbeImage::Libc, Cost::Emulated));
+        assert_eq!(found, expected, "{purpose:?}: {:?}", planned.plan.missing);
+    }
+    // What is planned from the file is what the process has in memory.
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    for probe in &planned.plan.probes {
+        let image = match probe.image {
+            ProbeImage::Node => &planned.identity.node,
+            ProbeImage::Libc => planned.identity.libc.as_ref().unwrap(),
+        };
+        let (mut in_file, mut in_memory) = ([0; 16], [0; 16]);
+        image.image.read_at(probe.svma, &mut in_file).unwrap();
+        memory.read_exact_at(&mut in_memory, image.bias.to_avma(probe.svma).0).unwrap();
+        assert_eq!(in_file, in_memory, "{probe:?}");
+        assert_eq!(image.image.file_offset_of(probe.svma), Some(probe.file_offset));
+        assert_eq!(image.image.svma_of(probe.file_offset), Some(probe.svma));
     }
     let listed = bufwatch::node::processes::list(None).unwrap();
     let row = listed.iter().find(|process| process.pid == pid).unwrap();
@@ -140,6 +169,66 @@ fn a_program_that_is_not_node_is_refused() {
     assert!(error.hint().contains("bufwatch ps"));
     let error = open_file(Path::new("/proc/version")).map(|_| ()).unwrap_err();
     assert!(matches!(error, IdentityError::NotNode { .. }), "{error:?}");
+}
+
+const NAPI: &str = "napi_get_node_version";
+const ATTACH: &str = "_ZN2v88internal13JSArrayBuffer6AttachESt10shared_ptrINS0_12BackingStoreEE";
+
+/// What opening and planning an image fails with.
+fn refusal(bytes: &[u8]) -> IdentityError {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    open_file(file.path()).and_then(|image| obtain_for_image(&image, None)).unwrap_err()
+}
+
+#[test]
+fn each_kind_of_unusable_binary_has_its_own_message() {
+    let elf = SyntheticElf::default;
+    let error = refusal(&elf().build());
+    assert!(matches!(error, IdentityError::NotNode { .. }), "{error}");
+    let error = refusal(&SyntheticElf { symbols: vec![(NAPI, TEXT)], ..elf() }.build());
+    assert!(matches!(error, IdentityError::Stripped { .. }), "{error}");
+    let error = refusal(&SyntheticElf { machine: 183, ..elf() }.build());
+    assert!(error.to_string().contains("AArch64"), "{error}");
+    let interpreter = "/lib/ld-musl-x86_64.so.1";
+    let error = refusal(&SyntheticElf { interpreter, ..elf() }.build());
+    assert!(matches!(error, IdentityError::Musl { .. }), "{error}");
+    let mut bytes = elf().build();
+    bytes[4] = 1;
+    let error = refusal(&bytes);
+    assert!(matches!(error, IdentityError::Class32 { .. }), "{error}");
+    let symbols = vec![(NAPI, TEXT), (ATTACH, TEXT), ("v8dbg_TaggedSize", TEXT)];
+    let error = refusal(&SyntheticElf { symbols, text: vec![4, 0, 0, 0], ..elf() }.build());
+    assert!(matches!(error, IdentityError::CompressedPointers { tagged_bytes: 4, .. }), "{error}");
+}
+
+#[test]
+fn what_a_binary_lacks_is_missing_with_its_consequence() {
+    let symbols = vec![(NAPI, TEXT), (ATTACH, TEXT + 0x40)];
+    let mut text = vec![0x90; 0x80];
+    // lock sub [rdi+16], rdx; ret
+    text[0x40..0x46].copy_from_slice(&[0xf0, 0x48, 0x29, 0x57, 0x10, 0xc3]);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&SyntheticElf { symbols, text, ..SyntheticElf::default() }.build()).unwrap();
+    let plan = plan_of(file.path());
+    assert!(!plan.is_usable());
+    let destroyed =
+        plan.missing.iter().find(|it| it.purpose == ProbePurpose::StoreDestroyed).unwrap();
+    assert!(destroyed.tried.iter().any(|name| name.contains("BackingStoreD1Ev")));
+    assert!(!destroyed.consequence.is_empty());
+    // The entry is refused; what follows it has the same arguments, at the price of single-stepping.
+    let created = plan.probes_for(ProbePurpose::StoreCreatedArg1).next().unwrap();
+    assert_eq!((created.offset_in_function, created.cost), (5, Cost::SingleStepped));
+    assert!(plan.to_string().contains("Missing"));
+}
+
+#[test]
+fn a_pipe_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = open_file(&pipe).map(|_| ()).unwrap_err();
+    assert!(matches!(error, IdentityError::File { .. }), "{error:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! other is ignored and replaced.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -85,7 +85,7 @@ impl PlanCache {
         }
     }
 
-    fn try_store(&self, plan: &ProbePlan) -> std::io::Result<()> {
+    fn try_store(&self, plan: &ProbePlan) -> io::Result<()> {
         let Some(path) = plan.build_id.as_ref().and_then(|id| self.path_of(id)) else {
             return Ok(());
         };
@@ -97,13 +97,15 @@ impl PlanCache {
         };
         // A reader sees a whole file or none.
         let partial = path.with_extension(format!("{}.partial", std::process::id()));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(OFlag::O_NOFOLLOW.bits())
-            .open(&partial)?;
+        // Left behind by a process of the same pid that was killed; a file put there by somebody else is
+        // neither followed nor written to.
+        if let Err(error) = fs::remove_file(&partial)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
         file.write_all(&serde_json::to_vec(&entry)?)?;
         drop(file);
         fs::rename(partial, path)

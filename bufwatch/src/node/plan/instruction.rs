@@ -161,6 +161,19 @@ pub fn choose_after_syscall(code: &[u8], svma: u64, number: u32) -> Result<Point
     Err(if syscall_ip.is_some() { PointIssue::NoJump } else { PointIssue::NoSyscall(number) })
 }
 
+/// The first address that code takes: `lea reg, [rip+…]`, or `mov` of a constant in position-dependent code.
+pub fn find_address_taken(code: &[u8], svma: u64) -> Option<u64> {
+    decode(code, svma).find_map(|(instruction, _)| match instruction.mnemonic() {
+        Mnemonic::Lea if instruction.is_ip_rel_memory_operand() => {
+            Some(instruction.ip_rel_memory_address())
+        }
+        Mnemonic::Mov if instruction.op1_kind() == OpKind::Immediate32to64 => {
+            u64::try_from(instruction.immediate32to64()).ok()
+        }
+        _ => None,
+    })
+}
+
 /// Instructions with their bytes, up to the first that is none.
 pub(super) fn decode(code: &[u8], svma: u64) -> impl Iterator<Item = (Instruction, &[u8])> {
     let mut decoder = Decoder::with_ip(64, code, svma, DecoderOptions::NONE);

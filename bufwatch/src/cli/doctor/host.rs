@@ -1,87 +1,22 @@
-//! `bufwatch doctor`: what of this host, user and process lets bufwatch work, and what to do where it does
-//! not. Judges facts that `sys` and `node` report; changes nothing.
-
-use std::fs::File;
-use std::io::Write;
+//! The checks that concern the kernel and the rights of this user, not a process.
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::base::{Bytes, sanitize};
-use crate::node::plan::{PlanCache, obtain};
+use crate::base::Bytes;
+use crate::cli::doctor::{Check, Verdict};
 use crate::sys::capability::Capability;
 use crate::sys::kernel;
 use crate::sys::procfs;
 
-/// Check what works here and why not
-#[derive(Debug, clap::Args)]
-pub struct DoctorArgs {
-    /// Also check access to this process
-    #[arg(long, short)]
-    pub pid: Option<u32>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// How much a check matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    Ok,
-    /// Something is lost; the consequence says what.
-    Limited,
-    /// Live tracing cannot work.
-    Failed,
-}
-
-/// One thing looked at.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Check {
-    pub name: &'static str,
-    pub verdict: Verdict,
-    pub found: String,
-    pub consequence: Option<String>,
-    pub remedy: Option<String>,
-}
-
-impl Check {
-    fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Ok, found: found.into(), consequence: None, remedy: None }
-    }
-
-    fn bad(
-        name: &'static str,
-        verdict: Verdict,
-        found: impl Into<String>,
-        consequence: &str,
-        remedy: &str,
-    ) -> Self {
-        Self {
-            name,
-            verdict,
-            found: found.into(),
-            consequence: Some(consequence.to_owned()),
-            remedy: Some(remedy.to_owned()),
-        }
-    }
-}
-
-#[derive(serde::Serialize)]
-struct Document<'a> {
-    schema: &'static str,
-    can_trace: bool,
-    checks: &'a [Check],
-}
-
 /// What the checks of the host depend on; read once.
 #[derive(Clone, Debug, Default)]
-struct Host {
+pub(super) struct Host {
     release: Option<(u32, u32)>,
     capabilities: u64,
 }
 
 impl Host {
-    fn read() -> Self {
+    pub(super) fn read() -> Self {
         let status = procfs::status(std::process::id()).unwrap_or_default();
         Self {
             release: kernel::release().as_deref().and_then(kernel::parse_release),
@@ -109,44 +44,8 @@ const LOCKED_BYTES_MIN: u64 = 64 << 20;
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// Prints the checks. False: tracing cannot work here (or on the process named).
-pub fn run(
-    args: &DoctorArgs,
-    cache: Option<&PlanCache>,
-    out: &mut dyn Write,
-) -> anyhow::Result<bool> {
-    let mut checks = check_host(&Host::read());
-    if let Some(pid) = args.pid {
-        check_process(pid, cache, &mut checks);
-    }
-    let can_trace = checks.iter().all(|check| check.verdict != Verdict::Failed);
-    if args.json {
-        let document = Document { schema: "bufwatch.doctor/1", can_trace, checks: &checks };
-        serde_json::to_writer_pretty(&mut *out, &document)?;
-        writeln!(out)?;
-        return Ok(can_trace);
-    }
-    for check in &checks {
-        let verdict = match check.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Limited => "limited",
-            Verdict::Failed => "FAILED",
-        };
-        writeln!(out, "{verdict:8} {:24} {}", check.name, sanitize(&check.found))?;
-        if let Some(consequence) = &check.consequence {
-            writeln!(out, "{:8} consequence: {consequence}", "")?;
-        }
-        if let Some(remedy) = &check.remedy {
-            writeln!(out, "{:8} remedy: {remedy}", "")?;
-        }
-    }
-    let summary =
-        if can_trace { "live tracing works here" } else { "live tracing cannot work here" };
-    writeln!(out, "\n{summary}")?;
-    Ok(can_trace)
-}
-
-fn check_host(host: &Host) -> Vec<Check> {
+/// Every check, in the order shown.
+pub(super) fn check(host: &Host) -> Vec<Check> {
     let mut checks = vec![check_kernel(host), check_btf(), check_jit()];
     checks.extend(check_capabilities(host));
     checks.extend([
@@ -361,58 +260,6 @@ fn check_pid_namespace() -> Check {
     }
 }
 
-fn check_process(pid: u32, cache: Option<&PlanCache>, checks: &mut Vec<Check>) {
-    let planned = match obtain(pid, cache) {
-        Ok(planned) => planned,
-        Err(error) => {
-            checks.push(Check::bad(
-                "process",
-                Verdict::Failed,
-                error.to_string(),
-                "it cannot be watched",
-                error.hint(),
-            ));
-            return;
-        }
-    };
-    let version =
-        planned.plan.node_version.map_or_else(|| "unknown".to_owned(), |it| it.to_string());
-    checks.push(Check::ok("process", format!("{pid}: Node {version}")));
-    checks.push(if planned.plan.is_usable() {
-        let n = planned.plan.probes.len();
-        let n_missing = planned.plan.missing.len();
-        Check::ok("probes", format!("{n} found, {n_missing} missing; `bufwatch plan --pid {pid}`"))
-    } else {
-        Check::bad(
-            "probes",
-            Verdict::Failed,
-            "creation or destruction of stores is missing",
-            "it cannot be traced",
-            "`bufwatch plan` says which probes are missing",
-        )
-    });
-    // Opening makes the kernel check ptrace access; nothing is read.
-    checks.push(match File::open(procfs::process_path(pid, "mem")) {
-        Ok(_) => Check::ok("memory of the process", "readable"),
-        Err(error) => Check::bad(
-            "memory of the process",
-            Verdict::Limited,
-            error.to_string(),
-            "no census, arrayBuffers unknown",
-            "run as root, or with CAP_SYS_PTRACE",
-        ),
-    });
-    if let Some(tracer) = procfs::status(pid).ok().and_then(|status| status.tracer) {
-        checks.push(Check::bad(
-            "debugger",
-            Verdict::Limited,
-            format!("process {tracer} traces it"),
-            "it cannot be stopped for a census; probes work",
-            "detach the debugger",
-        ));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,7 +267,7 @@ mod tests {
     #[test]
     fn without_capabilities_tracing_fails_and_says_what_to_do() {
         let host = Host { release: Some((6, 1)), capabilities: 0 };
-        let checks = check_host(&host);
+        let checks = check(&host);
         let failed: Vec<&Check> =
             checks.iter().filter(|check| check.verdict == Verdict::Failed).collect();
         assert!(failed.iter().any(|check| check.name == "CAP_BPF"));
