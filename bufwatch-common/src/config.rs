@@ -19,6 +19,15 @@ pub struct ProbeConfig {
     pub blob_start: u64,
     /// End (exclusive) of V8's embedded builtins; zero with `blob_start` zero if not known.
     pub blob_end: u64,
+    /// Start of the interpreter's entry trampoline; a frame returning there is an interpreted one, and
+    /// only its bytecode-offset slot means anything.
+    pub interpreter_start: u64,
+    /// End (exclusive) of the interpreter's entry trampoline.
+    pub interpreter_end: u64,
+    /// Start of its copy in V8's code range (builtins are remapped there since V8 11); zero if none.
+    pub interpreter_copy_start: u64,
+    /// End (exclusive) of that copy.
+    pub interpreter_copy_end: u64,
     /// Byte offset of `JSFunction::shared`; zero turns reading of JavaScript frames off.
     pub function_shared_offset: u32,
     /// Byte offset of `SharedFunctionInfo::script`.

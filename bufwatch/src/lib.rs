@@ -4,10 +4,23 @@
 //! (`cargo xtask tidy` checks it, ARCHITECTURE.md explains it).
 
 pub mod base;
+
+pub mod elf;
 pub mod event;
 
-pub mod analysis;
+pub mod node;
+pub mod sys;
+pub mod v8;
+
 pub mod model;
+pub mod symbolize;
+
+pub mod analysis;
 
 pub mod export;
+pub mod source;
 pub mod tui;
+
+pub mod session;
+
+pub mod cli;

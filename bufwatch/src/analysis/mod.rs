@@ -5,8 +5,10 @@ pub mod describe;
 pub mod holding;
 pub mod query;
 pub mod snapshot;
+pub mod take;
 
 pub use describe::LifetimeBound;
 pub use holding::Holdings;
 pub use query::{StoreFilter, StoreQuery, StoreSort};
 pub use snapshot::{Health, SiteRow, Snapshot, StoreRow, StoreTable, TargetState};
+pub use take::{Interest, take};

@@ -8,18 +8,13 @@ use bufwatch_common::DropReason;
 use crate::analysis::query::StoreQuery;
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
 use crate::event::{Frame, GcKind, StoreKind};
+pub use crate::model::lifetime::{
+    LIFETIME_FIRST_NS, N_GC_BUCKETS, N_LIFETIME_BUCKETS, lifetime_bucket_end,
+};
+pub use crate::model::mapping::Placement;
 
 /// Sites of a snapshot at most; the rest is in the totals.
 pub const SITES_MAX: usize = 500;
-
-/// Buckets of a lifetime histogram by time: bucket `n` ends at `LIFETIME_FIRST_NS << (2 * n)`, the last is open.
-pub const N_LIFETIME_BUCKETS: usize = 16;
-
-/// Upper end of the first lifetime bucket: 64 µs.
-pub const LIFETIME_FIRST_NS: u64 = 64_000;
-
-/// Buckets of a lifetime histogram by major GCs survived: 0, 1, 2, … the last is open.
-pub const N_GC_BUCKETS: usize = 8;
 
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -181,30 +176,6 @@ pub struct StoreRow {
     pub stack: StackId,
     pub site: Arc<str>,
     pub placement: Placement,
-}
-
-/// Where the bytes of a store lie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Placement {
-    #[default]
-    Unknown,
-    /// A mapping of its own, returned to the kernel when it is freed.
-    OwnMapping { start: u64, len: Bytes },
-    /// Inside the brk heap (glibc's main arena): freed memory may stay resident.
-    MainHeap,
-    /// Inside a mapping shared with others, such as a thread arena.
-    SharedMapping { start: u64, len: Bytes },
-}
-
-impl Placement {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "–",
-            Self::OwnMapping { .. } => "own mapping",
-            Self::MainHeap => "malloc heap",
-            Self::SharedMapping { .. } => "shared mapping",
-        }
-    }
 }
 
 #[derive(Clone, Debug)]

@@ -1,1 +1,281 @@
-//! Layer 3: the fold.
+//! Layer 3: the state of a target as the fold of its events. Pure: no I/O, no clock, no threads, and it
+//! cannot fail. Questions about it are asked in `analysis`.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod gc;
+pub mod lifetime;
+pub mod limits;
+pub mod live;
+pub mod mapping;
+pub mod rate;
+pub mod site;
+pub mod timeline;
+pub mod totals;
+
+use std::sync::Arc;
+
+use bufwatch_common::LiveStore;
+
+use crate::base::{Bytes, FastMap, FastSet, Nanos, StoreKey, Tid};
+use crate::event::{
+    CountersSampled, Event, LiveSetRead, MemorySampled, Payload, StoreCreated, StoreKind,
+    TargetIdentified,
+};
+use crate::model::gc::GcLog;
+use crate::model::live::{LiveSet, Store};
+use crate::model::mapping::AddressSpace;
+use crate::model::site::{SiteId, Sites};
+use crate::model::timeline::Timeline;
+use crate::model::totals::Totals;
+
+/// What is going on with the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    #[default]
+    Attaching,
+    Live,
+    Execed,
+    Exited {
+        code: Option<i32>,
+    },
+}
+
+/// What bufwatch itself costs and lost.
+#[derive(Clone, Debug, Default)]
+pub struct SelfState {
+    pub n_lost: u64,
+    pub n_reconciled: u64,
+    pub n_closed_by_reconcile: u64,
+    pub n_frames: u64,
+    pub n_frames_unresolved: u64,
+    pub cpu: Nanos,
+    pub cpu_share: Option<f64>,
+    pub rss: Option<Bytes>,
+    sampled_at: Option<Nanos>,
+}
+
+/// Everything known about one target.
+#[derive(Debug)]
+pub struct Model {
+    pub started_at: Nanos,
+    /// Time of the last event.
+    pub now: Nanos,
+    pub target: TargetIdentified,
+    pub phase: Phase,
+    pub live: LiveSet,
+    pub sites: Sites,
+    pub gc: GcLog,
+    pub address_space: AddressSpace,
+    pub threads: FastMap<Tid, Arc<str>>,
+    pub memory: MemorySampled,
+    pub counters: Option<CountersSampled>,
+    pub totals: Totals,
+    pub timeline: Timeline,
+    pub own: SelfState,
+}
+
+impl Model {
+    pub fn new(started_at: Nanos) -> Self {
+        Self {
+            started_at,
+            now: started_at,
+            target: TargetIdentified::default(),
+            phase: Phase::Attaching,
+            live: LiveSet::default(),
+            sites: Sites::default(),
+            gc: GcLog::default(),
+            address_space: AddressSpace::default(),
+            threads: FastMap::default(),
+            memory: MemorySampled::default(),
+            counters: None,
+            totals: Totals::default(),
+            timeline: Timeline::default(),
+            own: SelfState::default(),
+        }
+    }
+
+    /// The only way state changes.
+    pub fn apply(&mut self, event: &Event) {
+        if matches!(self.phase, Phase::Execed | Phase::Exited { .. })
+            && is_of_target(&event.payload)
+        {
+            // Nothing of a new program belongs to the old one's last state.
+            return;
+        }
+        self.now = self.now.max(event.at);
+        let at = event.at;
+        match &event.payload {
+            Payload::TargetIdentified(target) => self.target = target.clone(),
+            Payload::Attached => self.phase = Phase::Live,
+            Payload::StoreCreated(store) => self.store_created(at, store),
+            Payload::StoreReattached { key, tid, size } => {
+                self.store_moved(*key, Some(*tid), *size, None)
+            }
+            Payload::StoreResized { key, size, data } => {
+                self.store_moved(*key, None, *size, Some(*data))
+            }
+            Payload::StoreDestroyed { key } => self.store_destroyed(at, *key),
+            Payload::StoreDestroyedUnknown { size } => self.totals.destroyed_unknown(*size),
+            Payload::StackCaptured { .. } => {}
+            Payload::StackResolved { id, frames, is_cut } => {
+                self.own.n_frames += frames.len() as u64;
+                self.own.n_frames_unresolved +=
+                    frames.iter().filter(|f| !f.is_resolved).count() as u64;
+                self.sites.stack_resolved(*id, frames, *is_cut);
+            }
+            Payload::GcStarted { tid, kind } => self.gc.started(*tid, *kind, at),
+            Payload::GcFinished { tid } => self.gc.finished(*tid, at),
+            Payload::Mapped { start, len } => self.address_space.mapped(*start, len.0),
+            Payload::Unmapped { start, len } => self.address_space.unmapped(*start, len.0),
+            Payload::Remapped { old_start, old_len, start, len } => {
+                self.address_space.unmapped(*old_start, old_len.0);
+                self.address_space.mapped(*start, len.0);
+            }
+            Payload::Advised { .. } => {}
+            Payload::MappingsSampled(mappings) => self.address_space.sampled(mappings),
+            Payload::ThreadsSampled(threads) => {
+                self.threads = threads.iter().map(|t| (t.tid, Arc::clone(&t.name))).collect();
+            }
+            Payload::ThreadExited { .. } | Payload::TaskForked => {}
+            Payload::MemorySampled(memory) => self.memory_sampled(at, *memory),
+            Payload::CountersSampled(counters) => self.counters = Some(counters.clone()),
+            Payload::SelfSampled { cpu, rss } => self.self_sampled(at, *cpu, *rss),
+            Payload::LiveSetRead(read) => self.reconcile(at, read),
+            Payload::RecordsLost { n } => self.own.n_lost += n,
+            Payload::Execed => self.phase = Phase::Execed,
+            Payload::Exited { code } => self.phase = Phase::Exited { code: *code },
+        }
+    }
+
+    fn store_created(&mut self, at: Nanos, created: &StoreCreated) {
+        match self.live.find(created.key.address) {
+            // Read with the live set before its record was.
+            Some(known) if known.key.id == created.key.id => return,
+            // The address is in use again: the death of the older one was lost.
+            Some(older) => {
+                let key = older.key;
+                self.store_destroyed(at, key);
+            }
+            None => {}
+        }
+        let store = Store {
+            key: created.key,
+            number: self.totals.n_created + 1,
+            data: created.data,
+            size: created.size,
+            max_size: created.max_size,
+            birth: at,
+            kind: StoreKind::from_flags(created.flags, self.target.store_flags),
+            tid: created.tid,
+            site: self.sites.of_stack(created.stack),
+            stack: created.stack,
+            gc_at_birth: self.gc.counts(created.tid),
+        };
+        self.totals.created(store.size, store.kind);
+        self.sites.created(store.site, store.size);
+        self.live.insert(store);
+    }
+
+    fn store_moved(&mut self, key: StoreKey, tid: Option<Tid>, size: Bytes, data: Option<u64>) {
+        let gc_now = tid.map(|tid| (tid, self.gc.counts(tid)));
+        let Some(store) = self.live.find_mut(key) else { return };
+        if let Some((tid, counts)) = gc_now {
+            store.hand_over(tid, counts, &self.gc);
+        }
+        let old_size = std::mem::replace(&mut store.size, size);
+        store.data = data.unwrap_or(store.data);
+        self.totals.resized(old_size, size, store.kind);
+        self.sites.resized(store.site, old_size, size);
+    }
+
+    fn store_destroyed(&mut self, at: Nanos, key: StoreKey) {
+        let Some(store) = self.live.remove(key) else { return };
+        let n_majors = self.gc.majors_survived_at_death(store.tid, store.gc_at_birth);
+        self.totals.destroyed(store.size, store.kind);
+        self.sites.destroyed(store.site, store.size, at.since(store.birth), n_majors);
+    }
+
+    fn memory_sampled(&mut self, at: Nanos, memory: MemorySampled) {
+        self.memory = MemorySampled {
+            rss: memory.rss.or(self.memory.rss),
+            array_buffers: memory.array_buffers.or(self.memory.array_buffers),
+            v8_heap: memory.v8_heap.or(self.memory.v8_heap),
+            n_isolates: memory.n_isolates.max(self.memory.n_isolates),
+        };
+        self.totals.tick(at);
+        self.sites.tick(at);
+        let elapsed = at.since(self.started_at);
+        self.timeline.push(elapsed, &self.memory, &self.totals);
+    }
+
+    fn self_sampled(&mut self, at: Nanos, cpu: Nanos, rss: Bytes) {
+        if let Some(before) = self.own.sampled_at {
+            let elapsed = at.since(before).as_secs_f64();
+            if elapsed > 0.0 {
+                self.own.cpu_share = Some(cpu.since(self.own.cpu).as_secs_f64() / elapsed);
+            }
+        }
+        self.own.sampled_at = Some(at);
+        self.own.cpu = cpu;
+        self.own.rss = Some(rss);
+    }
+
+    /// Makes the live set equal to the kernel's. Records still under way are no harm: a creation that
+    /// arrives twice and a death of a store already closed are both ignored.
+    fn reconcile(&mut self, at: Nanos, read: &LiveSetRead) {
+        self.own.n_reconciled += 1;
+        let alive: FastSet<StoreKey> = read.stores.iter().map(|(a, s)| key_of(*a, s)).collect();
+        for (address, store) in read.stores.iter() {
+            if self.live.find(*address).is_none_or(|known| known.key.id != store.id) {
+                self.store_created(Nanos(store.birth_ns), &created_from(*address, store));
+            }
+        }
+        let gone: Vec<StoreKey> = self
+            .live
+            .iter()
+            .filter(|store| store.birth < read.started_at && !alive.contains(&store.key))
+            .map(|store| store.key)
+            .collect();
+        self.own.n_closed_by_reconcile += gone.len() as u64;
+        for key in gone {
+            self.store_destroyed(at, key);
+        }
+    }
+
+    /// The name of a thread, if it was sampled.
+    pub fn thread_name(&self, tid: Tid) -> Option<Arc<str>> {
+        self.threads.get(&tid).cloned()
+    }
+
+    /// Site of a store, for labels.
+    pub fn site_label(&self, site: SiteId) -> Arc<str> {
+        self.sites.label(site)
+    }
+}
+
+fn key_of(address: u64, store: &LiveStore) -> StoreKey {
+    StoreKey { address, id: store.id }
+}
+
+fn created_from(address: u64, store: &LiveStore) -> StoreCreated {
+    StoreCreated {
+        key: key_of(address, store),
+        data: store.data,
+        size: Bytes(store.size_bytes),
+        max_size: Bytes(store.max_size_bytes),
+        flags: store.flags,
+        tid: Tid(store.tid),
+        stack: crate::base::StackId(store.stack_id),
+    }
+}
+
+/// False for what concerns bufwatch itself, and for the end.
+fn is_of_target(payload: &Payload) -> bool {
+    !matches!(
+        payload,
+        Payload::SelfSampled { .. } | Payload::RecordsLost { .. } | Payload::Exited { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests;

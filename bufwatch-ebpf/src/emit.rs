@@ -1,0 +1,70 @@
+//! Writing records and counting what could not be done. Every early return of a program ends here.
+
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::{
+    bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_output,
+};
+use bufwatch_common::{DropReason, RecordHeader};
+
+use crate::atomic;
+use crate::maps::{DROPS, EVENTS, SEQUENCES};
+
+/// Counts that the program gave up on something.
+#[inline(always)]
+pub fn drop_event(reason: DropReason) {
+    if let Some(counter) = DROPS.get_ptr_mut(reason.index()) {
+        add(counter, 1);
+    }
+}
+
+/// Adds to a counter that a preempting program on the same CPU may be adding to as well.
+#[inline(always)]
+pub fn add(counter: *mut u64, n: u64) {
+    // SAFETY: `counter` points into a map value, aligned to 8 bytes.
+    unsafe { atomic::fetch_add(counter, n) };
+}
+
+/// The header of a record of `kind` about the current task, now.
+#[inline(always)]
+pub fn header(kind: u16) -> RecordHeader {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    // SAFETY: helpers without arguments.
+    let (ktime_ns, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
+    let sequence = SEQUENCES.get_ptr_mut(0).map_or(0, |counter| {
+        // SAFETY: as in `add`.
+        unsafe { atomic::fetch_add(counter, 1) }
+    });
+    RecordHeader {
+        ktime_ns,
+        pid: (pid_tgid >> 32) as u32,
+        tid: pid_tgid as u32,
+        kind,
+        cpu: cpu as u16,
+        sequence: sequence as u32,
+    }
+}
+
+/// Writes a record. User space polls, so that no store pays for a wake-up.
+#[inline(always)]
+pub fn emit<T>(record: &T) {
+    if !output((&raw const *record).cast(), size_of::<T>() as u64) {
+        drop_event(DropReason::RingFull);
+    }
+}
+
+/// Writes `n_bytes` from `data`; false if the ring buffer is full.
+#[inline(always)]
+pub fn output(data: *const c_void, n_bytes: u64) -> bool {
+    // SAFETY: the verifier proves that `data` is readable for `n_bytes`.
+    unsafe {
+        bpf_ringbuf_output(
+            (&raw const EVENTS).cast_mut().cast(),
+            data.cast_mut(),
+            n_bytes,
+            u64::from(BPF_RB_NO_WAKEUP),
+        ) == 0
+    }
+}

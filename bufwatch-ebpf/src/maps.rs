@@ -1,0 +1,88 @@
+//! Every map: key, value, size, who reads it and what happens when it is full. No logic.
+
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use bufwatch_common::{
+    DropReason, FRAMES_MAX, LiveKey, LiveStore, N_SIZE_CLASSES, ProbeConfig, RawFrame,
+    SizeClassCounters, StackRecord,
+};
+
+/// Records for user space, which may set another size before loading. Full: the record is lost, counted
+/// as `RingFull`, and user space reads `LIVE` again.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// One entry, written by user space before anything is attached.
+#[map]
+pub static CONFIG: Array<ProbeConfig> = Array::with_max_entries(1, 0);
+
+/// What is alive: the authority. Not preallocated, since most targets need a fraction of it. Full: the
+/// store is not tracked, counted as `LiveMapFull`.
+#[map]
+pub static LIVE: HashMap<LiveKey, LiveStore> =
+    HashMap::with_max_entries(1 << 21, BPF_F_NO_PREALLOC);
+
+/// Stack ids that user space has been sent. Evicted: the stack is sent once more.
+#[map]
+pub static STACKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Hash of the stack words as they are in memory now → stack id. It holds until the next garbage
+/// collection, which moves functions, and saves reading them again for a repeated site.
+#[map]
+pub static SHORTCUTS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Stores below the individual-tracking size, by class; summed up by user space.
+#[map]
+pub static SIZE_CLASSES: PerCpuArray<SizeClassCounters> =
+    PerCpuArray::with_max_entries(N_SIZE_CLASSES as u32, 0);
+
+/// Indexed by `DropReason`; summed up by user space.
+#[map]
+pub static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DropReason::COUNT as u32, 0);
+
+/// Records of this CPU so far, written or lost.
+#[map]
+pub static SEQUENCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Garbage collections so far, begun or ended, of any isolate: validity of `SHORTCUTS`.
+#[map]
+pub static GC_EPOCH: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Thread → store whose resize it has entered. Full: the resize is missed, counted as `ResizeUnpaired`.
+#[map]
+pub static RESIZING: HashMap<u64, u64> = HashMap::with_max_entries(1_024, 0);
+
+/// uprobe programs can be preempted, so one scratch a CPU would be shared by two threads of the target:
+/// each run takes one of a few. None free: the store is recorded without a stack, counted as `ScratchBusy`.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(N_SCRATCH, 0);
+
+/// Scratch buffers a CPU: threads of one target preempting each other inside a probe, at once.
+pub const N_SCRATCH: u32 = 4;
+
+/// Bytes of stack copied at once. Node stacks at allocation span 2.8 to 3.1 KiB (js-stacks.md §2.1).
+pub const CHUNK_BYTES: usize = 4_096;
+
+/// Working memory of one stack walk; too large for the 512-byte BPF stack.
+#[repr(C)]
+pub struct Scratch {
+    /// 1 while a run owns it.
+    pub is_taken: u64,
+    /// Target address of `chunk[0]`; 1 if nothing was copied.
+    pub chunk_start: u64,
+    /// Valid bytes in `chunk`.
+    pub chunk_len: u64,
+    /// Frame pointer and program counter of the frame to look at next.
+    pub fp: u64,
+    pub pc: u64,
+    /// Running hash.
+    pub hash: u64,
+    /// The one under construction.
+    pub record: StackRecord,
+    pub chunk: [u64; CHUNK_BYTES / 8],
+}
+
+/// Frames are written through a raw pointer; this keeps the compile-time sizes together.
+pub const FRAME_BYTES: usize = size_of::<RawFrame>();
+const _: () = assert!(FRAMES_MAX * FRAME_BYTES < 4_096);

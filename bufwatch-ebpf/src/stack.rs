@@ -1,0 +1,271 @@
+//! Walks the target's stack by frame pointer and gives it an id. Two passes: the first reads nothing but
+//! the stack, and if the words found there are those of a stack known since the last garbage collection,
+//! that is all. The second looks behind each JavaScript function for an identity that survives collections.
+
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
+use aya_ebpf::programs::ProbeContext;
+use bufwatch_common::{
+    DropReason, FRAMES_MAX, ProbeConfig, RawFrame, StackRecord, frame_kind, kind,
+};
+
+use crate::atomic;
+use crate::emit::{drop_event, header, output};
+use crate::maps::{
+    CHUNK_BYTES, CONFIG, FRAME_BYTES, GC_EPOCH, N_SCRATCH, SCRATCH, SHORTCUTS, STACKS, Scratch,
+};
+use crate::user_memory;
+
+/// A frame's words, as V8 lays them out on x86-64 (`StandardFrameConstants`, js-stacks.md §2.1), from
+/// `fp - 40` on: bytecode offset, bytecode array, argument count, function, context or frame type, caller's
+/// frame pointer, return address.
+const FRAME_BELOW_FP: u64 = 40;
+const FRAME_WORDS_BYTES: u64 = 56;
+
+/// Copied when a whole chunk reaches beyond the top of the stack, which makes the copy fail as a whole.
+const SHORT_CHUNK_BYTES: u64 = 512;
+
+/// The id of the current stack, sent to user space if it is new; zero if it could not be captured.
+#[inline(always)]
+pub fn capture(ctx: &ProbeContext, config: &ProbeConfig) -> u64 {
+    let Some((slot, scratch)) = take_scratch() else {
+        drop_event(DropReason::ScratchBusy);
+        return 0;
+    };
+    // SAFETY: the context is the register set at the probe point.
+    let (rsp, rbp) = unsafe { ((*ctx.regs).rsp, (*ctx.regs).rbp) };
+    let stack_id = walk(slot, scratch, rsp, rbp, config);
+    // SAFETY: `scratch` is an aligned map value that this run owns.
+    unsafe { (&raw mut (*scratch).is_taken).write_volatile(0) };
+    stack_id
+}
+
+#[inline(always)]
+fn take_scratch() -> Option<(u32, *mut Scratch)> {
+    for slot in 0..N_SCRATCH {
+        let scratch = SCRATCH.get_ptr_mut(slot)?;
+        // SAFETY: an aligned map value.
+        if unsafe { atomic::exchange(&raw mut (*scratch).is_taken, 1) } == 0 {
+            return Some((slot, scratch));
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn walk(slot: u32, scratch: *mut Scratch, rsp: u64, rbp: u64, config: &ProbeConfig) -> u64 {
+    // SAFETY: this run owns the scratch; `is_taken` alone is looked at by others.
+    let s = unsafe { &mut *scratch };
+    // At a function's first instruction, rsp points to the return address and rbp is the caller's.
+    if !copy_chunk(s, rsp) {
+        drop_event(DropReason::StackUnreadable);
+        return 0;
+    }
+    s.pc = s.chunk[0];
+    s.fp = rbp;
+    s.record.n_frames = 0;
+    s.record.is_cut = 0;
+    s.hash = GC_EPOCH.get(0).copied().unwrap_or(0);
+    let mut slot = slot;
+    let context = (&raw mut slot).cast::<c_void>();
+    let n_frames_max = config.frames_max.min(FRAMES_MAX as u32);
+    // SAFETY: the callback has the type that bpf_loop asks for, and `slot` outlives the call.
+    unsafe { bpf_loop(n_frames_max, walk_frame as *mut c_void, context, 0) };
+    if s.record.n_frames == n_frames_max && s.fp != 0 {
+        s.record.is_cut = 1;
+    }
+    let shortcut = s.hash;
+    // SAFETY: the value is copied at once.
+    if let Some(stack_id) = unsafe { SHORTCUTS.get(&shortcut) } {
+        return *stack_id;
+    }
+    s.hash = 0;
+    // SAFETY: as above.
+    unsafe { bpf_loop(s.record.n_frames, identify_frame as *mut c_void, context, 0) };
+    // Zero means "no stack".
+    let stack_id = s.hash | 1;
+    // SAFETY: the value is not kept.
+    let is_known = unsafe { STACKS.get(&stack_id) }.is_some();
+    if !is_known && !send(s, stack_id) {
+        return stack_id;
+    }
+    if SHORTCUTS.insert(&shortcut, &stack_id, u64::from(BPF_ANY)).is_err() {
+        drop_event(DropReason::StackMapFull);
+    }
+    stack_id
+}
+
+/// Sends the stack; false if it did not get through, so that it is tried again next time.
+#[inline(always)]
+fn send(s: &mut Scratch, stack_id: u64) -> bool {
+    s.record.header = header(kind::STACK_CAPTURED);
+    s.record.stack_id = stack_id;
+    let n_frames = u64::from(s.record.n_frames).min(FRAMES_MAX as u64);
+    let n_bytes = StackRecord::HEADER_BYTES as u64 + n_frames * FRAME_BYTES as u64;
+    if !output((&raw const s.record).cast(), n_bytes) {
+        drop_event(DropReason::RingFull);
+        return false;
+    }
+    if STACKS.insert(&stack_id, &s.record.header.ktime_ns, u64::from(BPF_ANY)).is_err() {
+        drop_event(DropReason::StackMapFull);
+    }
+    true
+}
+
+/// Copies a piece of stack from `address` on; a shorter one near the stack's end.
+#[inline(always)]
+fn copy_chunk(s: &mut Scratch, address: u64) -> bool {
+    let target = (&raw mut s.chunk).cast::<c_void>();
+    s.chunk_start = address;
+    // SAFETY: `chunk` is `CHUNK_BYTES` long; the helper checks `address`.
+    if unsafe { bpf_probe_read_user(target, CHUNK_BYTES as u32, address as *const c_void) } == 0 {
+        s.chunk_len = CHUNK_BYTES as u64;
+        return true;
+    }
+    // SAFETY: as above.
+    if unsafe { bpf_probe_read_user(target, SHORT_CHUNK_BYTES as u32, address as *const c_void) }
+        == 0
+    {
+        s.chunk_len = SHORT_CHUNK_BYTES;
+        return true;
+    }
+    // SAFETY: as above.
+    if unsafe { bpf_probe_read_user(target, FRAME_WORDS_BYTES as u32, address as *const c_void) }
+        == 0
+    {
+        s.chunk_len = FRAME_WORDS_BYTES;
+        return true;
+    }
+    s.chunk_len = 0;
+    false
+}
+
+/// First pass, one frame: notes its words and goes on to the caller. Returns 1 to end the loop.
+extern "C" fn walk_frame(_index: u64, context: *mut c_void) -> i64 {
+    // SAFETY: `walk` passes a pointer to the slot number.
+    let slot = unsafe { *context.cast::<u32>() };
+    let Some(scratch) = SCRATCH.get_ptr_mut(slot) else { return 1 };
+    let Some(config) = CONFIG.get(0) else { return 1 };
+    // SAFETY: the run that called bpf_loop owns it.
+    let s = unsafe { &mut *scratch };
+    let (fp, pc) = (s.fp, s.pc);
+    if fp == 0 || fp & 7 != 0 {
+        s.fp = 0;
+        return 1;
+    }
+    let low = fp - FRAME_BELOW_FP;
+    let mut offset = low - s.chunk_start;
+    if offset > s.chunk_len - FRAME_WORDS_BYTES || s.chunk_len < FRAME_WORDS_BYTES {
+        if !copy_chunk(s, low) {
+            s.fp = 0;
+            return 1;
+        }
+        offset = 0;
+    }
+    if offset > CHUNK_BYTES as u64 - FRAME_WORDS_BYTES {
+        return 1;
+    }
+    let at = s.record.n_frames as usize;
+    if at >= FRAMES_MAX {
+        return 1;
+    }
+    // SAFETY: `offset + FRAME_WORDS_BYTES` is within the chunk, checked above.
+    let words = unsafe { (&raw const s.chunk).cast::<u8>().add(offset as usize).cast::<u64>() };
+    // SAFETY: seven words are there.
+    let (slot_word, function, marker, caller_fp, return_pc) =
+        unsafe { (*words, *words.add(3), *words.add(4), *words.add(5), *words.add(6)) };
+    let frame = classify(config, pc, slot_word, function, marker);
+    s.hash = mix(mix(s.hash, frame.pc), frame.function ^ u64::from(frame.bytecode_offset) << 17);
+    s.record.frames[at] = frame;
+    s.record.n_frames = at as u32 + 1;
+    s.pc = return_pc;
+    // Frames of callers are at higher addresses; anything else is the end or not a frame pointer.
+    s.fp = if caller_fp > fp { caller_fp } else { 0 };
+    i64::from(s.fp == 0)
+}
+
+#[inline(always)]
+fn classify(config: &ProbeConfig, pc: u64, slot_word: u64, function: u64, marker: u64) -> RawFrame {
+    let is_in_text = pc >= config.text_start && pc < config.text_end;
+    let is_in_blob = pc >= config.blob_start && pc < config.blob_end;
+    let mut frame = RawFrame { pc, kind: frame_kind::NATIVE, ..RawFrame::default() };
+    if is_in_text && !is_in_blob || config.function_shared_offset == 0 {
+        return frame;
+    }
+    // A Smi where the context would be: a stub's frame type. Low bits 01: a tagged pointer.
+    if marker & 1 == 0 || function & 3 != 1 {
+        frame.kind = frame_kind::STUB;
+        // Of a builtin's frame this may be a spilled value, which would make equal stacks differ.
+        frame.function = 0;
+        return frame;
+    }
+    frame.kind = frame_kind::FUNCTION_UNREAD;
+    frame.function = function;
+    let is_interpreted = pc >= config.interpreter_start && pc < config.interpreter_end
+        || pc >= config.interpreter_copy_start && pc < config.interpreter_copy_end;
+    if is_interpreted && slot_word & 1 == 0 {
+        frame.bytecode_offset = (slot_word >> 32) as u32;
+    }
+    frame
+}
+
+/// Second pass, one frame: from function to SharedFunctionInfo to (script id, literal id).
+extern "C" fn identify_frame(index: u64, context: *mut c_void) -> i64 {
+    // SAFETY: as in `walk_frame`.
+    let slot = unsafe { *context.cast::<u32>() };
+    let Some(scratch) = SCRATCH.get_ptr_mut(slot) else { return 1 };
+    let Some(config) = CONFIG.get(0) else { return 1 };
+    // SAFETY: as in `walk_frame`.
+    let s = unsafe { &mut *scratch };
+    let at = index as usize;
+    if at >= FRAMES_MAX {
+        return 1;
+    }
+    let frame = &mut s.record.frames[at];
+    if frame.kind == frame_kind::FUNCTION_UNREAD {
+        identify(config, frame);
+    }
+    // Where the identity is known the address, which changes when V8 compacts, is left out.
+    let who = if frame.kind == frame_kind::JS { frame.identity } else { frame.function };
+    s.hash = mix(mix(s.hash, frame.pc), who ^ u64::from(frame.bytecode_offset) << 17);
+    0
+}
+
+#[inline(always)]
+fn identify(config: &ProbeConfig, frame: &mut RawFrame) {
+    let function = frame.function & !3;
+    let Some(shared) =
+        user_memory::read::<u64>(function + u64::from(config.function_shared_offset))
+    else {
+        return;
+    };
+    if shared & 3 != 1 {
+        return;
+    }
+    frame.function = shared;
+    frame.kind = frame_kind::SHARED_ONLY;
+    let shared = shared & !3;
+    let Some(script) = user_memory::read::<u64>(shared + u64::from(config.shared_script_offset))
+    else {
+        return;
+    };
+    if script & 3 != 1 {
+        return;
+    }
+    let literal_id = user_memory::read::<u32>(shared + u64::from(config.shared_literal_id_offset));
+    let script_id = user_memory::read::<u64>((script & !3) + u64::from(config.script_id_offset));
+    if let (Some(literal_id), Some(script_id)) = (literal_id, script_id) {
+        // A Smi's value is in the upper half.
+        frame.identity = script_id & 0xffff_ffff_0000_0000 | u64::from(literal_id);
+        frame.kind = frame_kind::JS;
+    }
+}
+
+/// One round of a multiply-and-fold hash; 64 bits over at most 48 frames leave collisions to theory.
+#[inline(always)]
+fn mix(hash: u64, word: u64) -> u64 {
+    let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ mixed >> 29
+}

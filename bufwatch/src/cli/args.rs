@@ -1,0 +1,91 @@
+//! What was typed. No logic beyond reading numbers.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::analysis::query::parse_bytes;
+use crate::base::Bytes;
+//D
+use crate::cli::plan::PlanArgs;
+//P
+
+/// Shows the off-heap memory of a running Node.js process: which stack allocated it, how long it lives,
+/// where it lies. From outside: no restart, no flag, no agent in the process.
+#[derive(Debug, Parser)]
+#[command(name = "bufwatch", version, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  2    wrong usage, or something here keeps bufwatch from working (it says what)
+  3    there is no such process, or it ended while bufwatch attached
+  130  interrupted by a signal";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show which probes are found in a Node binary, and what is lost with those that are not
+    Plan(PlanArgs),
+//    /// Check what this machine lets bufwatch do, and what to change if it does not
+//    Doctor(DoctorArgs),
+//    /// List the Node processes of this host
+//    Ps(PsArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct WatchArgs {
+    /// Process to watch; without it, choose among the running Node processes
+    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    pub pid: Option<u32>,
+
+    /// Print lines instead of showing the dashboard
+    #[arg(long)]
+    pub headless: bool,
+
+    /// Seconds between two lines
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds, requires = "headless")]
+    pub interval: f64,
+
+    /// End after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, requires = "headless")]
+    pub duration: Option<f64>,
+
+    /// One JSON object a line (schema bufwatch.sample/1)
+    #[arg(long, requires = "headless")]
+    pub json: bool,
+
+    /// Smallest store tracked one by one; smaller ones are counted by size. 0 tracks all.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_size)]
+    pub min_size: Bytes,
+
+    /// Size of the buffer between kernel and bufwatch; rounded up to a power of two
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_ring_size)]
+    pub ring_size: Bytes,
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    // A day: longer sessions have no end at all.
+    if (0.05..=86_400.0).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("must be between 0.05 and 86400 seconds".to_owned())
+    }
+}
+
+fn parse_size(text: &str) -> Result<Bytes, String> {
+    parse_bytes(text).ok_or_else(|| "not a size; use 65536, 64KiB, 1.5MB".to_owned())
+}
+
+fn parse_ring_size(text: &str) -> Result<Bytes, String> {
+    let size = parse_size(text)?;
+    if (4_096..=1 << 30).contains(&size.0) {
+        Ok(size)
+    } else {
+        Err("must be between 4KiB and 1GiB".to_owned())
+    }
+}

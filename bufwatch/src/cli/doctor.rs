@@ -1,0 +1,442 @@
+//! `bufwatch doctor`: what of this host, user and process lets bufwatch work, and what to do where it does
+//! not. Judges facts that `sys` and `node` report; changes nothing.
+
+use std::fs::File;
+use std::io::Write;
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::base::{Bytes, sanitize};
+use crate::node::plan::{PlanCache, obtain};
+use crate::sys::capability::Capability;
+use crate::sys::kernel;
+use crate::sys::procfs;
+
+/// Check what works here and why not
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Also check access to this process
+    #[arg(long, short)]
+    pub pid: Option<u32>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How much a check matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Ok,
+    /// Something is lost; the consequence says what.
+    Limited,
+    /// Live tracing cannot work.
+    Failed,
+}
+
+/// One thing looked at.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Check {
+    pub name: &'static str,
+    pub verdict: Verdict,
+    pub found: String,
+    pub consequence: Option<String>,
+    pub remedy: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Ok, found: found.into(), consequence: None, remedy: None }
+    }
+
+    fn bad(
+        name: &'static str,
+        verdict: Verdict,
+        found: impl Into<String>,
+        consequence: &str,
+        remedy: &str,
+    ) -> Self {
+        Self {
+            name,
+            verdict,
+            found: found.into(),
+            consequence: Some(consequence.to_owned()),
+            remedy: Some(remedy.to_owned()),
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    can_trace: bool,
+    checks: &'a [Check],
+}
+
+/// What the checks of the host depend on; read once.
+#[derive(Clone, Debug, Default)]
+struct Host {
+    release: Option<(u32, u32)>,
+    capabilities: u64,
+}
+
+impl Host {
+    fn read() -> Self {
+        let status = procfs::status(std::process::id()).unwrap_or_default();
+        Self {
+            release: kernel::release().as_deref().and_then(kernel::parse_release),
+            capabilities: status.capabilities.unwrap_or_default(),
+        }
+    }
+
+    const fn has(&self, capability: Capability) -> bool {
+        capability.is_in(self.capabilities)
+    }
+
+    /// `CAP_SYS_ADMIN` stands for both newer capabilities.
+    const fn has_bpf(&self) -> bool {
+        self.has(Capability::SysAdmin)
+            || (self.has(Capability::Bpf) && self.has(Capability::Perfmon))
+    }
+}
+
+/// Ring buffers, `CAP_BPF` and `CAP_PERFMON` came with it.
+const KERNEL_MIN: (u32, u32) = (5, 8);
+/// From here on BPF memory is charged to the memory cgroup and `RLIMIT_MEMLOCK` no longer matters.
+const KERNEL_MEMCG: (u32, u32) = (5, 11);
+/// The ring buffer and maps with default settings, where they count as locked memory.
+const LOCKED_BYTES_MIN: u64 = 64 << 20;
+/// Inode of the initial pid namespace (`PROC_PID_INIT_INO`).
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// Prints the checks. False: tracing cannot work here (or on the process named).
+pub fn run(
+    args: &DoctorArgs,
+    cache: Option<&PlanCache>,
+    out: &mut dyn Write,
+) -> anyhow::Result<bool> {
+    let mut checks = check_host(&Host::read());
+    if let Some(pid) = args.pid {
+        check_process(pid, cache, &mut checks);
+    }
+    let can_trace = checks.iter().all(|check| check.verdict != Verdict::Failed);
+    if args.json {
+        let document = Document { schema: "bufwatch.doctor/1", can_trace, checks: &checks };
+        serde_json::to_writer_pretty(&mut *out, &document)?;
+        writeln!(out)?;
+        return Ok(can_trace);
+    }
+    for check in &checks {
+        let verdict = match check.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Limited => "limited",
+            Verdict::Failed => "FAILED",
+        };
+        writeln!(out, "{verdict:8} {:24} {}", check.name, sanitize(&check.found))?;
+        if let Some(consequence) = &check.consequence {
+            writeln!(out, "{:8} consequence: {consequence}", "")?;
+        }
+        if let Some(remedy) = &check.remedy {
+            writeln!(out, "{:8} remedy: {remedy}", "")?;
+        }
+    }
+    let summary =
+        if can_trace { "live tracing works here" } else { "live tracing cannot work here" };
+    writeln!(out, "\n{summary}")?;
+    Ok(can_trace)
+}
+
+fn check_host(host: &Host) -> Vec<Check> {
+    let mut checks = vec![check_kernel(host), check_btf(), check_jit()];
+    checks.extend(check_capabilities(host));
+    checks.extend([
+        check_unprivileged_bpf(host),
+        check_paranoid(host),
+        check_memlock(host),
+        check_uprobe_pmu(),
+        check_lockdown(),
+        check_ptrace_scope(host),
+        check_pid_namespace(),
+        Check::ok("tracefs", "not needed: probes are made through perf_event_open"),
+    ]);
+    checks
+}
+
+fn check_kernel(host: &Host) -> Check {
+    let found = kernel::release().unwrap_or_else(|| "unknown".to_owned());
+    match host.release {
+        _ if !cfg!(target_arch = "x86_64") => Check::bad(
+            "processor",
+            Verdict::Failed,
+            std::env::consts::ARCH,
+            "probe points are chosen for x86-64 only",
+            "run it on an x86-64 host",
+        ),
+        Some(release) if release < KERNEL_MIN => Check::bad(
+            "kernel",
+            Verdict::Failed,
+            found,
+            "no BPF ring buffers",
+            "run Linux 5.8 or newer",
+        ),
+        Some(_) => Check::ok("kernel", found),
+        None => Check::bad(
+            "kernel",
+            Verdict::Limited,
+            found,
+            "what it offers is only found out by trying",
+            "mount /proc",
+        ),
+    }
+}
+
+fn check_btf() -> Check {
+    if kernel::has_btf() {
+        return Check::ok("kernel types (BTF)", "/sys/kernel/btf/vmlinux");
+    }
+    Check::bad(
+        "kernel types (BTF)",
+        Verdict::Limited,
+        "absent",
+        "events of threads and processes cannot be read from kernel structures",
+        "run a kernel with CONFIG_DEBUG_INFO_BTF, or mount /sys",
+    )
+}
+
+fn check_jit() -> Check {
+    match kernel::number("/proc/sys/net/core/bpf_jit_enable") {
+        Some(0) => Check::bad(
+            "BPF compiler (JIT)",
+            Verdict::Limited,
+            "off",
+            "each probe hit costs the target several times as much",
+            "sysctl net.core.bpf_jit_enable=1",
+        ),
+        Some(_) => Check::ok("BPF compiler (JIT)", "on"),
+        // Kernels that always compile do not show the setting in every namespace.
+        None => Check::ok("BPF compiler (JIT)", "no setting: the kernel decides"),
+    }
+}
+
+fn check_capabilities(host: &Host) -> Vec<Check> {
+    let rows = [
+        (Capability::Bpf, Verdict::Failed, "BPF programs and maps cannot be loaded"),
+        (Capability::Perfmon, Verdict::Failed, "probes cannot be attached"),
+        (Capability::SysPtrace, Verdict::Limited, "only processes of the same user can be opened"),
+        (
+            Capability::SysAdmin,
+            Verdict::Limited,
+            "map_files and page numbers are closed: libraries are opened by path, residency is coarser",
+        ),
+        (
+            Capability::DacReadSearch,
+            Verdict::Limited,
+            "binaries that this user may not read cannot be searched for symbols",
+        ),
+    ];
+    rows.into_iter()
+        .map(|(capability, verdict, consequence)| {
+            let stands_in = matches!(capability, Capability::Bpf | Capability::Perfmon)
+                && host.has(Capability::SysAdmin);
+            if host.has(capability) {
+                Check::ok(capability.name(), "held")
+            } else if stands_in {
+                Check::ok(capability.name(), "not held; CAP_SYS_ADMIN includes it")
+            } else {
+                let remedy = "run as root (`sudo bufwatch …`), or give it the capability: \
+                              `setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search+ep`";
+                Check::bad(capability.name(), verdict, "not held", consequence, remedy)
+            }
+        })
+        .collect()
+}
+
+fn check_unprivileged_bpf(host: &Host) -> Check {
+    let name = "unprivileged BPF";
+    match kernel::number("/proc/sys/kernel/unprivileged_bpf_disabled") {
+        _ if host.has_bpf() => Check::ok(name, "does not matter: capabilities are held"),
+        Some(0) | None => Check::ok(name, "allowed, but not for probes"),
+        Some(_) => Check::ok(name, "disabled, as it should be; capabilities are needed"),
+    }
+}
+
+fn check_paranoid(host: &Host) -> Check {
+    let name = "perf_event_paranoid";
+    let value = kernel::number("/proc/sys/kernel/perf_event_paranoid");
+    let found = value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
+    if host.has(Capability::Perfmon) || host.has(Capability::SysAdmin) {
+        Check::ok(name, format!("{found}; does not matter: CAP_PERFMON is held"))
+    } else {
+        Check::ok(name, format!("{found}; probes need CAP_PERFMON at any value"))
+    }
+}
+
+fn check_memlock(host: &Host) -> Check {
+    let name = "locked memory limit";
+    let limit = getrlimit(Resource::RLIMIT_MEMLOCK).map(|(soft, _)| soft).unwrap_or_default();
+    let found = if limit == nix::sys::resource::rlim_t::MAX {
+        "unlimited".to_owned()
+    } else {
+        Bytes(limit).to_string()
+    };
+    let is_old = host.release.is_some_and(|release| release < KERNEL_MEMCG);
+    if is_old && limit < LOCKED_BYTES_MIN && !host.has(Capability::SysResource) {
+        return Check::bad(
+            name,
+            Verdict::Failed,
+            found,
+            "before Linux 5.11 BPF maps count against it: they cannot be made",
+            "ulimit -l unlimited",
+        );
+    }
+    Check::ok(
+        name,
+        if is_old { found } else { format!("{found}; does not matter from Linux 5.11 on") },
+    )
+}
+
+fn check_uprobe_pmu() -> Check {
+    match kernel::number("/sys/bus/event_source/devices/uprobe/type") {
+        Some(kind) => Check::ok("uprobes", format!("perf event type {kind}")),
+        None => Check::bad(
+            "uprobes",
+            Verdict::Failed,
+            "absent",
+            "no probe can be attached",
+            "run a kernel with CONFIG_UPROBE_EVENTS, and mount /sys",
+        ),
+    }
+}
+
+fn check_lockdown() -> Check {
+    let text = kernel::setting("/sys/kernel/security/lockdown");
+    match text.as_deref().and_then(kernel::parse_chosen) {
+        Some("confidentiality") => Check::bad(
+            "lockdown",
+            Verdict::Limited,
+            "confidentiality",
+            "programs may not read kernel memory: thread and process events are missing",
+            "boot with lockdown=integrity or less",
+        ),
+        Some(mode) => Check::ok("lockdown", format!("{mode}; probes of user space are allowed")),
+        None => Check::ok("lockdown", "none"),
+    }
+}
+
+fn check_ptrace_scope(host: &Host) -> Check {
+    let name = "ptrace_scope";
+    let scope = kernel::number("/proc/sys/kernel/yama/ptrace_scope");
+    let consequence = "the memory of the process cannot be read: no census, arrayBuffers unknown";
+    match scope {
+        Some(3..) => Check::bad(
+            name,
+            Verdict::Limited,
+            "3: nobody",
+            consequence,
+            "boot with a lower value; it cannot be lowered",
+        ),
+        Some(1..) if !host.has(Capability::SysPtrace) => Check::bad(
+            name,
+            Verdict::Limited,
+            "restricted, and CAP_SYS_PTRACE is not held",
+            consequence,
+            "run as root, or `sysctl kernel.yama.ptrace_scope=0`",
+        ),
+        Some(scope) => Check::ok(name, scope.to_string()),
+        None => Check::ok(name, "not restricted"),
+    }
+}
+
+fn check_pid_namespace() -> Check {
+    let name = "pid namespace";
+    match std::fs::read_link("/proc/self/ns/pid") {
+        Ok(link) if link.to_str() == Some(INITIAL_PID_NAMESPACE) => Check::ok(name, "of the host"),
+        _ => Check::bad(
+            name,
+            Verdict::Limited,
+            "not that of the host",
+            "the kernel reports other pids and tids than are seen here: events may not match the target",
+            "run on the host, or in a container with `--pid=host`",
+        ),
+    }
+}
+
+fn check_process(pid: u32, cache: Option<&PlanCache>, checks: &mut Vec<Check>) {
+    let planned = match obtain(pid, cache) {
+        Ok(planned) => planned,
+        Err(error) => {
+            checks.push(Check::bad(
+                "process",
+                Verdict::Failed,
+                error.to_string(),
+                "it cannot be watched",
+                error.hint(),
+            ));
+            return;
+        }
+    };
+    let version =
+        planned.plan.node_version.map_or_else(|| "unknown".to_owned(), |it| it.to_string());
+    checks.push(Check::ok("process", format!("{pid}: Node {version}")));
+    checks.push(if planned.plan.is_usable() {
+        let n = planned.plan.probes.len();
+        let n_missing = planned.plan.missing.len();
+        Check::ok("probes", format!("{n} found, {n_missing} missing; `bufwatch plan --pid {pid}`"))
+    } else {
+        Check::bad(
+            "probes",
+            Verdict::Failed,
+            "creation or destruction of stores is missing",
+            "it cannot be traced",
+            "`bufwatch plan` says which probes are missing",
+        )
+    });
+    // Opening makes the kernel check ptrace access; nothing is read.
+    checks.push(match File::open(procfs::process_path(pid, "mem")) {
+        Ok(_) => Check::ok("memory of the process", "readable"),
+        Err(error) => Check::bad(
+            "memory of the process",
+            Verdict::Limited,
+            error.to_string(),
+            "no census, arrayBuffers unknown",
+            "run as root, or with CAP_SYS_PTRACE",
+        ),
+    });
+    if let Some(tracer) = procfs::status(pid).ok().and_then(|status| status.tracer) {
+        checks.push(Check::bad(
+            "debugger",
+            Verdict::Limited,
+            format!("process {tracer} traces it"),
+            "it cannot be stopped for a census; probes work",
+            "detach the debugger",
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_capabilities_tracing_fails_and_says_what_to_do() {
+        let host = Host { release: Some((6, 1)), capabilities: 0 };
+        let checks = check_host(&host);
+        let failed: Vec<&Check> =
+            checks.iter().filter(|check| check.verdict == Verdict::Failed).collect();
+        assert!(failed.iter().any(|check| check.name == "CAP_BPF"));
+        assert!(failed.iter().all(|check| check.consequence.is_some() && check.remedy.is_some()));
+    }
+
+    #[test]
+    fn sys_admin_stands_for_bpf_and_perfmon() {
+        let host = Host { release: Some((6, 1)), capabilities: 1 << 21 };
+        let checks = check_capabilities(&host);
+        assert!(checks.iter().all(|check| check.verdict != Verdict::Failed));
+    }
+
+    #[test]
+    fn old_kernels_are_refused() {
+        let host = Host { release: Some((4, 19)), capabilities: u64::MAX };
+        assert_eq!(check_kernel(&host).verdict, Verdict::Failed);
+    }
+}

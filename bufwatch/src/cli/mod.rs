@@ -1,0 +1,92 @@
+//! Layer 7: the command line. Dispatches, and is the only place that reads the environment.
+
+pub mod args;
+pub mod doctor;
+pub mod exit;
+pub mod message;
+pub mod plan;
+pub mod ps;
+pub mod watch;
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, IsTerminal as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::args::{Cli, Command};
+use crate::cli::exit::Exit;
+use crate::cli::message::print_error;
+use crate::node::identity::IdentityError;
+use crate::node::plan::PlanCache;
+
+/// What comes from outside the command line.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Where plans are kept between runs: below `XDG_CACHE_HOME` or `HOME`.
+    pub plan_cache: Option<PlanCache>,
+    /// `NO_COLOR` is not set (no-color.org).
+    pub is_color: bool,
+}
+
+impl Environment {
+    fn read() -> Self {
+        let path = |name| std::env::var_os(name).map(PathBuf::from);
+        Self {
+            plan_cache: PlanCache::in_home(path("XDG_CACHE_HOME").as_deref(), path("HOME").as_deref()),
+            is_color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    // clap prints usage errors itself and exits with 2, as documented.
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Unable } else { Exit::Done };
+            if error.print().is_err() {
+                return Exit::Unable.into();
+            }
+            return exit.into();
+        }
+    };
+    start_log(std::env::var_os("BUFWATCH_LOG"), cli.command.is_none() && !cli.watch.headless);
+    let environment = Environment::read();
+    let exit = match &cli.command {
+        None => watch::run(&cli.watch, &environment),
+        Some(Command::Plan(args)) => finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock())),
+//        Some(Command::Doctor(args)) => finish(doctor::run(args, &mut io::stdout().lock())),
+//        Some(Command::Ps(args)) => finish(ps::run(args, &mut io::stdout().lock())),
+    };
+    exit.into()
+}
+
+/// Exit code of a command that prints and is done.
+fn finish(outcome: anyhow::Result<()>) -> Exit {
+    let Err(error) = outcome else { return Exit::Done };
+    // Who reads the output has seen enough.
+    if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) {
+        return Exit::Done;
+    }
+    let identity = error.chain().find_map(|cause| cause.downcast_ref::<IdentityError>());
+    print_error(error.as_ref(), identity.map(IdentityError::hint));
+    let is_lost = identity.is_some_and(IdentityError::is_no_such_process);
+    if is_lost { Exit::TargetLost } else { Exit::Unable }
+}
+
+/// `BUFWATCH_LOG=bufwatch=debug` writes to stderr; not under the dashboard, whose screen it would spoil.
+fn start_log(filter: Option<OsString>, is_dashboard: bool) {
+    if is_dashboard && io::stderr().is_terminal() {
+        return;
+    }
+    let filter = filter.and_then(|filter| filter.into_string().ok()).unwrap_or_else(|| "warn".into());
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(EnvFilter::new(filter))
+        .with_ansi(false)
+        .init();
+}

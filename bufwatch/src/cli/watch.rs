@@ -1,0 +1,221 @@
+//! `bufwatch --pid`: one session, shown as dashboard or as lines, until somebody ends it.
+
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::analysis::{Snapshot, TargetState};
+use crate::base::Nanos;
+use crate::cli::args::WatchArgs;
+use crate::cli::exit::Exit;
+use crate::cli::message::{print_error, print_line};
+use crate::cli::Environment;
+use crate::export::{sample_json, sample_text};
+use crate::session::{Request, Session, SessionConfig, SessionError};
+use crate::tui;
+
+type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
+
+/// How it went for as long as somebody looked.
+enum Ended {
+    ByUser,
+    /// The session ended first.
+    BySession,
+    BySignal,
+}
+
+pub fn run(args: &WatchArgs, environment: &Environment) -> Exit {
+    let pid = match choose_pid(args, environment) {
+        Ok(Some(pid)) => pid,
+        Ok(None) => return Exit::Done,
+        Err(exit) => return exit,
+    };
+    let session = match Session::start(config(args, environment, pid)) {
+        Ok(session) => session,
+        Err(error) => return fail(&error),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime.and_then(|runtime| runtime.block_on(watch_session(&session, args, environment)));
+    let last = match session.finish() {
+        Ok(last) => last,
+        Err(error) => return fail(&error),
+    };
+    let outcome = outcome.and_then(|ended| print_end(args, last.as_deref()).map(|()| ended));
+    match outcome {
+        Ok(Ended::ByUser | Ended::BySession) => Exit::Done,
+        Ok(Ended::BySignal) => Exit::Interrupted,
+        // Who reads the output has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => {
+            print_error(&error, None);
+            Exit::Unable
+        }
+    }
+}
+
+fn fail(error: &SessionError) -> Exit {
+    print_error(error, Some(error.hint()));
+    if error.is_target_lost() { Exit::TargetLost } else { Exit::Unable }
+}
+
+fn config(args: &WatchArgs, environment: &Environment, pid: u32) -> SessionConfig {
+    SessionConfig {
+        pid,
+        min_size: args.min_size,
+        ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
+        plan_cache: environment.plan_cache.clone(),
+        // Four a second read as motion; more cost more than they show.
+        snapshot_every: if args.headless {
+            Nanos((args.interval * 5e8) as u64).min(Nanos::from_millis(500))
+        } else {
+            Nanos::from_millis(250)
+        },
+    }
+}
+
+/// The process named, or chosen on the terminal; `None` if the user chose none.
+fn choose_pid(args: &WatchArgs, environment: &Environment) -> Result<Option<u32>, Exit> {
+    if args.pid.is_some() {
+        return Ok(args.pid);
+    }
+    if args.headless || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        print_line("error: no process was named");
+        print_line("hint: bufwatch --pid PID; `bufwatch ps` lists the Node processes of this host");
+        return Err(Exit::Unable);
+    }
+    let choices: Vec<tui::picker::ProcessChoice> = Vec::new();
+    if choices.is_empty() {
+        print_line("error: no Node process is running here that bufwatch may look at");
+        print_line("hint: run as root to see the processes of others");
+        return Err(Exit::Unable);
+    }
+    tui::picker::pick(choices, environment.is_color).map_err(|error| {
+        print_error(&error, None);
+        Exit::Unable
+    })
+}
+
+async fn watch_session(
+    session: &Session,
+    args: &WatchArgs,
+    environment: &Environment,
+) -> io::Result<Ended> {
+    let mut signals = Signals::new()?;
+    if args.headless {
+        return tokio::select! {
+            ended = print_samples(session.snapshots(), args) => ended,
+            () = signals.any() => Ok(Ended::BySignal),
+        };
+    }
+    if !io::stdout().is_terminal() {
+        return Err(io::Error::other("stdout is no terminal; --headless prints lines instead"));
+    }
+    let (commands, mut inbox) = mpsc::unbounded_channel();
+    let requests = session.requests();
+    let forward = async {
+        while let Some(command) = inbox.recv().await {
+            let request = match command {
+                tui::Command::SetStoreQuery(query) => Request::SetStoreQuery(query),
+                tui::Command::SetDetail(key) => Request::SetDetail(key),
+                tui::Command::Quit => return,
+            };
+            if requests.send(request).is_err() {
+                // The session has ended; what it showed last stays on the screen.
+                tracing::debug!("request after the end of the session");
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        shown = tui::run(session.snapshots(), commands, environment.is_color) => shown.map(|()| Ended::ByUser),
+        () = forward => Ok(Ended::ByUser),
+        () = failed_to_attach(session.snapshots()) => Ok(Ended::BySession),
+        () = signals.any() => Ok(Ended::BySignal),
+    }
+}
+
+/// Ready when the session ended before it ever was live: there is nothing to look at.
+async fn failed_to_attach(mut snapshots: Snapshots) {
+    while snapshots.changed().await.is_ok() {}
+    if has_been_live(&snapshots) {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn has_been_live(snapshots: &Snapshots) -> bool {
+    snapshots.borrow().as_ref().is_some_and(|s| s.target.state != TargetState::Attaching)
+}
+
+/// Prints a line at once when probes are in place, and then every interval.
+async fn print_samples(mut snapshots: Snapshots, args: &WatchArgs) -> io::Result<Ended> {
+    while !has_been_live(&snapshots) {
+        if snapshots.changed().await.is_err() {
+            return Ok(Ended::BySession);
+        }
+    }
+    let end = args.duration.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+    let mut ticks = interval(Duration::from_secs_f64(args.interval));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut closing = snapshots.clone();
+    let closed = async { while closing.changed().await.is_ok() {} };
+    tokio::pin!(closed);
+    loop {
+        tokio::select! {
+            biased;
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(Ended::ByUser),
+            () = &mut closed => return Ok(Ended::BySession),
+            _ = ticks.tick() => print_sample(snapshots.borrow().as_deref(), args)?,
+        }
+    }
+}
+
+fn print_sample(snapshot: Option<&Snapshot>, args: &WatchArgs) -> io::Result<()> {
+    let Some(snapshot) = snapshot else { return Ok(()) };
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", sample_json::sample(snapshot))?;
+    } else {
+        writeln!(out, "{}", sample_text::line(snapshot))?;
+    }
+    out.flush()
+}
+
+/// The last object, or the summary: after the dashboard, it stays in the scrollback.
+fn print_end(args: &WatchArgs, last: Option<&Snapshot>) -> io::Result<()> {
+    let Some(last) = last else { return Ok(()) };
+    if args.json {
+        return print_sample(Some(last), args);
+    }
+    let mut out = io::stdout().lock();
+    write!(out, "{}", sample_text::summary(last))?;
+    out.flush()
+}
+
+/// The signals that ask bufwatch to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The named bounds of the model. Reaching one is counted where it happens and shown in health.
+
+/// Distinct sites; further ones are added up in "other sites". At about 400 bytes each: 8 MB.
+pub const SITES_MAX: usize = 20_000;
+
+/// Stacks whose site is remembered; further ones count as "other sites". At about 24 bytes each.
+pub const STACKS_MAX: usize = 200_000;
+
+/// Recent collections kept as marks on the time axis.
+pub const GC_MARKS_MAX: usize = 1_024;
+
+/// Points of a curve; beyond, its step doubles. Enough for the widest terminal.
+pub const SERIES_POINTS_MAX: usize = 600;
+
+/// Mappings of the address space; the kernel's own default limit is 65,530 (vm.max_map_count).
+pub const MAPPINGS_MAX: usize = 200_000;

@@ -1,0 +1,167 @@
+//! The target's address space as mapping events and samples of /proc/PID/maps tell it, to say where the
+//! bytes of a store lie. The kernel merges neighbouring mappings in /proc, events keep them apart.
+
+use std::collections::BTreeMap;
+
+use crate::base::Bytes;
+use crate::event::{Mapping, MappingKind};
+use crate::model::limits::MAPPINGS_MAX;
+
+/// Where the bytes of a store lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    #[default]
+    Unknown,
+    /// A mapping of its own, returned to the kernel when it is freed.
+    OwnMapping { start: u64, len: Bytes },
+    /// Inside the brk heap (glibc's main arena): freed memory may stay resident.
+    MainHeap,
+    /// Inside a mapping shared with others, such as a thread arena.
+    SharedMapping { start: u64, len: Bytes },
+}
+
+impl Placement {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "–",
+            Self::OwnMapping { .. } => "own mapping",
+            Self::MainHeap => "malloc heap",
+            Self::SharedMapping { .. } => "shared mapping",
+        }
+    }
+}
+
+/// glibc puts a 16-byte header before the memory it returns (malloc/malloc.c, "chunk").
+const CHUNK_HEADER: u64 = 16;
+
+const PAGE: u64 = 4_096;
+
+#[derive(Clone, Copy, Debug)]
+struct Region {
+    end: u64,
+    kind: MappingKind,
+    /// Came from an event of its own, so its bounds are those of one mmap call.
+    is_event: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct AddressSpace {
+    regions: BTreeMap<u64, Region>,
+    /// Mappings not kept because of the limit.
+    pub n_beyond_limit: u64,
+}
+
+impl AddressSpace {
+    pub fn mapped(&mut self, start: u64, len: u64) {
+        self.unmapped(start, len);
+        if self.regions.len() >= MAPPINGS_MAX {
+            self.n_beyond_limit += 1;
+            return;
+        }
+        let end = start.saturating_add(len.next_multiple_of(PAGE));
+        self.regions.insert(start, Region { end, kind: MappingKind::Anonymous, is_event: true });
+    }
+
+    pub fn unmapped(&mut self, start: u64, len: u64) {
+        let end = start.saturating_add(len.checked_next_multiple_of(PAGE).unwrap_or(len));
+        let touched: Vec<(u64, Region)> = self
+            .regions
+            .range(..end)
+            .rev()
+            .take_while(|(_, region)| region.end > start)
+            .map(|(at, region)| (*at, *region))
+            .collect();
+        for (at, region) in touched {
+            self.regions.remove(&at);
+            if at < start {
+                self.regions.insert(at, Region { end: start, ..region });
+            }
+            if region.end > end {
+                self.regions.insert(end, region);
+            }
+        }
+    }
+
+    /// Takes /proc's word for what is mapped, and keeps the finer bounds known from events inside it.
+    pub fn sampled(&mut self, mappings: &[Mapping]) {
+        let old = std::mem::take(&mut self.regions);
+        for mapping in mappings.iter().take(MAPPINGS_MAX) {
+            let mut at = mapping.start;
+            let known = old.range(mapping.start..mapping.end).filter(|(_, region)| {
+                region.is_event
+                    && region.end <= mapping.end
+                    && mapping.kind == MappingKind::Anonymous
+            });
+            let sample = |end| Region { end, kind: mapping.kind, is_event: false };
+            for (start, region) in known {
+                if at < *start {
+                    self.regions.insert(at, sample(*start));
+                }
+                self.regions.insert(*start, *region);
+                at = region.end;
+            }
+            if at < mapping.end {
+                self.regions.insert(at, sample(mapping.end));
+            }
+        }
+    }
+
+    pub fn place(&self, data: u64) -> Placement {
+        let Some((start, region)) = self.regions.range(..=data).next_back() else {
+            return Placement::Unknown;
+        };
+        if data == 0 || data >= region.end {
+            return Placement::Unknown;
+        }
+        let (start, len) = (*start, Bytes(region.end - *start));
+        match region.kind {
+            MappingKind::Heap => Placement::MainHeap,
+            MappingKind::Stack | MappingKind::File => Placement::SharedMapping { start, len },
+            // An mmap of its own: malloc's with its header, or V8's for memory that can grow.
+            MappingKind::Anonymous if data == start || data == start + CHUNK_HEADER => {
+                Placement::OwnMapping { start, len }
+            }
+            MappingKind::Anonymous => Placement::SharedMapping { start, len },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn anonymous(start: u64, end: u64) -> Mapping {
+        Mapping { start, end, kind: MappingKind::Anonymous }
+    }
+
+    #[test]
+    fn unmapping_the_middle_leaves_both_ends() {
+        let mut space = AddressSpace::default();
+        space.mapped(0x10_000, 0x10_000);
+        space.unmapped(0x14_000, 0x1000);
+        assert_eq!(space.place(0x14_010), Placement::Unknown);
+        assert_eq!(
+            space.place(0x10_010),
+            Placement::OwnMapping { start: 0x10_000, len: Bytes(0x4000) }
+        );
+        assert!(matches!(space.place(0x1f_fff), Placement::SharedMapping { start: 0x15_000, .. }));
+    }
+
+    #[test]
+    fn a_sample_keeps_the_bounds_of_events() {
+        let mut space = AddressSpace::default();
+        space.mapped(0x20_000, 0x5000);
+        space.sampled(&[anonymous(0x10_000, 0x40_000)]);
+        assert!(matches!(space.place(0x20_010), Placement::OwnMapping { start: 0x20_000, .. }));
+        assert!(matches!(space.place(0x1f_000), Placement::SharedMapping { start: 0x10_000, .. }));
+        assert!(matches!(space.place(0x25_020), Placement::SharedMapping { start: 0x25_000, .. }));
+    }
+
+    #[test]
+    fn what_a_sample_does_not_confirm_is_gone() {
+        let mut space = AddressSpace::default();
+        space.mapped(0x20_000, 0x5000);
+        space.sampled(&[anonymous(0x100_000, 0x200_000)]);
+        assert_eq!(space.place(0x20_010), Placement::Unknown);
+    }
+}

@@ -1,0 +1,124 @@
+//! The probe plan of one binary: where to put which probe, the layouts its records are read with, and what is
+//! missing. All addresses are stated ones or file positions, so a plan holds for every process of the binary.
+
+pub mod cache;
+pub mod catalog;
+pub mod constant;
+mod explain;
+pub mod instruction;
+pub mod layout;
+mod resolve;
+
+use crate::base::{FileOffset, Svma};
+use crate::elf::BuildId;
+use crate::node::identity::{self, IdentityError, MappedImage, NodeIdentity};
+use crate::node::survey::{NodeVersion, Survey, V8Version};
+
+pub use cache::PlanCache;
+pub use catalog::ProbePurpose;
+pub use constant::Constant;
+pub use instruction::Cost;
+pub use layout::{AllocatorFacts, FlagBits, FrameConstants, HeapPointer, StoreLayout};
+
+/// Which file a probe is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeImage {
+    Node,
+    Libc,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Probe {
+    pub purpose: ProbePurpose,
+    pub image: ProbeImage,
+    /// As the file spells it.
+    pub mangled: String,
+    /// For people; not sanitized.
+    pub symbol: String,
+    /// The first choice was not there.
+    pub is_substitute: bool,
+    /// Of the probed instruction.
+    pub svma: Svma,
+    /// Of the probed instruction, from the symbol.
+    pub offset_in_function: u64,
+    /// Of the probed instruction; what the kernel takes.
+    pub file_offset: FileOffset,
+    /// Disassembled.
+    pub instruction: String,
+    pub cost: Cost,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Missing {
+    pub purpose: ProbePurpose,
+    /// Names looked for.
+    pub tried: Vec<String>,
+    pub reason: String,
+    /// What the user loses.
+    pub consequence: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ProbePlan {
+    pub build_id: Option<BuildId>,
+    /// Size of the binary in bytes.
+    pub file_bytes: u64,
+    pub node_version: Option<NodeVersion>,
+    pub v8_version: Option<V8Version>,
+    pub probes: Vec<Probe>,
+    pub missing: Vec<Missing>,
+    pub layout: StoreLayout,
+    pub frames: FrameConstants,
+    pub allocator: Option<AllocatorFacts>,
+}
+
+impl ProbePlan {
+    /// The probes for one purpose; Node 18 has two for the start of a GC.
+    pub fn probes_for(&self, purpose: ProbePurpose) -> impl Iterator<Item = &Probe> {
+        self.probes.iter().filter(move |probe| probe.purpose == purpose)
+    }
+
+    /// Creation and destruction of stores can be seen and read.
+    pub fn is_usable(&self) -> bool {
+        self.missing.iter().all(|missing| !missing.purpose.is_required())
+            && self.layout.flags_offset.get().is_some()
+    }
+}
+
+/// A Node process with its plan.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub identity: NodeIdentity,
+    pub plan: ProbePlan,
+    pub is_from_cache: bool,
+}
+
+/// Opens a process and resolves its plan, or takes it from the cache; a plan that cannot be stored is no error.
+pub fn obtain(pid: u32, cache: Option<&PlanCache>) -> Result<Planned, IdentityError> {
+    let mut identity = identity::open(pid)?;
+    let (mut plan, is_from_cache) = obtain_for_image(&identity.node, cache)?;
+    identity.node_version = plan.node_version;
+    identity.v8_version = plan.v8_version;
+    // Never from the cache: the C library is not part of the Node binary.
+    resolve::add_libc(&mut plan, identity.libc.as_ref(), &identity.node);
+    Ok(Planned { identity, plan, is_from_cache })
+}
+
+/// The plan of a file, without the C library's part; and whether it came from the cache.
+pub fn obtain_for_image(
+    node: &MappedImage,
+    cache: Option<&PlanCache>,
+) -> Result<(ProbePlan, bool), IdentityError> {
+    let image = &node.image;
+    let cached = image.build_id.as_ref().and_then(|id| cache?.load(id, image.file_bytes()));
+    if let Some(plan) = cached {
+        return Ok((plan, true));
+    }
+    let survey = Survey::take(&node.path, image)?;
+    let plan = resolve::resolve(image, &survey);
+    if let Some(cache) = cache {
+        cache.store(&plan);
+    }
+    Ok((plan, false))
+}

@@ -1,0 +1,278 @@
+//! The thread that folds: takes records from the ring buffer and samples from the sampler, resolves stacks,
+//! applies events to the model, and publishes snapshots.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{Builder, JoinHandle};
+
+use bufwatch_common::DropReason;
+use tokio::sync::watch;
+
+use crate::analysis::{Interest, Snapshot, take};
+use crate::base::Nanos;
+use crate::event::{Event, LiveSetRead, Payload};
+use crate::model::Model;
+use crate::session::target::Prepared;
+use crate::session::{Request, SessionConfig, SessionError};
+use crate::source::EbpfSource;
+use crate::source::sampler::{Sampler, TICK};
+use crate::symbolize::{NativeSymbols, Symbolizer};
+use crate::sys::clock;
+use crate::sys::pidfd::PidFd;
+use crate::v8::allocator::AllocatorFacts;
+
+/// Between two looks at the ring buffer. 8 MiB hold 50 ms of the densest churn; less often is cheaper.
+const POLL: Nanos = Nanos::from_millis(20);
+
+/// Records taken before something else gets its turn.
+const DRAIN_MAX: usize = 65_536;
+
+/// Between two readings of the kernel's counters.
+const COUNTERS_EVERY: Nanos = Nanos::from_millis(250);
+
+/// Between two readings of the live set, which costs about 0.1 µs a store.
+const RECONCILE_EVERY: Nanos = Nanos::from_secs(1);
+
+/// Above this many live stores snapshots are taken once a second: each pass costs about 20 ns a store.
+const N_LIVE_MANY: usize = 100_000;
+
+pub(super) fn run(
+    prepared: Prepared,
+    config: &SessionConfig,
+    inbox: &Receiver<Request>,
+    publish: &watch::Sender<Option<Arc<Snapshot>>>,
+) -> Result<(), SessionError> {
+    let Prepared { identified, ebpf, allocator, notices, pidfd, identity } = prepared;
+    let pid = config.pid;
+    let started_at = clock::now();
+    let sampling = Sampling::start(pid, pidfd, allocator)?;
+    let mut collector = Collector {
+        model: Model::new(started_at),
+        interest: Interest { notices, ..Interest::default() },
+        symbolizer: Symbolizer::new(NativeSymbols::new(pid)),
+        batch: Vec::new(),
+        n_ring_full: 0,
+        reconcile_due: false,
+        reconciled_at: Nanos(0),
+        publish,
+    };
+    collector.apply(Event { at: started_at, payload: Payload::TargetIdentified(identified) });
+    // What the sampler says at once is worth showing while the probes are attached.
+    if let Ok(events) = sampling.events.recv_timeout(std::time::Duration::from_millis(100)) {
+        collector.apply_all(events);
+    }
+    collector.publish();
+    let (mut source, mut more) = EbpfSource::start(&ebpf).map_err(|error| {
+        if sampling.has_ended() { SessionError::EndedDuringAttach(pid) } else { error.into() }
+    })?;
+    // Its files had to be open until the probes were in place.
+    drop(identity);
+    collector.interest.notices.append(&mut more);
+    collector.apply(Event { at: clock::now(), payload: Payload::Attached });
+    collector.watch(&mut source, &sampling, inbox, config.snapshot_every);
+    Ok(())
+}
+
+struct Collector<'a> {
+    model: Model,
+    interest: Interest,
+    symbolizer: Symbolizer,
+    batch: Vec<Event>,
+    /// Records lost so far, as the programs counted them.
+    n_ring_full: u64,
+    reconcile_due: bool,
+    reconciled_at: Nanos,
+    publish: &'a watch::Sender<Option<Arc<Snapshot>>>,
+}
+
+impl Collector<'_> {
+    fn watch(
+        &mut self,
+        source: &mut EbpfSource,
+        sampling: &Sampling,
+        inbox: &Receiver<Request>,
+        snapshot_every: Nanos,
+    ) {
+        let (mut counters_due, mut snapshot_due) = (Nanos(0), Nanos(0));
+        let mut is_more = false;
+        loop {
+            let wait = if is_more { Nanos(0) } else { POLL };
+            let is_stopped = self.handle_requests(inbox, wait, &mut snapshot_due);
+            is_more = self.drain(source, DRAIN_MAX);
+            for events in sampling.events.try_iter() {
+                self.apply_all(events);
+            }
+            let now = clock::now();
+            let has_ended = sampling.has_ended();
+            if now >= counters_due || is_stopped || has_ended {
+                counters_due = Nanos(now.0 + COUNTERS_EVERY.0);
+                self.sample_counters(source, now);
+            }
+            if is_stopped || has_ended {
+                self.end(source, has_ended);
+                return;
+            }
+            if self.reconcile_due && now.since(self.reconciled_at) >= RECONCILE_EVERY {
+                self.reconcile(source);
+            }
+            if now >= snapshot_due {
+                let is_many = self.model.live.len() > N_LIVE_MANY;
+                let pause = if is_many { snapshot_every.max(Nanos::SECOND) } else { snapshot_every };
+                snapshot_due = Nanos(now.0 + pause.0);
+                self.publish();
+            }
+        }
+    }
+
+    /// Waits for a request at most `wait`; true if it is to stop.
+    fn handle_requests(&mut self, inbox: &Receiver<Request>, wait: Nanos, due: &mut Nanos) -> bool {
+        let mut request = inbox.recv_timeout(std::time::Duration::from_nanos(wait.0));
+        loop {
+            match request {
+                Ok(Request::SetStoreQuery(query)) => self.interest.query = query,
+                Ok(Request::SetDetail(key)) => self.interest.detail = key,
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+            // Answered at once.
+            *due = Nanos(0);
+            request = inbox.try_recv().map_err(|_| RecvTimeoutError::Timeout);
+        }
+    }
+
+    /// True if the limit ended it.
+    fn drain(&mut self, source: &mut EbpfSource, limit: usize) -> bool {
+        let mut batch = std::mem::take(&mut self.batch);
+        let is_more = source.drain(limit, &mut batch);
+        for event in batch.drain(..) {
+            self.apply(event);
+        }
+        // One dense moment must not keep megabytes for good.
+        batch.shrink_to(DRAIN_MAX / 8);
+        self.batch = batch;
+        is_more
+    }
+
+    fn apply_all(&mut self, events: Vec<Event>) {
+        for event in events {
+            self.apply(event);
+        }
+    }
+
+    /// Stacks are resolved on their way to the model, while the target lives.
+    fn apply(&mut self, event: Event) {
+        if let Payload::StackCaptured { id, frames, is_cut } = &event.payload {
+            let frames = self.symbolizer.resolve(frames);
+            let payload = Payload::StackResolved { id: *id, frames, is_cut: *is_cut };
+            self.model.apply(&Event { at: event.at, payload });
+        }
+        self.model.apply(&event);
+    }
+
+    /// Notices losses by what the programs counted.
+    fn sample_counters(&mut self, source: &EbpfSource, now: Nanos) {
+        let Some(event) = source.sample_counters(now) else { return };
+        if let Payload::CountersSampled(counters) = &event.payload {
+            let n = counters.drops.get(DropReason::RingFull.index() as usize).copied().unwrap_or(0);
+            if n > self.n_ring_full {
+                let lost = Payload::RecordsLost { n: n - self.n_ring_full };
+                self.n_ring_full = n;
+                self.reconcile_due = true;
+                self.model.apply(&Event { at: now, payload: lost });
+            }
+        }
+        self.model.apply(&event);
+    }
+
+    fn reconcile(&mut self, source: &EbpfSource) {
+        let started_at = clock::now();
+        match source.read_live_set() {
+            Ok(stores) => {
+                let read = LiveSetRead { started_at, stores: stores.into() };
+                self.model.apply(&Event { at: clock::now(), payload: Payload::LiveSetRead(read) });
+                self.reconcile_due = false;
+            }
+            Err(error) => tracing::warn!(%error, "the live set could not be read"),
+        }
+        self.reconciled_at = clock::now();
+    }
+
+    /// Takes what is left in the ring buffer and makes the last snapshot. Of a target that has ended, the
+    /// stores stay as they were: its memory went with it, not through its code.
+    fn end(&mut self, source: &mut EbpfSource, has_ended: bool) {
+        // Bounded: a target that churns on would fill it forever.
+        for _ in 0..16 {
+            if !self.drain(source, DRAIN_MAX) {
+                break;
+            }
+        }
+        self.sample_counters(source, clock::now());
+        if self.reconcile_due {
+            self.reconcile(source);
+        }
+        if has_ended {
+            self.apply(Event { at: clock::now(), payload: Payload::Exited { code: None } });
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let snapshot = take(&self.model, &self.interest, clock::now());
+        self.publish.send_replace(Some(Arc::new(snapshot)));
+    }
+}
+
+/// The sampler on a thread of its own, since smaps of a large process takes a fifth of a second.
+struct Sampling {
+    events: Receiver<Vec<Event>>,
+    is_stopped: Arc<AtomicBool>,
+    has_ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sampling {
+    fn start(
+        pid: u32,
+        pidfd: PidFd,
+        allocator: Option<AllocatorFacts>,
+    ) -> Result<Self, SessionError> {
+        let (sender, events) = mpsc::channel();
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let flags = (Arc::clone(&is_stopped), Arc::clone(&has_ended));
+        let name = "bw-sample";
+        let thread = Builder::new()
+            .name(name.into())
+            .spawn(move || {
+                let (is_stopped, has_ended) = flags;
+                let mut sampler = Sampler::new(pid, allocator);
+                while !is_stopped.load(Ordering::Relaxed) {
+                    let mut events = Vec::new();
+                    sampler.sample(&mut events);
+                    if sender.send(events).is_err() {
+                        return;
+                    }
+                    if pidfd.wait(TICK) {
+                        has_ended.store(true, Ordering::Relaxed);
+                        return;
+                    }
+                }
+            })
+            .map_err(|source| SessionError::Thread { name, source })?;
+        Ok(Self { events, is_stopped, has_ended, thread: Some(thread) })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Sampling {
+    fn drop(&mut self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("thread bw-sample ended by a bug");
+        }
+    }
+}

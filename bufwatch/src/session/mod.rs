@@ -1,0 +1,140 @@
+//! Layer 6: wires sources to outputs. A session watches one target: a collector thread folds events and
+//! publishes snapshots, a sampler thread asks /proc. Who looks at the snapshots is not its business.
+
+mod collector;
+mod target;
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+pub use target::TargetError;
+
+use crate::analysis::Snapshot;
+use crate::analysis::query::StoreQuery;
+use crate::base::{Bytes, Nanos, StoreKey};
+use crate::node::identity::IdentityError;
+use crate::node::plan::PlanCache;
+use crate::source::ebpf::LoadError;
+
+/// Resolved settings; there are no defaults here.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    pub pid: u32,
+    pub min_size: Bytes,
+    pub ring_bytes: u32,
+    /// Where plans are kept between runs, if anywhere.
+    pub plan_cache: Option<PlanCache>,
+    /// Between two snapshots.
+    pub snapshot_every: Nanos,
+}
+
+/// What a looker may ask of a running session.
+#[derive(Debug)]
+pub enum Request {
+    SetStoreQuery(StoreQuery),
+    SetDetail(Option<StoreKey>),
+    Stop,
+}
+
+/// Why a session could not begin, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("the process `{0}` ended while bufwatch attached to it")]
+    EndedDuringAttach(u32),
+    #[error("thread `{name}` could not be started: {source}")]
+    Thread { name: &'static str, source: std::io::Error },
+    #[error("thread `{0}` ended by a bug in bufwatch")]
+    Panicked(&'static str),
+}
+
+impl SessionError {
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Identity(error) => error.hint(),
+            Self::Target(error) => error.hint(),
+            Self::Load(error) => error.hint(),
+            Self::EndedDuringAttach(_) => "`bufwatch ps` lists the Node processes of this host",
+            Self::Thread { .. } => "is the limit on threads or memory reached?",
+            Self::Panicked(_) => "please report it with the message above",
+        }
+    }
+
+    /// True if there is no such process (any more), as opposed to one that cannot be watched.
+    pub fn is_target_lost(&self) -> bool {
+        match self {
+            Self::EndedDuringAttach(_) => true,
+            Self::Identity(error) => error.is_no_such_process(),
+            _ => false,
+        }
+    }
+}
+
+/// A running session. Dropping it stops it.
+#[derive(Debug)]
+pub struct Session {
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    requests: mpsc::Sender<Request>,
+    collector: Option<JoinHandle<Result<(), SessionError>>>,
+}
+
+impl Session {
+    /// Looks at the process and starts watching it. Whether probes attach is known later: `finish` says so,
+    /// and the snapshots end.
+    pub fn start(config: SessionConfig) -> Result<Self, SessionError> {
+        let prepared = target::prepare(&config)?;
+        let (publish, snapshots) = watch::channel(None);
+        let (requests, inbox) = mpsc::channel();
+        let name = "bw-collect";
+        let collector = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || collector::run(prepared, &config, &inbox, &publish))
+            .map_err(|source| SessionError::Thread { name, source })?;
+        Ok(Self { snapshots, requests, collector: Some(collector) })
+    }
+
+    /// The most recent snapshot; `None` before the first. Closed when the session has ended.
+    pub fn snapshots(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.snapshots.clone()
+    }
+
+    /// Where requests go; sending to a session that has ended does nothing.
+    pub fn requests(&self) -> mpsc::Sender<Request> {
+        self.requests.clone()
+    }
+
+    /// Stops watching, waits for the last snapshot, and says how it went.
+    pub fn finish(mut self) -> Result<Option<Arc<Snapshot>>, SessionError> {
+        self.stop()?;
+        let last = self.snapshots.borrow().clone();
+        Ok(last)
+    }
+
+    fn stop(&mut self) -> Result<(), SessionError> {
+        // A closed inbox means that it has ended by itself.
+        if self.requests.send(Request::Stop).is_err() {
+            tracing::debug!("the session had ended before it was stopped");
+        }
+        match self.collector.take().map(JoinHandle::join) {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) => Err(SessionError::Panicked("bw-collect")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::debug!(%error, "the session ended with an error nobody asked for");
+        }
+    }
+}

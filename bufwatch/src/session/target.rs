@@ -1,0 +1,171 @@
+//! From a pid to everything that attaching and reading it needs: identity, plan, probe points and constants.
+
+use bufwatch_common::{FRAMES_MAX, ProbeConfig};
+
+use crate::base::{Avma, Svma, sanitize};
+use crate::event::{StoreFlagBits, TargetIdentified};
+use crate::node::identity::NodeIdentity;
+use crate::node::plan::{
+    self, HeapPointer, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose,
+};
+use crate::session::{SessionConfig, SessionError};
+use crate::source::ebpf::{AttachPoint, EbpfConfig, ProgramName};
+use crate::sys::pidfd::PidFd;
+use crate::v8::allocator::{AllocatorFacts, PageLayout};
+
+/// A Node process that cannot be traced.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error("no probe for {0} was found in `{1}`, without it stores are not seen")]
+    Unusable(&'static str, String),
+}
+
+impl TargetError {
+    #[expect(clippy::unused_self, reason = "every error has its hint; there is one so far")]
+    pub fn hint(&self) -> &'static str {
+        "`bufwatch plan --pid PID` says which probes were looked for"
+    }
+}
+
+/// Everything known before the first probe.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) identified: TargetIdentified,
+    pub(super) ebpf: EbpfConfig,
+    pub(super) allocator: Option<AllocatorFacts>,
+    pub(super) notices: Vec<String>,
+    pub(super) pidfd: PidFd,
+    /// Keeps the files open that the attach paths name.
+    pub(super) identity: NodeIdentity,
+}
+
+pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> {
+    let pidfd = PidFd::open(config.pid);
+    let Planned { identity, plan, .. } = plan::obtain(config.pid, config.plan_cache.as_ref())?;
+    let pidfd = pidfd.map_err(|_| SessionError::EndedDuringAttach(config.pid))?;
+    if let Some(purpose) = missing_requirement(&plan) {
+        return Err(TargetError::Unusable(purpose, sanitize(&identity.node.path)).into());
+    }
+    let points = plan.probes.iter().flat_map(|probe| points(probe, &identity)).collect();
+    let ebpf = EbpfConfig {
+        pid: config.pid,
+        probe: probe_config(config, &identity, &plan),
+        ring_bytes: config.ring_bytes,
+        points,
+    };
+    let missing = plan.missing.iter();
+    let notices = missing.map(|m| format!("no probe for {}: {}", m.purpose.name(), m.consequence));
+    Ok(Prepared {
+        identified: identified(config, &identity, &plan),
+        ebpf,
+        allocator: allocator_facts(&identity, &plan),
+        notices: notices.collect(),
+        pidfd,
+        identity,
+    })
+}
+
+fn missing_requirement(plan: &ProbePlan) -> Option<&'static str> {
+    if plan.is_usable() {
+        return None;
+    }
+    let missing = plan.missing.iter().find(|missing| missing.purpose.is_required());
+    Some(missing.map_or("the layout of backing stores", |missing| missing.purpose.name()))
+}
+
+fn identified(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePlan) -> TargetIdentified {
+    let flags = plan.layout.flags.get();
+    TargetIdentified {
+        pid: config.pid,
+        command: sanitize(&identity.command),
+        node_version: plan.node_version.map(|version| version.to_string()),
+        v8_version: plan.v8_version.map(|version| version.to_string()),
+        store_flags: flags.map_or_else(StoreFlagBits::default, Into::into),
+        min_size: config.min_size,
+    }
+}
+
+fn points(probe: &Probe, identity: &NodeIdentity) -> Vec<AttachPoint> {
+    let programs: &[ProgramName] = match probe.purpose {
+        ProbePurpose::StoreCreatedArg1 => &[ProgramName::StoreAttachedArg1],
+        ProbePurpose::StoreCreatedArg2 => &[ProgramName::StoreAttachedArg2],
+        ProbePurpose::StoreDestroyed => &[ProgramName::StoreDestroyed],
+        ProbePurpose::StoreResize | ProbePurpose::StoreGrow | ProbePurpose::WasmGrow => {
+            &[ProgramName::StoreResizeEntered, ProgramName::StoreResizeReturned]
+        }
+        ProbePurpose::GcStarted => &[ProgramName::GcStarted],
+        ProbePurpose::GcFinished => &[ProgramName::GcFinished],
+        ProbePurpose::Mmap => &[ProgramName::Mapped],
+        ProbePurpose::Munmap => &[ProgramName::Unmapped],
+        ProbePurpose::Mremap => &[ProgramName::Remapped],
+        ProbePurpose::Madvise => &[ProgramName::Advised],
+    };
+    let image = match probe.image {
+        ProbeImage::Node => Some(&identity.node),
+        ProbeImage::Libc => identity.libc.as_ref(),
+    };
+    let Some(image) = image else { return Vec::new() };
+    let point = |program: &ProgramName| AttachPoint {
+        program: *program,
+        path: image.file.descriptor_path(),
+        file_offset: probe.file_offset.0,
+        symbol: sanitize(&probe.symbol),
+    };
+    programs.iter().map(point).collect()
+}
+
+fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePlan) -> ProbeConfig {
+    let frames = &plan.frames;
+    let avma = |svma: Svma| identity.node.bias.to_avma(svma).0;
+    let blob = frames.blob_start.get().zip(frames.blob_bytes.get());
+    let (blob_start, blob_end) = blob.map_or((0, 0), |(start, bytes)| {
+        (avma(start), avma(start).saturating_add(u64::from(bytes)))
+    });
+    let offsets = (
+        frames.function_shared.get(),
+        frames.shared_script.get(),
+        frames.shared_literal_id.get(),
+        frames.script_id.get(),
+    );
+    // All or nothing: with one of them missing, JavaScript frames are not read at all.
+    let (function, script, literal_id, script_id) = match offsets {
+        (Some(function), Some(script), Some(literal), Some(id)) => (function, script, literal, id),
+        _ => (0, 0, 0, 0),
+    };
+    let interpreter = frames.interpreter_range();
+    let (interpreter_start, interpreter_end) =
+        interpreter.clone().map_or((0, 0), |range| (avma(range.start), avma(range.end)));
+    let (interpreter_copy_start, interpreter_copy_end) =
+        interpreter.and_then(|range| identity.find_copy(&range)).unwrap_or((0, 0));
+    ProbeConfig {
+        min_size_bytes: config.min_size.0,
+        text_start: avma(frames.text_start),
+        text_end: avma(frames.text_end),
+        blob_start,
+        blob_end,
+        interpreter_start,
+        interpreter_end,
+        interpreter_copy_start,
+        interpreter_copy_end,
+        function_shared_offset: function,
+        shared_script_offset: script,
+        shared_literal_id_offset: literal_id,
+        script_id_offset: script_id,
+        store_flags_offset: plan.layout.flags_offset.get().unwrap_or_default(),
+        tgid: config.pid,
+        frames_max: FRAMES_MAX as u32,
+        reserved: 0,
+    }
+}
+
+fn allocator_facts(identity: &NodeIdentity, plan: &ProbePlan) -> Option<AllocatorFacts> {
+    let facts = plan.allocator.as_ref()?;
+    let layout = match facts.heap_pointer.get()? {
+        HeapPointer::InPage { offset: 16 } => PageLayout::Plain,
+        HeapPointer::InPage { .. } => PageLayout::SelfPointer,
+        HeapPointer::InMetadata { .. } => PageLayout::Metadata,
+    };
+    let Avma(vtable) = identity.node.bias.to_avma(facts.vtable_pointer());
+    let total_offset = u64::from(facts.total_offset.get()?);
+    Some(AllocatorFacts { vtable: Avma(vtable), total_offset, layout })
+}

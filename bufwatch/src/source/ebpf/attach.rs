@@ -1,0 +1,130 @@
+//! Attaching programs to the points of a plan. Destruction comes before creation, so that no store is
+//! seen coming whose going is missed.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use aya::Ebpf;
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
+use aya::programs::{Program, ProgramError, RawTracePoint, UProbe};
+
+use crate::source::ebpf::EbpfConfig;
+use crate::source::ebpf::load::LoadError;
+
+/// A uprobe program of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProgramName {
+    // In the order of attachment.
+    StoreDestroyed,
+    StoreResizeEntered,
+    StoreResizeReturned,
+    GcStarted,
+    GcFinished,
+    Mapped,
+    Unmapped,
+    Remapped,
+    Advised,
+    StoreAttachedArg1,
+    StoreAttachedArg2,
+}
+
+impl ProgramName {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StoreDestroyed => "store_destroyed",
+            Self::StoreResizeEntered => "store_resize_entered",
+            Self::StoreResizeReturned => "store_resize_returned",
+            Self::GcStarted => "gc_started",
+            Self::GcFinished => "gc_finished",
+            Self::Mapped => "mapped",
+            Self::Unmapped => "unmapped",
+            Self::Remapped => "remapped",
+            Self::Advised => "advised",
+            Self::StoreAttachedArg1 => "store_attached_arg1",
+            Self::StoreAttachedArg2 => "store_attached_arg2",
+        }
+    }
+
+    /// True if there is nothing to show without it.
+    const fn is_needed(self) -> bool {
+        matches!(self, Self::StoreDestroyed | Self::StoreAttachedArg1 | Self::StoreAttachedArg2)
+    }
+}
+
+/// Where a program goes.
+#[derive(Clone, Debug)]
+pub struct AttachPoint {
+    pub program: ProgramName,
+    /// Through /proc/PID, so that it is the file that the target maps, whatever is at its path now.
+    pub path: PathBuf,
+    pub file_offset: u64,
+    /// For messages.
+    pub symbol: String,
+}
+
+const TRACEPOINTS: [(&str, &str); 3] = [
+    ("task_execed", "sched_process_exec"),
+    ("task_exited", "sched_process_exit"),
+    ("task_forked", "sched_process_fork"),
+];
+
+/// Attaches everything; what is dispensable and failed is returned in words.
+pub(super) fn attach_all(ebpf: &mut Ebpf, config: &EbpfConfig) -> Result<Vec<String>, LoadError> {
+    let mut notices = Vec::new();
+    for (program, tracepoint) in TRACEPOINTS {
+        if let Err(source) = attach_tracepoint(ebpf, program, tracepoint)? {
+            notices.push(format!("tracepoint `{tracepoint}` is not attached: {}", root(&source)));
+        }
+    }
+    let mut points: Vec<&AttachPoint> = config.points.iter().collect();
+    points.sort_by_key(|point| point.program);
+    let mut loaded = None;
+    for point in points {
+        let name = point.program.name();
+        let program: &mut UProbe = find(ebpf, name)?;
+        if loaded != Some(point.program) {
+            program.load().map_err(|source| LoadError::Program { name, source })?;
+            loaded = Some(point.program);
+        }
+        let scope = NonZeroU32::new(config.pid)
+            .map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
+        let location = UProbeAttachLocation::AbsoluteOffset(point.file_offset);
+        match program.attach(location, &point.path, scope) {
+            Ok(_) => {}
+            Err(source) if point.program.is_needed() => {
+                return Err(LoadError::Attach { symbol: point.symbol.clone(), source });
+            }
+            Err(source) => {
+                notices.push(format!("`{}` is not probed: {}", point.symbol, root(&source)));
+            }
+        }
+    }
+    Ok(notices)
+}
+
+fn attach_tracepoint(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    tracepoint: &str,
+) -> Result<Result<(), ProgramError>, LoadError> {
+    let program: &mut RawTracePoint = find(ebpf, name)?;
+    program.load().map_err(|source| LoadError::Program { name, source })?;
+    Ok(program.attach(tracepoint).map(drop))
+}
+
+fn find<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or(LoadError::Absent(name))?;
+    program.try_into().map_err(|source| LoadError::Program { name, source })
+}
+
+/// The innermost cause, which says what the kernel answered.
+fn root(error: &ProgramError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

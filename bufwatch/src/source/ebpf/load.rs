@@ -1,0 +1,57 @@
+//! Loading the object into the kernel, and its maps out of the object. Nothing is attached here.
+
+use aya::maps::{Map, MapError};
+use aya::programs::ProgramError;
+use aya::{Ebpf, EbpfError, EbpfLoader};
+
+/// The programs, as `build.rs` left them; empty if it was told to skip them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bufwatch-ebpf"));
+
+/// Size of the ring buffer unless told otherwise: half a second of the densest churn a core can make
+/// (about 200,000 stores/s of 80 + 80 bytes), for the moments when bufwatch gets no CPU.
+pub const RING_BYTES_DEFAULT: u32 = 16 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("this bufwatch was built without its eBPF programs (BUFWATCH_SKIP_EBPF)")]
+    NotBuilt,
+    #[error("the kernel refused the eBPF object: {0}")]
+    Refused(#[from] EbpfError),
+    #[error("eBPF program `{name}`: {source}")]
+    Program { name: &'static str, source: ProgramError },
+    #[error("eBPF map `{name}`: {source}")]
+    Map { name: &'static str, source: MapError },
+    #[error("the eBPF object has no `{0}`: it does not fit this bufwatch")]
+    Absent(&'static str),
+    #[error("cannot attach `{symbol}`, without which stores are not seen: {source}")]
+    Attach { symbol: String, source: ProgramError },
+}
+
+impl LoadError {
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotBuilt => "build again without BUFWATCH_SKIP_EBPF: cargo xtask build",
+            Self::Absent(_) => "build again: cargo xtask build",
+            _ => {
+                "run as root (or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE); `bufwatch doctor` says what is missing"
+            }
+        }
+    }
+}
+
+pub(super) fn load(ring_bytes: u32) -> Result<Ebpf, LoadError> {
+    if OBJECT.is_empty() {
+        return Err(LoadError::NotBuilt);
+    }
+    let ring_bytes = ring_bytes.clamp(4_096, 1 << 30).next_power_of_two();
+    Ok(EbpfLoader::new().map_max_entries("EVENTS", ring_bytes).load(OBJECT)?)
+}
+
+/// Takes the map `name` out of the object, as the type that the caller wants.
+pub(super) fn take_map<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(LoadError::Absent(name))?;
+    M::try_from(map).map_err(|source| LoadError::Map { name, source })
+}

@@ -1,0 +1,96 @@
+//! The eBPF backend: loads the programs, attaches them to one target, and turns what they say into events.
+//! Which probes go where is decided by the plan, what events mean by the model.
+
+mod attach;
+mod counters;
+mod live_set;
+mod load;
+mod ring;
+
+use aya::Ebpf;
+use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use bufwatch_common::{LiveStore, ProbeConfig, SizeClassCounters};
+
+pub use attach::{AttachPoint, ProgramName};
+pub use load::{LoadError, RING_BYTES_DEFAULT};
+
+use crate::base::Nanos;
+use crate::event::{Event, Payload};
+use crate::source::ebpf::ring::LossCounter;
+
+/// What to trace and how.
+#[derive(Clone, Debug)]
+pub struct EbpfConfig {
+    /// As the initial pid namespace numbers it.
+    pub pid: u32,
+    pub probe: ProbeConfig,
+    /// Rounded up to a power of two of at least one page.
+    pub ring_bytes: u32,
+    pub points: Vec<AttachPoint>,
+}
+
+/// An attached session. Dropping it detaches: the kernel removes the probes when the descriptors close,
+/// also when bufwatch is killed.
+pub struct EbpfSource {
+    /// Holds programs and links.
+    _ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    live: MapData,
+    size_classes: PerCpuArray<MapData, SizeClassCounters>,
+    drops: PerCpuArray<MapData, u64>,
+    sequences: PerCpuArray<MapData, u64>,
+    loss: LossCounter,
+    /// Records that could not be decoded.
+    n_undecoded: u64,
+}
+
+impl EbpfSource {
+    /// Loads and attaches. Points that could not be attached come back in words, unless one of them is
+    /// needed to see stores at all, which is an error.
+    pub fn start(config: &EbpfConfig) -> Result<(Self, Vec<String>), LoadError> {
+        let mut ebpf = load::load(config.ring_bytes)?;
+        let mut settings: Array<_, ProbeConfig> = load::take_map(&mut ebpf, "CONFIG")?;
+        settings
+            .set(0, config.probe, 0)
+            .map_err(|source| LoadError::Map { name: "CONFIG", source })?;
+        let notices = attach::attach_all(&mut ebpf, config)?;
+        let Some(Map::HashMap(live)) = ebpf.take_map("LIVE") else {
+            return Err(LoadError::Absent("LIVE"));
+        };
+        let source = Self {
+            ring: load::take_map(&mut ebpf, "EVENTS")?,
+            live,
+            size_classes: load::take_map(&mut ebpf, "SIZE_CLASSES")?,
+            drops: load::take_map(&mut ebpf, "DROPS")?,
+            sequences: load::take_map(&mut ebpf, "SEQUENCES")?,
+            _ebpf: ebpf,
+            loss: LossCounter::default(),
+            n_undecoded: 0,
+        };
+        Ok((source, notices))
+    }
+
+    /// Moves at most `limit` records out of the ring buffer into `events`; true if there may be more.
+    pub fn drain(&mut self, limit: usize, events: &mut Vec<Event>) -> bool {
+        ring::drain(&mut self.ring, limit, &mut self.loss, &mut self.n_undecoded, events)
+    }
+
+    /// Reads the kernel-side counters.
+    pub fn sample_counters(&self, now: Nanos) -> Option<Event> {
+        let sampled = counters::sample(&self.size_classes, &self.drops)?;
+        Some(Event { at: now, payload: Payload::CountersSampled(sampled) })
+    }
+
+    /// Records written or lost by the programs and not received so far, as the sequence numbers say. Exact
+    /// once the ring buffer is empty and the target is quiet.
+    pub fn n_missing(&self) -> u64 {
+        counters::sum(&self.sequences, 0).map_or(0, |n_written| {
+            n_written.saturating_sub(self.loss.n_received() + self.n_undecoded)
+        })
+    }
+
+    /// Reads the individually tracked stores of the kernel's live map, whole.
+    pub fn read_live_set(&self) -> std::io::Result<Vec<(u64, LiveStore)>> {
+        live_set::read(&self.live)
+    }
+}

@@ -1,0 +1,10 @@
+//! Layer 2: what is asked of the kernel, through /proc, /sys and system calls. It reports facts; what follows
+//! from them is decided above.
+
+pub mod capability;
+pub mod clock;
+pub mod file;
+pub mod kernel;
+pub mod memory;
+pub mod pidfd;
+pub mod procfs;

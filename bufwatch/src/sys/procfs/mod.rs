@@ -1,0 +1,183 @@
+//! Facts about processes from /proc. The parsers are total and tested on strings: names, command lines and
+//! paths are chosen by the process and go through `base::sanitize` before they are shown.
+
+pub mod maps;
+pub mod smaps;
+pub mod status;
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+
+pub use maps::{MapEntry, parse_maps};
+pub use smaps::{SmapsEntry, for_each_smap};
+pub use status::{Status, parse_start_ticks, parse_status};
+
+use crate::base::{Bytes, ProcessKey};
+
+/// Largest /proc text read: 65,530 mappings (`vm.max_map_count`) with long paths are about 10 MB.
+const TEXT_BYTES_MAX: u64 = 64 << 20;
+/// Longest command line read; only its start is shown.
+const COMMAND_BYTES_MAX: u64 = 4096;
+
+/// A process that could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcfsError {
+    #[error("there is no process `{pid}`")]
+    NoSuchProcess { pid: u32 },
+    #[error("reading `{path}` is not permitted")]
+    Denied { path: PathBuf },
+    #[error("`{path}` could not be read")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("`{path}` has an unknown form")]
+    Form { path: PathBuf },
+}
+
+impl ProcfsError {
+    /// Sorts the reasons why a file of a process could not be read.
+    pub fn from_io(pid: u32, path: PathBuf, source: io::Error) -> Self {
+        match source.kind() {
+            // A process that ends while its file is read gives ESRCH.
+            io::ErrorKind::NotFound if !process_path(pid, "").is_dir() => {
+                Self::NoSuchProcess { pid }
+            }
+            _ if source.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => {
+                Self::NoSuchProcess { pid }
+            }
+            io::ErrorKind::PermissionDenied => Self::Denied { path },
+            _ => Self::Read { path, source },
+        }
+    }
+
+    /// What to do about it.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::NoSuchProcess { .. } => "`bufwatch ps` lists the Node processes of this host",
+            Self::Denied { .. } => {
+                "run bufwatch as root (`sudo`), or as the owner of the process with CAP_SYS_PTRACE"
+            }
+            Self::Read { .. } | Self::Form { .. } => "is /proc mounted and of this kernel?",
+        }
+    }
+}
+
+/// `/proc/PID/name`.
+pub fn process_path(pid: u32, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+fn read_bytes(pid: u32, name: &str, limit: u64) -> Result<Vec<u8>, ProcfsError> {
+    let path = process_path(pid, name);
+    let mut bytes = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .map_err(|source| ProcfsError::from_io(pid, path, source))?;
+    Ok(bytes)
+}
+
+fn read_text(pid: u32, name: &str) -> Result<String, ProcfsError> {
+    let bytes = read_bytes(pid, name, TEXT_BYTES_MAX)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn form(pid: u32, name: &str) -> ProcfsError {
+    ProcfsError::Form { path: process_path(pid, name) }
+}
+
+/// The address space of a process; empty for a kernel thread or a zombie.
+pub fn maps(pid: u32) -> Result<Vec<MapEntry>, ProcfsError> {
+    Ok(parse_maps(&read_text(pid, "maps")?))
+}
+
+pub fn status(pid: u32) -> Result<Status, ProcfsError> {
+    Ok(parse_status(&read_text(pid, "status")?))
+}
+
+/// Identity of the process that has this pid now.
+pub fn process_key(pid: u32) -> Result<ProcessKey, ProcfsError> {
+    let start_ticks =
+        parse_start_ticks(&read_text(pid, "stat")?).ok_or_else(|| form(pid, "stat"))?;
+    Ok(ProcessKey { pid, start_ticks })
+}
+
+/// Resident set size, as /proc/PID/statm has it (cheap; per-thread batching makes it late by up to 64 pages
+/// a thread on older kernels).
+pub fn rss(pid: u32) -> Result<Bytes, ProcfsError> {
+    const PAGE_BYTES: u64 = 4096;
+    let text = read_text(pid, "statm")?;
+    let pages: Option<u64> = text.split_whitespace().nth(1).and_then(|field| field.parse().ok());
+    pages.map(|pages| Bytes(pages.saturating_mul(PAGE_BYTES))).ok_or_else(|| form(pid, "statm"))
+}
+
+/// The start of the command line, arguments separated by blanks; not sanitized.
+pub fn command_line(pid: u32) -> Result<String, ProcfsError> {
+    let bytes = read_bytes(pid, "cmdline", COMMAND_BYTES_MAX)?;
+    let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+    Ok(text.trim_end().to_owned())
+}
+
+/// Name of the main thread; not sanitized.
+pub fn comm(pid: u32) -> Result<String, ProcfsError> {
+    Ok(read_text(pid, "comm")?.trim_end_matches('\n').to_owned())
+}
+
+/// Where /proc/PID/exe points; the file may have been deleted or be in another mount namespace.
+pub fn exe_path(pid: u32) -> Result<PathBuf, ProcfsError> {
+    let path = process_path(pid, "exe");
+    fs::read_link(&path).map_err(|source| ProcfsError::from_io(pid, path, source))
+}
+
+/// The text of /proc/PID/smaps, to be read as it comes.
+pub fn open_smaps(pid: u32) -> Result<File, ProcfsError> {
+    let path = process_path(pid, "smaps");
+    File::open(&path).map_err(|source| ProcfsError::from_io(pid, path, source))
+}
+
+/// Ids and names of the threads of a process; not sanitized. A thread that ends meanwhile is left out.
+pub fn threads(pid: u32) -> Vec<(u32, String)> {
+    /// Threads looked at; Node has about a dozen and one to four a worker.
+    const THREADS_MAX: usize = 4_096;
+    let Ok(entries) = fs::read_dir(process_path(pid, "task")) else { return Vec::new() };
+    entries
+        .take(THREADS_MAX)
+        .filter_map(|entry| {
+            let tid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let name = read_text(pid, &format!("task/{tid}/comm")).ok()?;
+            Some((tid, name.trim_end_matches('\n').to_owned()))
+        })
+        .collect()
+}
+
+/// Pids of all processes that this /proc shows, ascending.
+pub fn processes() -> io::Result<Vec<u32>> {
+    let mut pids: Vec<u32> = fs::read_dir("/proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_described() {
+        let pid = std::process::id();
+        assert_eq!(process_key(pid).unwrap().pid, pid);
+        assert!(process_key(pid).unwrap().start_ticks > 0);
+        assert!(rss(pid).unwrap().0 > 4096);
+        assert!(processes().unwrap().contains(&pid));
+        let exe = exe_path(pid).unwrap();
+        assert!(maps(pid).unwrap().iter().any(|entry| exe.as_os_str() == entry.path.as_str()));
+        assert!(!command_line(pid).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_missing_process_is_named() {
+        // Above any pid_max.
+        let error = maps(4_194_305).unwrap_err();
+        assert!(matches!(error, ProcfsError::NoSuchProcess { pid: 4_194_305 }), "{error:?}");
+        assert!(!error.hint().is_empty());
+    }
+}

@@ -1,0 +1,76 @@
+//! Text of /proc/PID/status and stat → facts (`proc_pid_status(5)`, `proc_pid_stat(5)`).
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+/// What bufwatch needs of /proc/PID/status; what the kernel does not print is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Effective user.
+    pub uid: Option<u32>,
+    /// The pid in each nested pid namespace, from the one /proc was mounted in to the innermost.
+    pub ns_pids: Vec<u32>,
+    /// Bit set of effective capabilities.
+    pub capabilities: Option<u64>,
+    /// Pid of the process that traces this one with ptrace.
+    pub tracer: Option<u32>,
+}
+
+impl Status {
+    /// The pid as the process itself sees it.
+    pub fn inner_pid(&self) -> Option<u32> {
+        self.ns_pids.last().copied()
+    }
+}
+
+/// Unknown and damaged lines are left out.
+pub fn parse_status(text: &str) -> Status {
+    let mut status = Status::default();
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(':') else { continue };
+        let mut numbers = value.split_whitespace();
+        match key {
+            "Uid" => status.uid = numbers.nth(1).and_then(|field| field.parse().ok()),
+            "NSpid" => status.ns_pids = numbers.filter_map(|field| field.parse().ok()).collect(),
+            "CapEff" => {
+                status.capabilities =
+                    numbers.next().and_then(|field| u64::from_str_radix(field, 16).ok());
+            }
+            "TracerPid" => {
+                status.tracer =
+                    numbers.next().and_then(|field| field.parse().ok()).filter(|pid| *pid != 0);
+            }
+            _ => {}
+        }
+    }
+    status
+}
+
+/// Start time in clock ticks since boot, field 22. The name in parentheses may contain anything.
+pub fn parse_start_ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    // Field 3 comes first.
+    after_name.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_of_a_container_process() {
+        let text = "Name:\tnode\nUmask:\t0022\nTracerPid:\t0\nUid:\t1000\t1001\t1000\t1000\n\
+                    NSpid:\t11326\t7\t1\nCapEff:\t000001ffffffffff\n";
+        let status = parse_status(text);
+        assert_eq!(status.uid, Some(1001));
+        assert_eq!(status.ns_pids, [11326, 7, 1]);
+        assert_eq!(status.inner_pid(), Some(1));
+        assert_eq!(status.capabilities, Some(0x1ff_ffff_ffff));
+        assert_eq!(status.tracer, None);
+    }
+
+    #[test]
+    fn start_time_behind_a_hostile_name() {
+        let stat = "7 (a) R 1 2) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 11 0 987654 1 2 3";
+        assert_eq!(parse_start_ticks(stat), Some(987_654));
+        assert_eq!(parse_start_ticks("7 (node"), None);
+    }
+}

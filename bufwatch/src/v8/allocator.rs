@@ -1,0 +1,199 @@
+//! Finds Node's array buffer allocators in a process and reads what they count: the exact
+//! `process.memoryUsage().arrayBuffers`, without stopping anything. Knows nothing of single array buffers.
+//!
+//! Way there (v8-heap-census.md §1, §6): a V8 page's header names its `Heap`; near it, in the same `Isolate`,
+//! lies a pointer to the `node::NodeArrayBufferAllocator`, recognised by its vtable, which counts bytes.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::ops::Range;
+
+use crate::base::{Avma, Bytes, FastSet, MemoryError, ReadMemory};
+
+/// V8's page alignment (`kPageSizeBits` = 18, src/common/globals.h) in all supported versions.
+const PAGE_ALIGNMENT: u64 = 256 << 10;
+
+/// Bytes of a page header that are looked at.
+const HEADER_BYTES: usize = 128;
+
+/// Where the allocator pointer lies, from `Heap` on: measured 0x2060 to 0x2440 in V8 10.2 to 14.6; the
+/// margin is for versions to come.
+const POINTER_SEARCH: Range<u64> = 0x1000..0x4000;
+
+/// Page headers looked at in one search: 16 GB of V8 heap.
+const PAGES_MAX: usize = 65_536;
+
+/// How a page header is laid out (v8-heap-census.md §1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageLayout {
+    /// V8 9 to 11: size at 0, `Heap*` at 16, area at 24 and 32.
+    Plain,
+    /// V8 12: own address at 8, size at 16, `Heap*` at 24, area at 32 and 40.
+    SelfPointer,
+    /// From V8 13: metadata apart, behind a pointer at 8; there the size is at 48, area at 72 and 56, `Heap*` at 64.
+    Metadata,
+}
+
+/// What the plan says about a binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllocatorFacts {
+    /// What the first word of a `node::NodeArrayBufferAllocator` points to.
+    pub vtable: Avma,
+    /// Byte offset of `total_mem_usage_`: 16 up to V8 12, 8 from 13 on.
+    pub total_offset: u64,
+    pub layout: PageLayout,
+}
+
+/// The allocators of the process whose V8 memory lies in `v8_ranges`.
+pub fn find_allocators(
+    memory: &impl ReadMemory,
+    facts: AllocatorFacts,
+    v8_ranges: &[Range<u64>],
+) -> Vec<Avma> {
+    let mut heaps = FastSet::default();
+    let mut allocators = Vec::new();
+    let pages = v8_ranges.iter().flat_map(pages_of).take(PAGES_MAX);
+    for page in pages {
+        if let Some(heap) = heap_of_page(memory, facts.layout, page)
+            && heaps.insert(heap)
+            && let Some(allocator) = allocator_of_heap(memory, facts, heap)
+            && !allocators.contains(&allocator)
+        {
+            allocators.push(allocator);
+        }
+    }
+    allocators
+}
+
+/// Bytes that an allocator has handed out and not got back; `None` if it is no allocator (any more).
+pub fn read_total(memory: &impl ReadMemory, facts: AllocatorFacts, allocator: Avma) -> Option<Bytes> {
+    let mut words = [0u8; 24];
+    memory.read(allocator, &mut words).ok()?;
+    let vtable = word(&words, 0)?;
+    (vtable == facts.vtable.0).then_some(())?;
+    word(&words, usize::try_from(facts.total_offset).ok()?).map(Bytes)
+}
+
+fn pages_of(range: &Range<u64>) -> impl Iterator<Item = u64> + use<> {
+    let first = range.start.checked_next_multiple_of(PAGE_ALIGNMENT).unwrap_or(u64::MAX);
+    (first..range.end).step_by(PAGE_ALIGNMENT as usize)
+}
+
+/// `Heap*` of a page, if there is a page whose header makes sense.
+fn heap_of_page(memory: &impl ReadMemory, layout: PageLayout, page: u64) -> Option<u64> {
+    let mut header = [0u8; HEADER_BYTES];
+    memory.read(Avma(page), &mut header).ok()?;
+    let (size, area_start, area_end, heap) = match layout {
+        PageLayout::Plain => {
+            (word(&header, 0)?, word(&header, 24)?, word(&header, 32)?, word(&header, 16)?)
+        }
+        PageLayout::SelfPointer => {
+            (word(&header, 8)? == page).then_some(())?;
+            (word(&header, 16)?, word(&header, 32)?, word(&header, 40)?, word(&header, 24)?)
+        }
+        PageLayout::Metadata => {
+            let metadata = word(&header, 8)?;
+            memory.read(Avma(metadata), &mut header).ok()?;
+            (word(&header, 48)?, word(&header, 72)?, word(&header, 56)?, word(&header, 64)?)
+        }
+    };
+    let area_start = area_start.checked_sub(page)?;
+    let area_end = area_end.checked_sub(page)?;
+    let is_page = (1..0x8000).contains(&area_start) && area_end > area_start && area_end <= size;
+    (is_page && is_pointer(heap)).then_some(heap)
+}
+
+fn allocator_of_heap(memory: &impl ReadMemory, facts: AllocatorFacts, heap: u64) -> Option<Avma> {
+    let start = heap.checked_add(POINTER_SEARCH.start)?;
+    let mut bytes = vec![0u8; usize::try_from(POINTER_SEARCH.end.checked_sub(POINTER_SEARCH.start)?).ok()?];
+    match memory.read(Avma(start), &mut bytes) {
+        Ok(()) => {}
+        Err(MemoryError::Unmapped(_) | MemoryError::Gone | MemoryError::Denied) => return None,
+    }
+    let words = bytes.chunks_exact(8).filter_map(|chunk| Some(u64::from_le_bytes(chunk.try_into().ok()?)));
+    words
+        .filter(|pointer| is_pointer(*pointer))
+        .map(Avma)
+        .find(|pointer| memory.read_u64(*pointer) == Ok(facts.vtable.0))
+}
+
+/// An aligned user-space address.
+const fn is_pointer(word: u64) -> bool {
+    word & 7 == 0 && word > 0xffff && word < 1 << 47
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Words by address; everything else is unmapped, page headers and the search range excepted.
+    struct Fake(BTreeMap<u64, u64>);
+
+    impl ReadMemory for Fake {
+        fn read(&self, address: Avma, out: &mut [u8]) -> Result<(), MemoryError> {
+            if !self.0.keys().any(|at| at.abs_diff(address.0) < 0x8000) {
+                return Err(MemoryError::Unmapped(address));
+            }
+            for (n, byte) in out.iter_mut().enumerate() {
+                let at = address.0 + n as u64;
+                let word = self.0.get(&(at & !7)).copied().unwrap_or(0);
+                *byte = word.to_le_bytes()[(at & 7) as usize];
+            }
+            Ok(())
+        }
+    }
+
+    const PAGE: u64 = 0x1000_0000;
+    const HEAP: u64 = 0x2000_0000;
+    const ALLOCATOR: u64 = 0x3000_0000;
+    const VTABLE: u64 = 0x40_0010;
+
+    fn process() -> Fake {
+        Fake(BTreeMap::from([
+            (PAGE + 8, PAGE),
+            (PAGE + 16, 0x40_000),
+            (PAGE + 24, HEAP),
+            (PAGE + 32, PAGE + 0x1140),
+            (PAGE + 40, PAGE + 0x40_000),
+            (HEAP + 0x2298, ALLOCATOR),
+            (ALLOCATOR, VTABLE),
+            (ALLOCATOR + 16, 12_345),
+        ]))
+    }
+
+    const FACTS: AllocatorFacts =
+        AllocatorFacts { vtable: Avma(VTABLE), total_offset: 16, layout: PageLayout::SelfPointer };
+
+    #[test]
+    fn from_a_page_to_the_count() {
+        let memory = process();
+        let range = PAGE - 0x1000..PAGE + 0x80_000;
+        let found = find_allocators(&memory, FACTS, std::slice::from_ref(&range));
+        assert_eq!(found, [Avma(ALLOCATOR)]);
+        assert_eq!(read_total(&memory, FACTS, Avma(ALLOCATOR)), Some(Bytes(12_345)));
+    }
+
+    #[test]
+    fn an_allocator_that_is_gone_is_not_read() {
+        let mut memory = process();
+        memory.0.insert(ALLOCATOR, 0x1234);
+        assert_eq!(read_total(&memory, FACTS, Avma(ALLOCATOR)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_memory_is_survived(words in proptest::collection::btree_map(0u64..0x400, any::<u64>(), 0..60), layout in 0..3) {
+            let memory = Fake(words.into_iter().map(|(at, word)| (PAGE + at * 8, word)).collect());
+            let layout = [PageLayout::Plain, PageLayout::SelfPointer, PageLayout::Metadata][layout as usize];
+            let range = PAGE..PAGE + 0x100_000;
+            let _ = find_allocators(&memory, AllocatorFacts { layout, ..FACTS }, std::slice::from_ref(&range));
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Integration tests that need no privileges; one binary.
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "the whole crate is a test"
+)]
+
+mod elf;
+mod plan;

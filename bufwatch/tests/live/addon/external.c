@@ -1,0 +1,83 @@
+// A native addon that makes Buffers over memory which V8 does not own, as image and database
+// libraries do, and counts their finalizers. It also lets the older Node versions become another
+// program, which they cannot do by themselves.
+
+#include <fcntl.h>
+#include <node_api.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static uint32_t n_finalized;
+
+static void finalize(napi_env env, void *data, void *hint) {
+  (void)env;
+  (void)hint;
+  free(data);
+  n_finalized += 1;
+}
+
+// externalBuffer(size): a Buffer of that many bytes from malloc.
+static napi_value external_buffer(napi_env env, napi_callback_info info) {
+  size_t n_arguments = 1;
+  napi_value argument;
+  uint32_t size = 0;
+  if (napi_get_cb_info(env, info, &n_arguments, &argument, NULL, NULL) != napi_ok ||
+      n_arguments != 1 || napi_get_value_uint32(env, argument, &size) != napi_ok || size == 0) {
+    napi_throw_type_error(env, NULL, "externalBuffer takes a size above 0");
+    return NULL;
+  }
+  void *data = malloc(size);
+  if (data == NULL) {
+    napi_throw_error(env, NULL, "out of memory");
+    return NULL;
+  }
+  memset(data, 'x', size);
+  napi_value buffer;
+  if (napi_create_external_buffer(env, size, data, finalize, NULL, &buffer) != napi_ok) {
+    free(data);
+    napi_throw_error(env, NULL, "no external buffers here");
+    return NULL;
+  }
+  return buffer;
+}
+
+static napi_value finalized(napi_env env, napi_callback_info info) {
+  (void)info;
+  napi_value count;
+  return napi_create_uint32(env, n_finalized, &count) == napi_ok ? count : NULL;
+}
+
+// execute(program, argument): does not return, unless it fails.
+static napi_value execute(napi_env env, napi_callback_info info) {
+  size_t n_arguments = 2;
+  napi_value arguments[2];
+  char program[4096];
+  char argument[4096];
+  if (napi_get_cb_info(env, info, &n_arguments, arguments, NULL, NULL) != napi_ok ||
+      n_arguments != 2 ||
+      napi_get_value_string_utf8(env, arguments[0], program, sizeof program, NULL) != napi_ok ||
+      napi_get_value_string_utf8(env, arguments[1], argument, sizeof argument, NULL) != napi_ok) {
+    napi_throw_type_error(env, NULL, "execute takes a program and an argument");
+    return NULL;
+  }
+  // The new program uses the pipes of this one.
+  for (int fd = 0; fd <= 2; fd += 1) {
+    fcntl(fd, F_SETFD, 0);
+  }
+  execl(program, program, argument, (char *)NULL);
+  napi_throw_error(env, NULL, "execl failed");
+  return NULL;
+}
+
+NAPI_MODULE_INIT() {
+  napi_property_descriptor functions[] = {
+      {"externalBuffer", NULL, external_buffer, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"execute", NULL, execute, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"finalized", NULL, finalized, NULL, NULL, NULL, napi_enumerable, NULL},
+  };
+  if (napi_define_properties(env, exports, 3, functions) != napi_ok) {
+    return NULL;
+  }
+  return exports;
+}

@@ -1,0 +1,125 @@
+//! Every creation and destruction of a backing store is seen, with its size, and the sum of the live
+//! bytes is the program's own.
+
+use serde_json::Value;
+
+use crate::harness::{Lab, Sample, Watch};
+
+/// Above the chunks of streams and sockets and the pool slabs of all versions, and below every store
+/// that the scenario makes on purpose.
+const EVERY_KIND_MIN_SIZE: &str = "131072";
+
+/// From Node 26.3 on a pool slab has 65536 bytes; it is Node's, not the scenario's.
+const ABOVE_POOL_SLAB: &str = "65537";
+
+/// One step of the scenario: how many stores of which size it made.
+#[derive(Debug)]
+struct Step {
+    name: String,
+    size: u64,
+    n_min: u64,
+    n_max: u64,
+}
+
+pub(crate) fn every_kind(lab: &Lab) {
+    let mut scenario = lab.scenario("every-kind.mjs", &[]);
+    let watch = lab.attach(scenario.pid(), &["--min-size", EVERY_KIND_MIN_SIZE]);
+    let mut before = watch.next_sample();
+    assert_eq!(before.pid(), u64::from(scenario.pid()));
+    assert_eq!(before.node_version(), Some(lab.version()));
+    loop {
+        let answer = scenario.tell("go");
+        let Some(step) = Step::parse(&answer) else {
+            assert_settled(&answer);
+            assert_live(&watch, &answer);
+            break;
+        };
+        before = if step.name == "small" {
+            check_small(&step, &before, &watch)
+        } else {
+            check_step(&step, &before, &watch)
+        };
+    }
+    let last = watch.next_sample();
+    assert_eq!(last.n_lost(), 0);
+    assert_balanced(&last);
+    scenario.send("go");
+    assert_eq!(scenario.answer()["phase"], "end");
+}
+
+impl Step {
+    fn parse(answer: &Value) -> Option<Self> {
+        Some(Self {
+            name: answer["step"].as_str()?.to_owned(),
+            size: answer["size"].as_u64()?,
+            n_min: answer["n_min"].as_u64()?,
+            n_max: answer["n_max"].as_u64()?,
+        })
+    }
+}
+
+/// Waits until at least the stores of the step are there, and looks once more for too many.
+fn check_step(step: &Step, before: &Sample, watch: &Watch) -> Sample {
+    watch.wait_for_sample(&format!("the stores of {step:?}"), |sample| {
+        sample.n_created() >= before.n_created() + step.n_min
+    });
+    let after = watch.next_sample();
+    let n_created = after.n_created() - before.n_created();
+    let created_bytes = after.created_bytes() - before.created_bytes();
+    assert!((step.n_min..=step.n_max).contains(&n_created), "{step:?}: {n_created} were seen");
+    assert_eq!(created_bytes, n_created * step.size, "{step:?}");
+    after
+}
+
+/// Node makes small stores of its own as well, so there may be more than the step's.
+fn check_small(step: &Step, before: &Sample, watch: &Watch) -> Sample {
+    watch.wait_for_sample("the small stores", |sample| {
+        sample.n_small_created() >= before.n_small_created() + step.n_min
+            && sample.small_created_bytes() >= before.small_created_bytes() + step.n_min * step.size
+    })
+}
+
+pub(crate) fn random_lifetimes(lab: &Lab) {
+    let mut scenario = lab.scenario("random-lifetimes.mjs", &["7", "400"]);
+    let watch = lab.attach(scenario.pid(), &["--min-size", ABOVE_POOL_SLAB]);
+    for phase in ["grow", "churn", "drop"] {
+        let truth = scenario.tell("go");
+        assert_eq!(truth["phase"], phase);
+        assert_settled(&truth);
+        assert_created(&watch, &truth);
+        assert_live(&watch, &truth);
+    }
+    let last = watch.next_sample();
+    assert_eq!(last.n_lost(), 0);
+    assert_balanced(&last);
+    assert_eq!(last.n_destroyed(), last.n_created());
+    assert_eq!(last.destroyed_bytes(), last.created_bytes());
+    drop(scenario);
+}
+
+/// Without this the program's truth is none.
+pub(crate) fn assert_settled(truth: &Value) {
+    assert_eq!(truth["settled"], true, "the program could not free what it dropped: {truth}");
+}
+
+pub(crate) fn assert_created(watch: &Watch, truth: &Value) {
+    let sample = watch.wait_for_sample(&format!("all creations of {truth}"), |sample| {
+        Some(sample.n_created()) >= truth["n_created"].as_u64()
+    });
+    assert_eq!(Some(sample.n_created()), truth["n_created"].as_u64());
+    assert_eq!(Some(sample.created_bytes()), truth["created_bytes"].as_u64());
+}
+
+/// The live stores are exactly the program's, once all destructions have arrived.
+pub(crate) fn assert_live(watch: &Watch, truth: &Value) {
+    let fits = |sample: &Sample| {
+        Some(sample.n_live()) == truth["n_live"].as_u64()
+            && Some(sample.live_bytes()) == truth["live_bytes"].as_u64()
+    };
+    watch.wait_for_sample(&format!("the live stores of {truth}"), fits);
+}
+
+/// What was created is live or destroyed.
+fn assert_balanced(sample: &Sample) {
+    assert_eq!(sample.n_created(), sample.n_live() + sample.n_destroyed(), "{sample:?}");
+}

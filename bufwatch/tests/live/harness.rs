@@ -1,0 +1,432 @@
+//! Starts Node scenarios and bufwatch, talks with them line by line, and stops them whatever happens.
+//! Every wait is for a condition and has a deadline; what a failure shows is what was seen so far.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+use serde_json::Value;
+
+/// A scenario's answer to a step; the longest one collects garbage until everything dropped is dead.
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(40);
+
+/// From the start of bufwatch to its first sample, or from a change of the target to the sample that
+/// shows it.
+pub(crate) const SAMPLE_LIMIT: Duration = Duration::from_secs(15);
+
+/// A program that was asked to end.
+pub(crate) const EXIT_LIMIT: Duration = Duration::from_secs(10);
+
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How often bufwatch prints, in seconds.
+const INTERVAL: &str = "0.1";
+
+/// What the tests run with.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    bufwatch: PathBuf,
+    node: PathBuf,
+    version: String,
+}
+
+/// Runs a check on one major version of Node, or says why not.
+pub(crate) fn with_node(major: &str, check: fn(&Lab)) {
+    match Lab::new(major) {
+        Ok(lab) => check(&lab),
+        Err(reason) => println!("skipped: {reason}"),
+    }
+}
+
+/// Runs a check on one version, for what does not depend on it.
+pub(crate) fn with_any_node(check: fn(&Lab)) {
+    with_node("24", check);
+}
+
+impl Lab {
+    fn new(major: &str) -> Result<Self, String> {
+        if !Uid::effective().is_root() {
+            return Err("only root may attach probes".to_owned());
+        }
+        if cfg!(bufwatch_no_ebpf) {
+            return Err("bufwatch was built without its eBPF programs".to_owned());
+        }
+        let folder = from_env("BUFWATCH_NODES", || workspace().join(".tools/node"));
+        let versions = fs::read_dir(&folder).map_err(|error| {
+            format!("no Node in `{}` ({error}): run `cargo xtask setup`", folder.display())
+        })?;
+        let prefix = format!("{major}.");
+        versions
+            .flatten()
+            .filter(|entry| entry.path().join("node").is_file())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .find(|version| version.starts_with(&prefix))
+            .map(|version| Self {
+                bufwatch: from_env("BUFWATCH_BIN", || env!("CARGO_BIN_EXE_bufwatch").into()),
+                node: folder.join(&version).join("node"),
+                version,
+            })
+            .ok_or_else(|| format!("no Node {major} in `{}`", folder.display()))
+    }
+
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Starts a scenario and waits until it is ready to be told to go.
+    pub(crate) fn scenario(&self, name: &str, args: &[&str]) -> Scenario {
+        let script = workspace().join("bufwatch/tests/live/scenarios").join(name);
+        let mut command = bound_to_us(&self.node);
+        command.arg("--expose-gc").arg(script).args(args);
+        let addon = from_env("BUFWATCH_ADDON", || workspace().join(".tools/addon/external.node"));
+        if addon.is_file() {
+            command.env("BUFWATCH_ADDON", addon);
+        } else {
+            command.env_remove("BUFWATCH_ADDON");
+        }
+        let mut scenario = Scenario { program: Program::start(command, name), n_read: 0 };
+        let ready = scenario.answer();
+        assert_eq!(ready["ready"], true, "{name} said {ready}");
+        scenario
+    }
+
+    /// Starts bufwatch with any arguments.
+    pub(crate) fn bufwatch<A: AsRef<OsStr>>(&self, args: &[A]) -> Watch {
+        let mut command = bound_to_us(&self.bufwatch);
+        command.args(args);
+        Watch { program: Program::start(command, "bufwatch") }
+    }
+
+    /// Attaches a headless bufwatch to a process and waits for its first sample.
+    pub(crate) fn attach(&self, pid: u32, more: &[&str]) -> Watch {
+        let pid = pid.to_string();
+        let mut args = vec!["--pid", &pid, "--headless", "--json", "--interval", INTERVAL];
+        args.extend(more);
+        let watch = self.bufwatch(&args);
+        watch.wait_for_sample("anything at all", |_| true);
+        watch
+    }
+}
+
+fn from_env(name: &str, default: impl FnOnce() -> PathBuf) -> PathBuf {
+    env::var_os(name).map_or_else(default, PathBuf::from)
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The kernel kills the program when the test's thread is gone, however it went.
+fn bound_to_us(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+#[expect(clippy::disallowed_methods, reason = "deadlines of tests are real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Looks until a condition holds; false when it does not in time.
+pub(crate) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let start = now();
+    while !condition() {
+        if start.elapsed() > limit {
+            return false;
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+    true
+}
+
+/// The letter of a process's state in /proc; none when there is no such process.
+pub(crate) fn state_of(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// A started program with the lines that it has printed so far.
+#[derive(Debug)]
+struct Program {
+    child: Child,
+    name: String,
+    stdout: Arc<Output>,
+    stderr: Arc<Output>,
+}
+
+#[derive(Debug, Default)]
+struct Output {
+    lines: Mutex<Lines>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    lines: Vec<String>,
+    is_closed: bool,
+}
+
+impl Program {
+    fn start(mut command: Command, name: &str) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = Output::collect(child.stdout.take().unwrap());
+        let stderr = Output::collect(child.stderr.take().unwrap());
+        Self { child, name: name.to_owned(), stdout, stderr }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let mut status = None;
+        holds_within(limit, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap_or_else(|| panic!("{} does not end{}", self.name, self.said()))
+    }
+
+    /// What a failure shows: the end of both outputs.
+    fn said(&self) -> String {
+        let last = |output: &Output| {
+            let lines = &output.lines.lock().unwrap().lines;
+            lines[lines.len().saturating_sub(5)..].join("\n")
+        };
+        format!("; stdout:\n{}\nstderr:\n{}", last(&self.stdout), last(&self.stderr))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended and was waited for.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Output {
+    fn collect(pipe: impl Read + Send + 'static) -> Arc<Self> {
+        let output = Arc::new(Self::default());
+        let writer = Arc::clone(&output);
+        let read = move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                writer.lines.lock().unwrap().lines.push(line);
+                writer.changed.notify_all();
+            }
+            writer.lines.lock().unwrap().is_closed = true;
+            writer.changed.notify_all();
+        };
+        // It ends with the pipe, and the pipe with the program.
+        drop(thread::Builder::new().name("read output".to_owned()).spawn(read).unwrap());
+        output
+    }
+
+    /// Waits until `find` finds something in the lines so far; none at the deadline or the end.
+    fn wait_for<T>(
+        &self,
+        limit: Duration,
+        mut find: impl FnMut(&[String]) -> Option<T>,
+    ) -> Option<T> {
+        let start = now();
+        let mut lines = self.lines.lock().unwrap();
+        loop {
+            if let Some(found) = find(&lines.lines) {
+                return Some(found);
+            }
+            let left = limit.checked_sub(start.elapsed())?;
+            if lines.is_closed {
+                return None;
+            }
+            lines = self.changed.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    fn text(&self) -> String {
+        self.wait_for(EXIT_LIMIT, |_| None::<()>);
+        self.lines.lock().unwrap().lines.join("\n")
+    }
+}
+
+/// A Node program that waits for the word before each step.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    program: Program,
+    n_read: usize,
+}
+
+impl Scenario {
+    pub(crate) fn pid(&self) -> u32 {
+        self.program.child.id()
+    }
+
+    /// Sends a line and returns what the scenario says about it.
+    pub(crate) fn tell(&mut self, line: &str) -> Value {
+        self.send(line);
+        self.answer()
+    }
+
+    pub(crate) fn send(&mut self, line: &str) {
+        writeln!(self.program.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    pub(crate) fn answer(&mut self) -> Value {
+        let n_read = self.n_read;
+        let line = self.program.stdout.wait_for(ANSWER_LIMIT, |lines| lines.get(n_read).cloned());
+        let Some(line) = line else {
+            panic!("{} does not answer{}", self.program.name, self.program.said());
+        };
+        self.n_read += 1;
+        serde_json::from_str(&line).unwrap()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.program.signal(Signal::SIGKILL);
+        self.program.wait(EXIT_LIMIT);
+    }
+
+    pub(crate) fn wait_for_exit(&mut self) -> Option<i32> {
+        self.program.wait(EXIT_LIMIT).code()
+    }
+
+    /// The target must run on: neither stopped nor traced, and able to answer.
+    pub(crate) fn assert_runs(&mut self) {
+        let state = state_of(self.pid());
+        assert!(!matches!(state, None | Some('T' | 't' | 'Z')), "the target is in {state:?}");
+        let answer = self.tell("alloc 1 65536");
+        assert!(answer["n_live"].as_u64() > Some(0), "{answer}");
+    }
+}
+
+/// A bufwatch that was started, with the samples it has printed so far.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    program: Program,
+}
+
+impl Watch {
+    /// The first sample that is printed from now on, or was the last one, and fits.
+    pub(crate) fn wait_for_sample(&self, what: &str, fits: impl Fn(&Sample) -> bool) -> Sample {
+        let n_old = self.n_samples().saturating_sub(1);
+        let found = self.program.stdout.wait_for(SAMPLE_LIMIT, |lines| {
+            lines.iter().skip(n_old).map(|line| Sample::parse(line)).find(|sample| fits(sample))
+        });
+        found.unwrap_or_else(|| {
+            panic!("bufwatch prints no sample with {what}{}", self.program.said())
+        })
+    }
+
+    /// A sample that was taken after this call.
+    pub(crate) fn next_sample(&self) -> Sample {
+        // The one after next: the next may have been taken already and not yet printed.
+        let n_known = self.n_samples();
+        let found = self
+            .program
+            .stdout
+            .wait_for(SAMPLE_LIMIT, |lines| lines.get(n_known + 1).map(|line| Sample::parse(line)));
+        found.unwrap_or_else(|| panic!("bufwatch prints no more samples{}", self.program.said()))
+    }
+
+    fn n_samples(&self) -> usize {
+        self.program.stdout.lines.lock().unwrap().lines.len()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.program.signal(signal);
+    }
+
+    /// Waits for the end and returns the exit code; a signal has none.
+    pub(crate) fn wait_for_exit(&mut self) -> Option<i32> {
+        self.program.wait(EXIT_LIMIT).code()
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        self.program.stdout.text()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        self.program.stderr.text()
+    }
+
+    /// After the end: the last sample.
+    pub(crate) fn last_sample(&self) -> Sample {
+        let text = self.stdout();
+        Sample::parse(text.lines().next_back().unwrap_or_default())
+    }
+}
+
+/// One line of `--headless --json`.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    value: Value,
+}
+
+impl Sample {
+    fn parse(line: &str) -> Self {
+        let value: Value = serde_json::from_str(line)
+            .unwrap_or_else(|error| panic!("bufwatch printed `{line}`: {error}"));
+        assert_eq!(value["schema"], "bufwatch.sample/1", "{line}");
+        Self { value }
+    }
+
+    fn number(&self, pointer: &str) -> u64 {
+        self.value
+            .pointer(pointer)
+            .and_then(Value::as_u64)
+            .unwrap_or_else(|| panic!("no number at {pointer} in {}", self.value))
+    }
+
+    pub(crate) fn n_live(&self) -> u64 {
+        self.number("/stores/n_live")
+    }
+
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.number("/stores/live_bytes")
+    }
+
+    pub(crate) fn n_created(&self) -> u64 {
+        self.number("/stores/n_created")
+    }
+
+    pub(crate) fn created_bytes(&self) -> u64 {
+        self.number("/stores/created_bytes")
+    }
+
+    pub(crate) fn n_destroyed(&self) -> u64 {
+        self.number("/stores/n_destroyed")
+    }
+
+    pub(crate) fn destroyed_bytes(&self) -> u64 {
+        self.number("/stores/destroyed_bytes")
+    }
+
+    pub(crate) fn n_small_created(&self) -> u64 {
+        self.number("/stores/n_small_created")
+    }
+
+    pub(crate) fn small_created_bytes(&self) -> u64 {
+        self.number("/stores/small_created_bytes")
+    }
+
+    pub(crate) fn n_lost(&self) -> u64 {
+        self.number("/lost/events")
+    }
+
+    pub(crate) fn pid(&self) -> u64 {
+        self.number("/pid")
+    }
+
+    pub(crate) fn node_version(&self) -> Option<&str> {
+        self.value["node_version"].as_str().map(|version| version.trim_start_matches('v'))
+    }
+}

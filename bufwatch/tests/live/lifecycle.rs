@@ -1,0 +1,76 @@
+//! What a target does besides allocating: ending its workers, forking, becoming another program, dying.
+
+use crate::completeness::assert_live;
+use crate::harness::{Lab, with_any_node};
+
+const COUNT: &str = "20";
+const SIZE: &str = "1048576";
+
+/// Workers make stores of 64 KiB for themselves.
+const MIN_SIZE: [&str; 2] = ["--min-size", "131072"];
+
+pub(crate) fn worker_exit(lab: &Lab) {
+    let mut scenario = lab.scenario("worker-exit.mjs", &[COUNT, SIZE]);
+    let watch = lab.attach(scenario.pid(), &MIN_SIZE);
+    for _ in ["made", "exit", "made", "terminate"] {
+        let truth = scenario.tell("go");
+        assert_live(&watch, &truth);
+    }
+    let sample = watch.next_sample();
+    assert_eq!(sample.n_created(), 40);
+    assert_eq!(sample.n_destroyed(), 40);
+}
+
+/// The stores of the old program are no more, and the probes must not mistake the new one's.
+pub(crate) fn exec(lab: &Lab) {
+    let mut scenario = lab.scenario("exec.mjs", &[]);
+    let mut watch = lab.attach(scenario.pid(), &MIN_SIZE);
+    let truth = scenario.tell("go");
+    watch.wait_for_sample("the stores of the old program", |sample| {
+        Some(sample.n_live()) == truth["n_live"].as_u64()
+    });
+    let answer = scenario.tell("go");
+    assert_eq!(answer["ready"], true, "the new program said {answer}");
+    assert_eq!(watch.wait_for_exit(), Some(0));
+    assert!(watch.stderr().contains("exec"), "{}", watch.stderr());
+    let last = watch.last_sample();
+    assert_eq!(last.n_live(), 3, "the last state is the old program's");
+    scenario.assert_runs();
+}
+
+#[test]
+fn child_process_is_not_counted() {
+    with_any_node(|lab| {
+        let mut scenario = lab.scenario("fork.mjs", &[COUNT, SIZE]);
+        let watch = lab.attach(scenario.pid(), &MIN_SIZE);
+        let truth = scenario.tell("go");
+        assert_eq!(truth["n_foreign"], 20);
+        assert_live(&watch, &truth);
+        assert_eq!(watch.next_sample().n_created(), 1);
+    });
+}
+
+#[test]
+fn death_of_the_target_is_said_and_keeps_the_last_state() {
+    with_any_node(|lab| {
+        let mut scenario = lab.scenario("idle.mjs", &[]);
+        let mut watch = lab.attach(scenario.pid(), &[]);
+        let truth = scenario.tell("alloc 7 1048576");
+        assert_live(&watch, &truth);
+        scenario.kill();
+        assert_eq!(watch.wait_for_exit(), Some(0));
+        assert_eq!(watch.last_sample().n_live(), 7);
+        assert!(!watch.stderr().is_empty(), "it does not say why it ended");
+    });
+}
+
+#[test]
+fn normal_exit_of_the_target_ends_bufwatch() {
+    with_any_node(|lab| {
+        let mut scenario = lab.scenario("idle.mjs", &[]);
+        let mut watch = lab.attach(scenario.pid(), &[]);
+        scenario.send("exit 5");
+        assert_eq!(scenario.wait_for_exit(), Some(5));
+        assert_eq!(watch.wait_for_exit(), Some(0));
+    });
+}

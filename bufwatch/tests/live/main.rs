@@ -1,0 +1,51 @@
+//! Tests that trace real Node processes: bufwatch is started as a user would start it, and what it
+//! prints is compared with what the Node program says about itself. They need root, a kernel with BPF
+//! and the Node versions that `cargo xtask setup` fetches; without them they say so and pass.
+
+#![cfg(test)]
+
+mod bad_input;
+mod churn;
+mod completeness;
+mod harness;
+mod lifecycle;
+mod probes;
+mod several;
+
+/// One test for each Node version, so that a failure names it and the runner's limits are per version.
+macro_rules! on_every_node {
+    ($name:ident, $check:path) => {
+        mod $name {
+            #[test]
+            fn node_18() {
+                super::harness::with_node("18", $check);
+            }
+
+            #[test]
+            fn node_20() {
+                super::harness::with_node("20", $check);
+            }
+
+            #[test]
+            fn node_22() {
+                super::harness::with_node("22", $check);
+            }
+
+            #[test]
+            fn node_24() {
+                super::harness::with_node("24", $check);
+            }
+
+            #[test]
+            fn node_26() {
+                super::harness::with_node("26", $check);
+            }
+        }
+    };
+}
+
+on_every_node!(every_kind, super::completeness::every_kind);
+on_every_node!(random_lifetimes, super::completeness::random_lifetimes);
+on_every_node!(churn_default, super::churn::nothing_is_lost);
+on_every_node!(worker_exit, super::lifecycle::worker_exit);
+on_every_node!(exec, super::lifecycle::exec);

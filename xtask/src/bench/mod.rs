@@ -1,0 +1,56 @@
+//! `cargo xtask bench`: what bufwatch costs its target and itself, as ratios within one run. The
+//! results go to docs/benchmarks.md with the command that made them.
+
+mod overhead;
+mod own_cost;
+mod report;
+mod statistics;
+mod tracer;
+mod workload;
+
+use anyhow::{Result, bail};
+
+use crate::process::is_root;
+use crate::workspace::{NODE_DEFAULT, Workspace};
+use crate::{build, setup};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// How much slower a target is while it is traced, in paired runs
+    Overhead(overhead::Args),
+    /// The processor time and the memory of bufwatch itself, and its time to the first screen
+    #[command(name = "self")]
+    OwnCost(NodeArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct NodeArgs {
+    /// The Node version that the targets run on
+    #[arg(long, value_name = "VERSION", default_value = NODE_DEFAULT)]
+    node: String,
+    /// Small runs that show that everything works; the report is printed but not written
+    #[arg(long)]
+    quick: bool,
+}
+
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    if !is_root() {
+        bail!("a benchmark attaches probes: run this as root");
+    }
+    let node = match &args.what {
+        What::Overhead(args) => &args.node,
+        What::OwnCost(args) => args,
+    };
+    setup::for_node(workspace, &node.node)?;
+    build::build(workspace, true, true)?;
+    match &args.what {
+        What::Overhead(args) => overhead::run(workspace, args),
+        What::OwnCost(args) => own_cost::run(workspace, args),
+    }
+}

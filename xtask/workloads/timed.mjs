@@ -1,0 +1,21 @@
+// The frame of every workload: says READY, waits for a line on stdin, runs, prints how much it did in
+// how many seconds, and stays until stdin closes, so that a tracer that is attached can still look.
+
+import { createInterface } from 'node:readline';
+
+export function timed(run) {
+  const input = createInterface({ input: process.stdin });
+  input.once('line', async () => {
+    const start = process.hrtime.bigint();
+    const ops = await run();
+    const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+    console.log(JSON.stringify({ ops, seconds }));
+  });
+  input.once('close', () => process.exit(0));
+  console.log('READY');
+}
+
+// The size of the run, so that a quick look need not take as long: a share of the full number.
+export function scaled(n) {
+  return Math.max(1, Math.round(n * Number(process.argv[2] ?? 1)));
+}
