@@ -13,6 +13,8 @@ use bufwatch::tui::screen::draw;
 use bufwatch::tui::screen::picker::draw as draw_picker;
 use bufwatch::tui::theme::Theme;
 use bufwatch::tui::update::update;
+use bufwatch::tui::view;
+use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -166,6 +168,73 @@ fn every_screen_draws_at_every_size_even_one_that_the_state_does_not_know_yet() 
                 let text = render(&app, &snapshot, (w, h), n % 2 == 0);
                 assert!(!text.is_empty());
             }
+        }
+    }
+}
+
+#[test]
+fn the_last_state_stays_when_the_session_ends() {
+    let latest = Arc::new(fixture::usual());
+    let mut app = App::new(80, 24);
+    update(&mut app, Message::SnapshotArrived, &latest);
+    update(&mut app, Message::SessionEnded, &latest);
+    let text = render(&app, &latest, (80, 24), true);
+    assert!(text.contains("■ ended after 3m41s"), "{text}");
+    assert!(text.contains("10.2 GiB"), "{text}");
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let keys = [
+        Key::Enter,
+        Key::Esc,
+        Key::Tab,
+        Key::BackTab,
+        Key::Backspace,
+        Key::Up,
+        Key::Down,
+        Key::PageUp,
+        Key::PageDown,
+        Key::Home,
+        Key::End,
+        Key::Ctrl('w'),
+        Key::Ctrl('u'),
+    ];
+    prop_oneof![
+        proptest::sample::select(keys.to_vec()).prop_map(Message::KeyPressed),
+        proptest::sample::select("123456srgGjkhlpy/? >~q".chars().collect::<Vec<_>>())
+            .prop_map(|c| Message::KeyPressed(Key::Char(c))),
+        (0..210_u16, 0..70_u16).prop_map(|(column, row)| Message::Clicked { column, row }),
+        (-5..5_isize).prop_map(Message::Scrolled),
+        (0..210_u16, 0..70_u16).prop_map(|(width, height)| Message::Resized { width, height }),
+        Just(Message::SnapshotArrived),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_happens_can_be_drawn_and_selects_a_row_that_is_there(
+        messages in proptest::collection::vec((any_message(), 0..3_usize), 1..40),
+    ) {
+        let snapshots = [
+            Arc::new(Snapshot::blank()),
+            Arc::new(fixture::snapshot(20, &StoreQuery::default(), None)),
+            Arc::new(fixture::snapshot(40, &StoreQuery::default(), None)),
+        ];
+        let mut app = App::new(80, 24);
+        for (message, n) in messages {
+            let latest = &snapshots[n];
+            // A snapshot that differs from the last one has arrived first.
+            update(&mut app, Message::SnapshotArrived, latest);
+            update(&mut app, message, latest);
+            let n_stores = view::stores(&app, app.shown(latest)).len();
+            prop_assert!(app.stores.selected < n_stores.max(1));
+            prop_assert!(app.stores.offset <= app.stores.selected);
+            prop_assert!(app.sites.selected < app.shown(latest).sites.len().max(1));
+            let (width, height) = app.size;
+            let text = render(&app, latest, (width.max(1), height.max(1)), true);
+            prop_assert!(!text.is_empty());
         }
     }
 }
