@@ -43,11 +43,15 @@ pub fn run(args: &WatchArgs, environment: &Environment) -> Exit {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome =
         runtime.and_then(|runtime| runtime.block_on(watch_session(&session, args, environment)));
-    let last = match session.finish() {
-        Ok(last) => last,
-        Err(error) => return fail(&error),
+    let last = session.stop();
+    // Before the probes are removed, which takes a second.
+    let outcome = match last.as_deref().filter(|last| last.target.state != TargetState::Attaching) {
+        Some(last) => outcome.and_then(|ended| print_end(args, last).map(|()| ended)),
+        None => outcome,
     };
-    let outcome = outcome.and_then(|ended| print_end(args, last.as_deref()).map(|()| ended));
+    if let Err(error) = session.finish() {
+        return fail(&error);
+    }
     match outcome {
         Ok(Ended::ByUser | Ended::BySession) => Exit::Done,
         Ok(Ended::BySignal) => Exit::Interrupted,
@@ -202,8 +206,7 @@ fn print_sample(snapshot: Option<&Snapshot>, args: &WatchArgs) -> io::Result<()>
 }
 
 /// The last object, or the summary: after the dashboard, it stays in the scrollback.
-fn print_end(args: &WatchArgs, last: Option<&Snapshot>) -> io::Result<()> {
-    let Some(last) = last else { return Ok(()) };
+fn print_end(args: &WatchArgs, last: &Snapshot) -> io::Result<()> {
     if args.json {
         return print_sample(Some(last), args);
     }

@@ -42,6 +42,7 @@ pub(super) fn run(
     config: &SessionConfig,
     inbox: &Receiver<Request>,
     publish: &watch::Sender<Option<Arc<Snapshot>>>,
+    publishing: mpsc::Sender<()>,
 ) -> Result<(), SessionError> {
     let Prepared { identified, ebpf, allocator, notices, pidfd, identity } = prepared;
     let pid = config.pid;
@@ -71,6 +72,9 @@ pub(super) fn run(
     collector.interest.notices.append(&mut more);
     collector.apply(Event { at: clock::now(), payload: Payload::Attached });
     collector.watch(&mut source, &sampling, inbox, config.snapshot_every);
+    drop(publishing);
+    // Only now the probes go: who waits for the last snapshot need not wait for that.
+    drop(source);
     Ok(())
 }
 

@@ -83,6 +83,8 @@ impl SessionError {
 pub struct Session {
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     requests: mpsc::Sender<Request>,
+    /// Closes when the last snapshot is published, before the probes are removed, which takes a second.
+    published: mpsc::Receiver<()>,
     collector: Option<JoinHandle<Result<(), SessionError>>>,
 }
 
@@ -93,12 +95,13 @@ impl Session {
         let prepared = target::prepare(&config)?;
         let (publish, snapshots) = watch::channel(None);
         let (requests, inbox) = mpsc::channel();
+        let (publishing, published) = mpsc::channel();
         let name = "bw-collect";
         let collector = std::thread::Builder::new()
             .name(name.into())
-            .spawn(move || collector::run(prepared, &config, &inbox, &publish))
+            .spawn(move || collector::run(prepared, &config, &inbox, &publish, publishing))
             .map_err(|source| SessionError::Thread { name, source })?;
-        Ok(Self { snapshots, requests, collector: Some(collector) })
+        Ok(Self { snapshots, requests, published, collector: Some(collector) })
     }
 
     /// The most recent snapshot; `None` before the first. Closed when the session has ended.
@@ -111,18 +114,30 @@ impl Session {
         self.requests.clone()
     }
 
-    /// Stops watching, waits for the last snapshot, and says how it went.
-    pub fn finish(mut self) -> Result<Option<Arc<Snapshot>>, SessionError> {
-        self.stop()?;
-        let last = self.snapshots.borrow().clone();
-        Ok(last)
+    /// Stops watching and waits for the last snapshot; `None` if there never was one.
+    pub fn stop(&self) -> Option<Arc<Snapshot>> {
+        self.request_stop();
+        // It never sends: that it is gone is the message.
+        if self.published.recv().is_ok() {
+            tracing::debug!("nothing is sent on this channel");
+        }
+        self.snapshots.borrow().clone()
     }
 
-    fn stop(&mut self) -> Result<(), SessionError> {
+    /// Waits until the probes are removed, and says how it went.
+    pub fn finish(mut self) -> Result<(), SessionError> {
+        self.request_stop();
+        self.join()
+    }
+
+    fn request_stop(&self) {
         // A closed inbox means that it has ended by itself.
         if self.requests.send(Request::Stop).is_err() {
             tracing::debug!("the session had ended before it was stopped");
         }
+    }
+
+    fn join(&mut self) -> Result<(), SessionError> {
         match self.collector.take().map(JoinHandle::join) {
             Some(Ok(outcome)) => outcome,
             Some(Err(_)) => Err(SessionError::Panicked("bw-collect")),
@@ -133,7 +148,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Err(error) = self.stop() {
+        self.request_stop();
+        if let Err(error) = self.join() {
             tracing::debug!(%error, "the session ended with an error nobody asked for");
         }
     }

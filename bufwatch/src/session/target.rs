@@ -80,7 +80,9 @@ fn identified(
     TargetIdentified {
         pid: config.pid,
         command: sanitize(&identity.command),
-        node_version: plan.node_version.map(|version| version.to_string()),
+        node_version: plan
+            .node_version
+            .map(|version| version.to_string().trim_start_matches('v').to_owned()),
         v8_version: plan.v8_version.map(|version| version.to_string()),
         store_flags: flags.map_or_else(StoreFlagBits::default, Into::into),
         min_size: config.min_size,

@@ -199,7 +199,7 @@ mod tests {
             let memory = Fake(words.into_iter().map(|(at, word)| (PAGE + at * 8, word)).collect());
             let layout = [PageLayout::Plain, PageLayout::SelfPointer, PageLayout::Metadata][layout as usize];
             let range = PAGE..PAGE + 0x100_000;
-            let _ = find_allocators(&memory, AllocatorFacts { layout, ..FACTS }, std::slice::from_ref(&range));
+            let _found = find_allocators(&memory, AllocatorFacts { layout, ..FACTS }, std::slice::from_ref(&range));
         }
     }
 }

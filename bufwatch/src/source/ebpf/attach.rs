@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use aya::Ebpf;
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
 use aya::programs::{Program, ProgramError, RawTracePoint, UProbe};
 
 use crate::source::ebpf::EbpfConfig;
@@ -70,8 +70,27 @@ const TRACEPOINTS: [(&str, &str); 3] = [
     ("task_forked", "sched_process_fork"),
 ];
 
+/// The probes in place. The kernel takes up to 0.1 s to remove one, waiting for all CPUs; removed at the same
+/// time they share the wait.
+#[derive(Debug, Default)]
+pub(super) struct Links(Vec<UProbeLink>);
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        std::thread::scope(|scope| {
+            for link in self.0.drain(..) {
+                scope.spawn(|| drop(link));
+            }
+        });
+    }
+}
+
 /// Attaches everything; what is dispensable and failed is returned in words.
-pub(super) fn attach_all(ebpf: &mut Ebpf, config: &EbpfConfig) -> Result<Vec<String>, LoadError> {
+pub(super) fn attach_all(
+    ebpf: &mut Ebpf,
+    config: &EbpfConfig,
+) -> Result<(Links, Vec<String>), LoadError> {
+    let mut links = Links::default();
     let mut notices = Vec::new();
     for (program, tracepoint) in TRACEPOINTS {
         if let Err(source) = attach_tracepoint(ebpf, program, tracepoint)? {
@@ -91,8 +110,10 @@ pub(super) fn attach_all(ebpf: &mut Ebpf, config: &EbpfConfig) -> Result<Vec<Str
         let scope = NonZeroU32::new(config.pid)
             .map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
         let location = UProbeAttachLocation::AbsoluteOffset(point.file_offset);
-        match program.attach(location, &point.path, scope) {
-            Ok(_) => {}
+        let attached =
+            program.attach(location, &point.path, scope).and_then(|link| program.take_link(link));
+        match attached {
+            Ok(link) => links.0.push(link),
             Err(source) if point.program.is_needed() => {
                 return Err(LoadError::Attach { symbol: point.symbol.clone(), source });
             }
@@ -101,7 +122,7 @@ pub(super) fn attach_all(ebpf: &mut Ebpf, config: &EbpfConfig) -> Result<Vec<Str
             }
         }
     }
-    Ok(notices)
+    Ok((links, notices))
 }
 
 fn attach_tracepoint(

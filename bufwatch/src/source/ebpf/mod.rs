@@ -16,6 +16,7 @@ pub use load::{LoadError, RING_BYTES_DEFAULT};
 
 use crate::base::Nanos;
 use crate::event::{Event, Payload};
+use crate::source::ebpf::attach::Links;
 use crate::source::ebpf::ring::LossCounter;
 
 /// What to trace and how.
@@ -32,7 +33,9 @@ pub struct EbpfConfig {
 /// An attached session. Dropping it detaches: the kernel removes the probes when the descriptors close,
 /// also when bufwatch is killed.
 pub struct EbpfSource {
-    /// Holds programs and links.
+    /// Before the programs, so that they go first.
+    _links: Links,
+    /// Holds the programs and the links of tracepoints.
     _ebpf: Ebpf,
     ring: RingBuf<MapData>,
     live: MapData,
@@ -53,7 +56,7 @@ impl EbpfSource {
         settings
             .set(0, config.probe, 0)
             .map_err(|source| LoadError::Map { name: "CONFIG", source })?;
-        let notices = attach::attach_all(&mut ebpf, config)?;
+        let (links, notices) = attach::attach_all(&mut ebpf, config)?;
         let Some(Map::HashMap(live)) = ebpf.take_map("LIVE") else {
             return Err(LoadError::Absent("LIVE"));
         };
@@ -63,6 +66,7 @@ impl EbpfSource {
             size_classes: load::take_map(&mut ebpf, "SIZE_CLASSES")?,
             drops: load::take_map(&mut ebpf, "DROPS")?,
             sequences: load::take_map(&mut ebpf, "SEQUENCES")?,
+            _links: links,
             _ebpf: ebpf,
             loss: LossCounter::default(),
             n_undecoded: 0,
