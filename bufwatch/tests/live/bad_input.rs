@@ -1,7 +1,7 @@
 //! What cannot work: one clear message on stderr, nothing on stdout, the documented exit code, and
 //! nothing left behind.
 
-use crate::harness::{Lab, with_any_node};
+use crate::harness::{Lab, Sample, with_any_node};
 
 /// Usage or environment.
 const EXIT_USAGE: i32 = 2;
@@ -90,7 +90,7 @@ fn end_during_attach(lab: &Lab, n_lines: usize) {
     let pid = scenario.pid().to_string();
     let mut watch = lab.bufwatch(&["--pid", &pid, "--headless", "--json", "--interval", "0.1"]);
     if n_lines > 0 {
-        watch.wait_for_sample("anything", |_| true);
+        watch.wait_for_sample("the probes in place", Sample::is_counting);
     }
     scenario.kill();
     let exit_code = watch.wait_for_exit();

@@ -111,7 +111,7 @@ impl Lab {
         let mut args = vec!["--pid", &pid, "--headless", "--json", "--interval", INTERVAL];
         args.extend(more);
         let watch = self.bufwatch(&args);
-        watch.wait_for_sample("anything at all", |_| true);
+        watch.wait_for_sample("the probes in place", Sample::is_counting);
         watch
     }
 }
@@ -384,6 +384,11 @@ impl Sample {
             .pointer(pointer)
             .and_then(Value::as_u64)
             .unwrap_or_else(|| panic!("no number at {pointer} in {}", self.value))
+    }
+
+    /// Until the probes are in place, a sample has no numbers of stores.
+    pub(crate) fn is_counting(&self) -> bool {
+        self.value["stores"].is_object()
     }
 
     pub(crate) fn n_live(&self) -> u64 {

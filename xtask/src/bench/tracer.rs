@@ -37,7 +37,7 @@ pub(super) struct Tracer {
 }
 
 impl Tracer {
-    /// bufwatch without a screen; it is attached when its first sample is there.
+    /// bufwatch without a screen; it is attached when a sample has numbers of stores.
     pub(super) fn bufwatch(workspace: &Workspace, target: u32) -> Result<Self> {
         let mut command = bound_to_us(workspace.bufwatch(), Signal::SIGTERM);
         command.args(["--pid", &target.to_string(), "--headless", "--json"]);
@@ -60,7 +60,7 @@ impl Tracer {
         let lines = process.lines()?;
         loop {
             let line = lines.next(ATTACH_LIMIT).with_context(|| format!("attach {name}"))?;
-            if line.starts_with('{') || line == "READY" {
+            if line == "READY" || counts_stores(&line) {
                 return Ok(Self { process, lines });
             }
         }
@@ -89,6 +89,12 @@ impl Tracer {
         let last = self.lines.last(Duration::from_secs(1))?;
         serde_json::from_str(&last).ok()
     }
+}
+
+/// Until the probes are in place, a sample has no numbers of stores.
+fn counts_stores(line: &str) -> bool {
+    serde_json::from_str::<Value>(line)
+        .is_ok_and(|sample| sample.get("stores").is_some_and(Value::is_object))
 }
 
 /// The number of events that a bufwatch sample says were lost.
@@ -156,6 +162,13 @@ mod tests {
     fn own_cost_can_be_read() {
         assert!(Cost::read(std::process::id()).unwrap().rss_bytes > 0);
         assert!(libc_of(std::process::id()).unwrap().is_file());
+    }
+
+    #[test]
+    fn sample_without_numbers_is_not_attached() {
+        assert!(counts_stores(r#"{"stores":{"n_live":0}}"#));
+        assert!(!counts_stores(r#"{"stores":null}"#));
+        assert!(!counts_stores("Attaching 6 probes..."));
     }
 
     #[test]

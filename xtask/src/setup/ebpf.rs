@@ -48,15 +48,16 @@ pub(crate) fn find_compiler() -> Option<Compiler> {
     let sysroot = |command: &mut Command| {
         process::output(command).ok().map(|path| PathBuf::from(path.trim()).join("lib/rustlib"))
     };
+    // In the order in which the build script looks.
+    let debian = sysroot(Command::new("/usr/bin/rustc").args(["--print", "sysroot"]));
+    if debian.is_some_and(|rustlib| rustlib.join("bpfel-unknown-none/lib").is_dir()) {
+        return Some(Compiler::Debian);
+    }
     let nightly =
         sysroot(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]));
-    if nightly.is_some_and(|rustlib| rustlib.join("src/rust/library/core").is_dir()) {
-        return Some(Compiler::Nightly);
-    }
-    let debian = sysroot(Command::new("/usr/bin/rustc").args(["--print", "sysroot"]));
-    debian
-        .is_some_and(|rustlib| rustlib.join("bpfel-unknown-none").is_dir())
-        .then_some(Compiler::Debian)
+    nightly
+        .is_some_and(|rustlib| rustlib.join("src/rust/library/core").is_dir())
+        .then_some(Compiler::Nightly)
 }
 
 fn find_linker(workspace: &Workspace) -> Option<PathBuf> {

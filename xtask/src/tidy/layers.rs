@@ -20,7 +20,11 @@ const LAYERS: [Layer; 16] = [
     Layer { module: "v8", number: 2, may_use: &["base", "elf"] },
     Layer { module: "node", number: 2, may_use: &["base", "event", "elf", "v8"] },
     Layer { module: "sys", number: 2, may_use: &["base", "elf"] },
-    Layer { module: "symbolize", number: 3, may_use: &["base", "event", "elf", "v8", "node"] },
+    Layer {
+        module: "symbolize",
+        number: 3,
+        may_use: &["base", "event", "elf", "v8", "node", "sys"],
+    },
     Layer { module: "recording", number: 3, may_use: &["base", "event"] },
     Layer { module: "model", number: 3, may_use: &["base", "event"] },
     Layer { module: "analysis", number: 4, may_use: &["base", "event", "model"] },

@@ -4,6 +4,7 @@
 mod layers;
 mod rules;
 mod source_text;
+mod wire_types;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     for file in &files {
         check(file, &mut breaches);
     }
+    wire_types::check(&files, &mut breaches);
     for breach in &breaches {
         say(format_args!("{}:{}: {}", breach.path, breach.line, breach.what));
     }

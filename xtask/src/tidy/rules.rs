@@ -1,5 +1,5 @@
-//! The rules on single files besides their imports: headers, names, unsafe code, wire types, and
-//! words that stand for unfinished work.
+//! The rules on single files besides their imports: headers, names, unsafe code, and words
+//! that stand for unfinished work.
 
 use super::source_text::Source;
 use super::{Breach, RustFile};
@@ -21,10 +21,6 @@ const UNSAFE_PLACES: [&str; 4] = [
     "bufwatch/src/sys/",
 ];
 
-/// Where types with a fixed layout may stand: what both sides of the kernel boundary read is
-/// defined once, and what the kernel dictates is defined in `sys`.
-const LAYOUT_PLACES: [&str; 2] = ["bufwatch-common/src/", "bufwatch/src/sys/"];
-
 pub(super) fn check(file: &RustFile, source: &Source, breaches: &mut Vec<Breach>) {
     let mut report = |line: usize, what: String| {
         breaches.push(Breach { path: file.path.clone(), line, what });
@@ -36,13 +32,9 @@ pub(super) fn check(file: &RustFile, source: &Source, breaches: &mut Vec<Breach>
         report(1, format!("`{name}` says nothing about what is inside: name it by its noun"));
     }
     let may_be_unsafe = UNSAFE_PLACES.iter().any(|place| file.path.starts_with(place));
-    let may_fix_layout = LAYOUT_PLACES.iter().any(|place| file.path.starts_with(place));
     for (index, line) in source.code.lines().enumerate() {
         if !may_be_unsafe && has_word(line, "unsafe") {
             report(index + 1, format!("`unsafe` outside of {}", UNSAFE_PLACES.join(", ")));
-        }
-        if !may_fix_layout && line.contains("#[repr(C") {
-            report(index + 1, format!("a wire type outside of {}", LAYOUT_PLACES.join(", ")));
         }
         for word in UNFINISHED_CODE {
             if line.contains(word) {
@@ -114,13 +106,6 @@ mod tests {
     fn unsafe_in_lint_names_comments_and_strings_is_not_code() {
         let text = "//! Not unsafe.\n#![deny(unsafe_code)]\nconst A: &str = \"unsafe\";\n";
         assert!(check_one("bufwatch/src/elf/mod.rs", text).is_empty());
-    }
-
-    #[test]
-    fn wire_types_stay_in_their_crate() {
-        let text = "//! A.\n#[repr(C)]\nstruct B;\n";
-        assert_eq!(check_one("bufwatch-ebpf/src/maps.rs", text).len(), 1);
-        assert!(check_one("bufwatch-common/src/record.rs", text).is_empty());
     }
 
     #[test]
