@@ -58,8 +58,8 @@ pub struct WatchArgs {
     #[arg(long, requires = "headless")]
     pub json: bool,
 
-    /// Smallest store tracked one by one; smaller ones are counted by size. 0 tracks all.
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_size)]
+    /// Smallest store tracked one by one; smaller ones are counted by size. 1 tracks all
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_min_size)]
     pub min_size: Bytes,
 
     /// Size of the buffer between kernel and bufwatch; rounded up to a power of two
@@ -79,6 +79,11 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 
 fn parse_size(text: &str) -> Result<Bytes, String> {
     parse_bytes(text).ok_or_else(|| "not a size; use 65536, 64KiB, 1.5MB".to_owned())
+}
+
+fn parse_min_size(text: &str) -> Result<Bytes, String> {
+    let size = parse_size(text)?;
+    if size.0 == 0 { Err("must be at least 1 byte".to_owned()) } else { Ok(size) }
 }
 
 fn parse_ring_size(text: &str) -> Result<Bytes, String> {

@@ -53,7 +53,11 @@ pub fn run(args: &WatchArgs, environment: &Environment) -> Exit {
         return fail(&error);
     }
     match outcome {
-        Ok(Ended::ByUser | Ended::BySession) => Exit::Done,
+        Ok(Ended::ByUser) => Exit::Done,
+        Ok(Ended::BySession) => {
+            print_line(&why_it_ended(last.as_deref(), pid));
+            Exit::Done
+        }
         Ok(Ended::BySignal) => Exit::Interrupted,
         // Who reads the output has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
@@ -61,6 +65,15 @@ pub fn run(args: &WatchArgs, environment: &Environment) -> Exit {
             print_error(&error, None);
             Exit::Unable
         }
+    }
+}
+
+fn why_it_ended(last: Option<&Snapshot>, pid: u32) -> String {
+    match last.map(|last| &last.target.state) {
+        Some(TargetState::Execed) => {
+            format!("process {pid} executed another program; this was its last state before")
+        }
+        _ => format!("process {pid} ended; this was its last state"),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::analysis::{Interest, Snapshot, take};
 use crate::base::Nanos;
 use crate::event::{Event, LiveSetRead, Payload};
-use crate::model::Model;
+use crate::model::{Model, Phase};
 use crate::session::target::Prepared;
 use crate::session::{Request, SessionConfig, SessionError};
 use crate::source::EbpfSource;
@@ -109,6 +109,8 @@ impl Collector<'_> {
             }
             let now = clock::now();
             let has_ended = sampling.has_ended();
+            // The probes are in the new program as well, but it is not the one that was asked for.
+            let is_stopped = is_stopped || self.model.phase == Phase::Execed;
             if now >= counters_due || is_stopped || has_ended {
                 counters_due = Nanos(now.0 + COUNTERS_EVERY.0);
                 self.sample_counters(source, now);

@@ -42,8 +42,8 @@ pub enum Request {
 /// Why a session could not begin, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
+    #[error("process `{pid}` cannot be watched: {source}")]
+    Identity { pid: u32, source: IdentityError },
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error(transparent)]
@@ -59,7 +59,7 @@ pub enum SessionError {
 impl SessionError {
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Identity(error) => error.hint(),
+            Self::Identity { source, .. } => source.hint(),
             Self::Target(error) => error.hint(),
             Self::Load(error) => error.hint(),
             Self::EndedDuringAttach(_) => "`bufwatch ps` lists the Node processes of this host",
@@ -72,7 +72,7 @@ impl SessionError {
     pub fn is_target_lost(&self) -> bool {
         match self {
             Self::EndedDuringAttach(_) => true,
-            Self::Identity(error) => error.is_no_such_process(),
+            Self::Identity { source, .. } => source.is_no_such_process(),
             _ => false,
         }
     }

@@ -39,7 +39,8 @@ pub(super) struct Prepared {
 
 pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> {
     let pidfd = PidFd::open(config.pid);
-    let Planned { identity, plan, .. } = plan::obtain(config.pid, config.plan_cache.as_ref())?;
+    let Planned { identity, plan, .. } = plan::obtain(config.pid, config.plan_cache.as_ref())
+        .map_err(|source| SessionError::Identity { pid: config.pid, source })?;
     let pidfd = pidfd.map_err(|_| SessionError::EndedDuringAttach(config.pid))?;
     if let Some(purpose) = missing_requirement(&plan) {
         return Err(TargetError::Unusable(purpose, sanitize(&identity.node.path)).into());

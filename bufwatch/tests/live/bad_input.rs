@@ -33,7 +33,7 @@ fn usage_errors_name_what_is_wrong() {
         let table: &[(&[&str], &[&str])] = &[
             (&["--pid", &pid, "--headless", "--min-size", "0"], &["--min-size"]),
             (&["--pid", &pid, "--headless", "--min-size", "many"], &["--min-size"]),
-            (&["--pid", &pid, "--headless", "--ring-size", "5000"], &["--ring-size"]),
+            (&["--pid", &pid, "--headless", "--ring-size", "100"], &["--ring-size"]),
             (&["--pid", &pid, "--headless", "--ring-size", "0"], &["--ring-size"]),
             (&["--pid", &pid, "--headless", "--interval", "0"], &["--interval"]),
             (&["--pid", &pid, "--headless", "--interval", "-1"], &["--interval"]),
