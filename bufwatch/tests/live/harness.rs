@@ -386,6 +386,11 @@ impl Sample {
             .unwrap_or_else(|| panic!("no number at {pointer} in {}", self.value))
     }
 
+    /// `live`, `exited` or `execed`, once attached.
+    pub(crate) fn state(&self) -> &str {
+        self.value["state"].as_str().unwrap_or_default()
+    }
+
     /// Until the probes are in place, a sample has no numbers of stores.
     pub(crate) fn is_counting(&self) -> bool {
         self.value["stores"].is_object()
