@@ -1,7 +1,8 @@
 //! What cannot work: one clear message on stderr, nothing on stdout, the documented exit code, and
 //! nothing left behind.
 
-use crate::harness::{Lab, Sample, with_any_node};
+use crate::harness::{Lab, with_any_node};
+use crate::sample::Sample;
 
 /// Usage or environment.
 const EXIT_USAGE: i32 = 2;
