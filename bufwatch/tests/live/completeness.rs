@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use crate::harness::{Lab, Sample, Watch};
+use crate::harness::{Lab, Watch};
+use crate::sample::Sample;
 
 /// Above the chunks of streams and sockets and the pool slabs of all versions, and below every store
 /// that the scenario makes on purpose.

@@ -15,6 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use serde_json::Value;
 
+use crate::sample::Sample;
+
 /// A scenario's answer to a step; the longest one collects garbage until everything dropped is dead.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(40);
 
@@ -362,76 +364,5 @@ impl Watch {
     pub(crate) fn last_sample(&self) -> Sample {
         let text = self.stdout();
         Sample::parse(text.lines().next_back().unwrap_or_default())
-    }
-}
-
-/// One line of `--headless --json`.
-#[derive(Debug, Clone)]
-pub(crate) struct Sample {
-    value: Value,
-}
-
-impl Sample {
-    fn parse(line: &str) -> Self {
-        let value: Value = serde_json::from_str(line)
-            .unwrap_or_else(|error| panic!("bufwatch printed `{line}`: {error}"));
-        assert_eq!(value["schema"], "bufwatch.sample/1", "{line}");
-        Self { value }
-    }
-
-    fn number(&self, pointer: &str) -> u64 {
-        self.value
-            .pointer(pointer)
-            .and_then(Value::as_u64)
-            .unwrap_or_else(|| panic!("no number at {pointer} in {}", self.value))
-    }
-
-    /// Until the probes are in place, a sample has no numbers of stores.
-    pub(crate) fn is_counting(&self) -> bool {
-        self.value["stores"].is_object()
-    }
-
-    pub(crate) fn n_live(&self) -> u64 {
-        self.number("/stores/n_live")
-    }
-
-    pub(crate) fn live_bytes(&self) -> u64 {
-        self.number("/stores/live_bytes")
-    }
-
-    pub(crate) fn n_created(&self) -> u64 {
-        self.number("/stores/n_created")
-    }
-
-    pub(crate) fn created_bytes(&self) -> u64 {
-        self.number("/stores/created_bytes")
-    }
-
-    pub(crate) fn n_destroyed(&self) -> u64 {
-        self.number("/stores/n_destroyed")
-    }
-
-    pub(crate) fn destroyed_bytes(&self) -> u64 {
-        self.number("/stores/destroyed_bytes")
-    }
-
-    pub(crate) fn n_small_created(&self) -> u64 {
-        self.number("/stores/n_small_created")
-    }
-
-    pub(crate) fn small_created_bytes(&self) -> u64 {
-        self.number("/stores/small_created_bytes")
-    }
-
-    pub(crate) fn n_lost(&self) -> u64 {
-        self.number("/lost/events")
-    }
-
-    pub(crate) fn pid(&self) -> u64 {
-        self.number("/pid")
-    }
-
-    pub(crate) fn node_version(&self) -> Option<&str> {
-        self.value["node_version"].as_str().map(|version| version.trim_start_matches('v'))
     }
 }

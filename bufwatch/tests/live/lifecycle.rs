@@ -31,10 +31,10 @@ pub(crate) fn exec(lab: &Lab) {
     });
     let answer = scenario.tell("go");
     assert_eq!(answer["ready"], true, "the new program said {answer}");
-    assert_eq!(watch.wait_for_exit(), Some(0));
-    assert!(watch.stderr().contains("exec"), "{}", watch.stderr());
+    assert_eq!(watch.wait_for_exit(), Some(0), "it does not watch the new program");
     let last = watch.last_sample();
-    assert_eq!(last.n_live(), 3, "the last state is the old program's");
+    assert_eq!((last.state(), last.n_live()), ("execed", 3), "not the old program's last state");
+    assert!(watch.stderr().contains("executed another program"), "{}", watch.stderr());
     scenario.assert_runs();
 }
 
@@ -59,8 +59,9 @@ fn death_of_the_target_is_said_and_keeps_the_last_state() {
         assert_live(&watch, &truth);
         scenario.kill();
         assert_eq!(watch.wait_for_exit(), Some(0));
-        assert_eq!(watch.last_sample().n_live(), 7);
-        assert!(!watch.stderr().is_empty(), "it does not say why it ended");
+        let last = watch.last_sample();
+        assert_eq!((last.state(), last.n_live()), ("exited", 7));
+        assert!(watch.stderr().contains("ended"), "it does not say why it ended");
     });
 }
 

@@ -10,6 +10,7 @@ mod completeness;
 mod harness;
 mod lifecycle;
 mod probes;
+mod sample;
 mod several;
 
 /// One test for each Node version, so that a failure names it and the runner's limits are per version.

@@ -96,15 +96,15 @@ fn first_screens(workspace: &Workspace, args: &NodeArgs, n_starts: u32) -> Resul
     let mut seconds = Vec::new();
     for start in 0..n_starts {
         say(format_args!("first full screen, start {}/{n_starts}", start + 1));
-        seconds.push(first_screen(workspace, workload.pid())?);
+        seconds.push(first_screen(workspace, workload.pid(), start)?);
     }
     workload.finish()?;
     Spread::of(seconds).context("no start was measured")
 }
 
 /// Seconds until the dashboard in a terminal of its own shows how much memory the target has.
-fn first_screen(workspace: &Workspace, target: u32) -> Result<f64> {
-    let tmux = Tmux::start()?;
+fn first_screen(workspace: &Workspace, target: u32, number: u32) -> Result<f64> {
+    let tmux = Tmux::start(number)?;
     let bufwatch = workspace.bufwatch();
     let start = clock::now();
     tmux.call(&["send-keys", &format!("exec {} --pid {target}", bufwatch.display()), "Enter"])?;
@@ -133,8 +133,9 @@ struct Tmux {
 }
 
 impl Tmux {
-    fn start() -> Result<Self> {
-        let tmux = Self { socket: format!("bufwatch-bench-{}", std::process::id()) };
+    /// A server that is just ending would refuse the next one on its socket: each has its own.
+    fn start(number: u32) -> Result<Self> {
+        let tmux = Self { socket: format!("bufwatch-bench-{}-{number}", std::process::id()) };
         tmux.call(&["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", "sh"])?;
         // The shell has to be up, or its start would be measured as well.
         clock::wait_for(SCREEN_LIMIT, || {

@@ -20,7 +20,8 @@ const ATTACH_LIMIT: Duration = Duration::from_mins(1);
 /// Counting bytes by stack is what the usual leak hunting scripts do. The interval fires after all
 /// probes are attached.
 const BPFTRACE_SCRIPT: &str = "
-uprobe:LIBC:malloc, uprobe:LIBC:calloc { @size[tid] = arg0; }
+uprobe:LIBC:malloc { @size[tid] = arg0; }
+uprobe:LIBC:calloc { @size[tid] = arg0 * arg1; }
 uretprobe:LIBC:malloc, uretprobe:LIBC:calloc /@size[tid]/ {
     @bytes[ustack(16)] = sum(@size[tid]); @live[retval] = @size[tid]; delete(@size[tid]);
 }

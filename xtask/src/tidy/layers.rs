@@ -18,7 +18,7 @@ const LAYERS: [Layer; 16] = [
     Layer { module: "event", number: 1, may_use: &["base"] },
     Layer { module: "elf", number: 1, may_use: &["base"] },
     Layer { module: "v8", number: 2, may_use: &["base", "elf"] },
-    Layer { module: "node", number: 2, may_use: &["base", "event", "elf", "v8"] },
+    Layer { module: "node", number: 2, may_use: &["base", "event", "elf", "v8", "sys"] },
     Layer { module: "sys", number: 2, may_use: &["base", "elf"] },
     Layer {
         module: "symbolize",

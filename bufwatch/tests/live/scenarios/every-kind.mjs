@@ -137,7 +137,7 @@ const steps = {
   'Buffer.concat': (n = size()) => [Buffer.concat([source.subarray(0, 1000)], n), n, 1],
   'Buffer.slice makes none': () => [source.slice(0, 200_000), 200_000, 0],
   ArrayBuffer: (n = size()) => [new ArrayBuffer(n), n, 1],
-  'ArrayBuffer.slice': (n = size() - 2 * 4096) => [source.buffer.slice(0, n), n, 1],
+  'ArrayBuffer.slice': (n = source.length - 2400) => [source.buffer.slice(0, n), n, 1],
   Uint8Array: (n = size()) => [new Uint8Array(n), n, 1],
   Float64Array: (n = size()) => [new Float64Array(n / 8), n, 1],
   'Uint8Array from another': () => [new Uint8Array(source), source.length, 1],
