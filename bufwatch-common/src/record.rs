@@ -40,7 +40,7 @@ pub mod kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RecordHeader {
-    /// `CLOCK_MONOTONIC` nanoseconds (bpf_ktime_get_ns).
+    /// `CLOCK_MONOTONIC` nanoseconds (`bpf_ktime_get_ns`).
     pub ktime_ns: u64,
     /// Thread-group id in the initial pid namespace.
     pub pid: u32,

@@ -26,6 +26,7 @@ impl StoreSort {
         }
     }
 
+    #[must_use]
     pub fn next(self) -> Self {
         let at = Self::ALL.iter().position(|sort| *sort == self).unwrap_or(0);
         Self::ALL.get(at + 1).copied().unwrap_or_default()

@@ -142,7 +142,7 @@ fn scan(model: &Model, query: &StoreQuery, now: Nanos) -> Scan {
         if store.survived(&model.gc).n_major >= 2 {
             *n_survivors.entry(store.site).or_default() += 1;
         }
-        if !is_match(model, store, &query.filter, &sites_matching, now) {
+        if !is_match(model, store, &query.filter, sites_matching.as_ref(), now) {
             continue;
         }
         n_matched += 1;
@@ -227,7 +227,7 @@ fn is_match(
     model: &Model,
     store: &Store,
     filter: &StoreFilter,
-    sites: &Option<FastMap<SiteId, bool>>,
+    sites: Option<&FastMap<SiteId, bool>>,
     now: Nanos,
 ) -> bool {
     let age = now.since(store.birth);
@@ -242,7 +242,7 @@ fn is_match(
         Condition::Thread(tid) => store.tid.0 == *tid,
         Condition::Kind(kind) => store.kind == *kind,
         Condition::Site(_) => {
-            sites.as_ref().is_none_or(|sites| sites.get(&store.site).copied().unwrap_or(false))
+            sites.is_none_or(|sites| sites.get(&store.site).copied().unwrap_or(false))
         }
     })
 }

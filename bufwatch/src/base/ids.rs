@@ -5,7 +5,7 @@
 pub struct ProcessKey {
     /// As bufwatch's pid namespace numbers it.
     pub pid: u32,
-    /// Start time in clock ticks since boot (proc_pid_stat(5), field 22).
+    /// Start time in clock ticks since boot (`proc_pid_stat(5)`, field 22).
     pub start_ticks: u64,
 }
 

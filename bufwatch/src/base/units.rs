@@ -8,6 +8,7 @@ use std::ops::{Add, AddAssign, Sub};
 pub struct Bytes(pub u64);
 
 impl Bytes {
+    #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
@@ -50,13 +51,7 @@ impl fmt::Display for Bytes {
             value /= 1024.0;
             unit = next;
         }
-        let digits = if value < 9.995 {
-            2
-        } else if value < 99.95 {
-            1
-        } else {
-            0
-        };
+        let digits = 2 - usize::from(value >= 9.995) - usize::from(value >= 99.95);
         f.pad(&format!("{value:.digits$} {unit}"))
     }
 }
@@ -77,6 +72,7 @@ impl Nanos {
     }
 
     /// Time since `earlier`; zero if that is later, as records of different CPUs may be.
+    #[must_use]
     pub const fn since(self, earlier: Self) -> Self {
         Self(self.0.saturating_sub(earlier.0))
     }

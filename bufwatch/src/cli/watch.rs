@@ -1,6 +1,6 @@
 //! `bufwatch --pid`: one session, shown as dashboard or as lines, until somebody ends it.
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ use crate::tui::picker::ProcessChoice;
 
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
 
-/// How it went for as long as somebody looked.
+/// Who ended it.
 enum Ended {
-    ByUser,
+    User,
     /// The session ended first.
-    BySession,
-    BySignal,
+    Session,
+    Signal,
 }
 
 pub fn run(args: &WatchArgs, environment: &Environment) -> Exit {
@@ -53,12 +53,12 @@ pub fn run(args: &WatchArgs, environment: &Environment) -> Exit {
         return fail(&error);
     }
     match outcome {
-        Ok(Ended::ByUser) => Exit::Done,
-        Ok(Ended::BySession) => {
+        Ok(Ended::User) => Exit::Done,
+        Ok(Ended::Session) => {
             print_line(&why_it_ended(last.as_deref(), pid));
             Exit::Done
         }
-        Ok(Ended::BySignal) => Exit::Interrupted,
+        Ok(Ended::Signal) => Exit::Interrupted,
         // Who reads the output has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
         Err(error) => {
@@ -142,7 +142,7 @@ async fn watch_session(
     if args.headless {
         return tokio::select! {
             ended = print_samples(session.snapshots(), args) => ended,
-            () = signals.any() => Ok(Ended::BySignal),
+            () = signals.any() => Ok(Ended::Signal),
         };
     }
     if !io::stdout().is_terminal() {
@@ -165,10 +165,10 @@ async fn watch_session(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        shown = tui::run(session.snapshots(), commands, environment.is_color) => shown.map(|()| Ended::ByUser),
-        () = forward => Ok(Ended::ByUser),
-        () = failed_to_attach(session.snapshots()) => Ok(Ended::BySession),
-        () = signals.any() => Ok(Ended::BySignal),
+        shown = tui::run(session.snapshots(), commands, environment.is_color) => shown.map(|()| Ended::User),
+        () = forward => Ok(Ended::User),
+        () = failed_to_attach(session.snapshots()) => Ok(Ended::Session),
+        () = signals.any() => Ok(Ended::Signal),
     }
 }
 
@@ -188,7 +188,7 @@ fn has_been_live(snapshots: &Snapshots) -> bool {
 async fn print_samples(mut snapshots: Snapshots, args: &WatchArgs) -> io::Result<Ended> {
     while !has_been_live(&snapshots) {
         if snapshots.changed().await.is_err() {
-            return Ok(Ended::BySession);
+            return Ok(Ended::Session);
         }
     }
     let end = args.duration.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
@@ -200,8 +200,8 @@ async fn print_samples(mut snapshots: Snapshots, args: &WatchArgs) -> io::Result
     loop {
         tokio::select! {
             biased;
-            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(Ended::ByUser),
-            () = &mut closed => return Ok(Ended::BySession),
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(Ended::User),
+            () = &mut closed => return Ok(Ended::Session),
             _ = ticks.tick() => print_sample(snapshots.borrow().as_deref(), args)?,
         }
     }

@@ -88,7 +88,8 @@ pub enum Payload {
     /// A new thread or child process: the list of threads is stale.
     TaskForked,
     MemorySampled(MemorySampled),
-    CountersSampled(CountersSampled),
+    /// Boxed: a kilobyte, while other events are a tenth of that.
+    CountersSampled(Box<CountersSampled>),
     SelfSampled {
         cpu: Nanos,
         rss: Bytes,
@@ -150,7 +151,7 @@ pub enum StoreKind {
     GrowableShared,
     Wasm,
     SharedWasm,
-    /// Memory owned by somebody else, with a deleter: N-API external buffers, Buffer::New.
+    /// Memory owned by somebody else, with a deleter: N-API external buffers, `Buffer::New`.
     External,
 }
 
@@ -255,7 +256,7 @@ pub struct MemorySampled {
     pub rss: Option<Bytes>,
     /// `process.memoryUsage().arrayBuffers` summed over isolates, read from the allocators.
     pub array_buffers: Option<Bytes>,
-    /// Resident bytes of mappings that V8 owns (VmFlags `dc`).
+    /// Resident bytes of mappings that V8 owns (`VmFlags` `dc`).
     pub v8_heap: Option<Bytes>,
     pub n_isolates: u32,
 }

@@ -14,6 +14,7 @@ pub struct GcCounts {
 }
 
 impl GcCounts {
+    #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
             n_minor: self.n_minor.wrapping_sub(earlier.n_minor),
@@ -22,6 +23,7 @@ impl GcCounts {
     }
 
     /// The counts from which on `survived` more make these; may lie before the first, hence wrapping.
+    #[must_use]
     pub fn before(self, survived: Self) -> Self {
         self.since(survived)
     }

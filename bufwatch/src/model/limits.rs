@@ -12,5 +12,5 @@ pub const GC_MARKS_MAX: usize = 1_024;
 /// Points of a curve; beyond, its step doubles. Enough for the widest terminal.
 pub const SERIES_POINTS_MAX: usize = 600;
 
-/// Mappings of the address space; the kernel's own default limit is 65,530 (vm.max_map_count).
+/// Mappings of the address space; the kernel's own default limit is 65,530 (`vm.max_map_count`).
 pub const MAPPINGS_MAX: usize = 200_000;

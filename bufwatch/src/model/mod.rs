@@ -115,10 +115,10 @@ impl Model {
             Payload::Attached => self.phase = Phase::Live,
             Payload::StoreCreated(store) => self.store_created(at, store),
             Payload::StoreReattached { key, tid, size } => {
-                self.store_moved(*key, Some(*tid), *size, None)
+                self.store_moved(*key, Some(*tid), *size, None);
             }
             Payload::StoreResized { key, size, data } => {
-                self.store_moved(*key, None, *size, Some(*data))
+                self.store_moved(*key, None, *size, Some(*data));
             }
             Payload::StoreDestroyed { key } => self.store_destroyed(at, *key),
             Payload::StoreDestroyedUnknown { size } => self.totals.destroyed_unknown(*size),
@@ -145,7 +145,7 @@ impl Model {
             Payload::TearingDown { tid } if tid.0 == self.target.pid => self.phase = Phase::Ending,
             Payload::TearingDown { .. } | Payload::ThreadExited { .. } | Payload::TaskForked => {}
             Payload::MemorySampled(memory) => self.memory_sampled(at, *memory),
-            Payload::CountersSampled(counters) => self.counters = Some(counters.clone()),
+            Payload::CountersSampled(counters) => self.counters = Some((**counters).clone()),
             Payload::SelfSampled { cpu, rss } => self.self_sampled(at, *cpu, *rss),
             Payload::LiveSetRead(read) => self.reconcile(at, read),
             Payload::RecordsLost { n } => self.own.n_lost += n,

@@ -41,7 +41,7 @@ pub struct Site {
 
 #[derive(Debug)]
 pub struct Sites {
-    sites: Vec<Site>,
+    all: Vec<Site>,
     by_frames: FastMap<Arc<[Frame]>, SiteId>,
     by_stack: FastMap<StackId, SiteId>,
     /// Stacks that a limit kept out.
@@ -52,7 +52,7 @@ pub struct Sites {
 impl Default for Sites {
     fn default() -> Self {
         let mut sites = Self {
-            sites: Vec::new(),
+            all: Vec::new(),
             by_frames: FastMap::default(),
             by_stack: FastMap::default(),
             n_beyond_limit: 0,
@@ -61,7 +61,7 @@ impl Default for Sites {
         for label in ["(no stack)", "(other sites)"] {
             let site =
                 Site::new(sites.next_id(), StackId::NONE, Arc::from([]), false, label.into(), None);
-            sites.sites.push(site);
+            sites.all.push(site);
         }
         sites
     }
@@ -97,24 +97,24 @@ impl Site {
 
 impl Sites {
     fn next_id(&self) -> SiteId {
-        SiteId(self.sites.len() as u32)
+        SiteId(self.all.len() as u32)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Site> {
-        self.sites.iter()
+        self.all.iter()
     }
 
     /// Including the two that are always there.
     pub fn len(&self) -> usize {
-        self.sites.len()
+        self.all.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.sites.is_empty()
+        self.all.is_empty()
     }
 
     pub fn get(&self, id: SiteId) -> Option<&Site> {
-        self.sites.get(id.0 as usize)
+        self.all.get(id.0 as usize)
     }
 
     pub fn label(&self, id: SiteId) -> Arc<str> {
@@ -132,14 +132,14 @@ impl Sites {
         }
         let id = match self.by_frames.get(frames) {
             Some(id) => *id,
-            None if self.sites.len() >= SITES_MAX => {
+            None if self.all.len() >= SITES_MAX => {
                 self.n_beyond_limit += 1;
                 SiteId::OTHERS
             }
             None => {
                 let id = self.next_id();
                 let (label, via) = name(frames);
-                self.sites.push(Site::new(id, stack, Arc::clone(frames), is_cut, label, via));
+                self.all.push(Site::new(id, stack, Arc::clone(frames), is_cut, label, via));
                 self.by_frames.insert(Arc::clone(frames), id);
                 id
             }
@@ -148,7 +148,7 @@ impl Sites {
     }
 
     pub fn created(&mut self, id: SiteId, size: Bytes) {
-        let Some(site) = self.sites.get_mut(id.0 as usize) else { return };
+        let Some(site) = self.all.get_mut(id.0 as usize) else { return };
         site.n_live += 1;
         site.n_created += 1;
         site.created_bytes += size;
@@ -157,13 +157,13 @@ impl Sites {
     }
 
     pub fn resized(&mut self, id: SiteId, old: Bytes, new: Bytes) {
-        let Some(site) = self.sites.get_mut(id.0 as usize) else { return };
+        let Some(site) = self.all.get_mut(id.0 as usize) else { return };
         site.live_bytes = site.live_bytes.saturating_sub(old) + new;
         site.peak_bytes = site.peak_bytes.max(site.live_bytes);
     }
 
     pub fn destroyed(&mut self, id: SiteId, size: Bytes, lifetime: Nanos, n_majors: u32) {
-        let Some(site) = self.sites.get_mut(id.0 as usize) else { return };
+        let Some(site) = self.all.get_mut(id.0 as usize) else { return };
         site.n_live = site.n_live.saturating_sub(1);
         site.live_bytes = site.live_bytes.saturating_sub(size);
         site.lifetimes.add(lifetime, n_majors);
@@ -172,7 +172,7 @@ impl Sites {
     pub fn tick(&mut self, at: Nanos) {
         if let Some(before) = self.ticked_at {
             let elapsed = at.since(before);
-            for site in &mut self.sites {
+            for site in &mut self.all {
                 site.created_rate.tick(site.created_bytes.0, elapsed);
                 site.n_created_rate.tick(site.n_created, elapsed);
             }
@@ -189,7 +189,7 @@ fn name(frames: &[Frame]) -> (Arc<str>, Option<Arc<str>>) {
         let named = frames.iter().find(|f| f.function.starts_with("node::")).or(frames.first());
         return (named.map_or_else(|| "(empty stack)".into(), |f| Arc::clone(&f.function)), None);
     };
-    let label = frames.get(at).map_or_else(|| "?".into(), |frame| describe(frame));
+    let label = frames.get(at).map_or_else(|| "?".into(), describe);
     let callees = frames.get(..at).unwrap_or_default();
     let is_api = |f: &&Frame| f.kind == FrameKind::Builtin || f.function.starts_with("node::");
     let via = callees.iter().rev().find(is_api).or(callees.last());

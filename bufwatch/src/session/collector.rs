@@ -58,10 +58,10 @@ pub(super) fn run(
         reconciled_at: Nanos(0),
         publish,
     };
-    collector.apply(Event { at: started_at, payload: Payload::TargetIdentified(identified) });
+    collector.apply(&Event { at: started_at, payload: Payload::TargetIdentified(identified) });
     // What the sampler says at once is worth showing while the probes are attached.
     if let Ok(events) = sampling.events.recv_timeout(std::time::Duration::from_millis(100)) {
-        collector.apply_all(events);
+        collector.apply_all(&events);
     }
     collector.publish();
     let (mut source, mut more) = EbpfSource::start(&ebpf).map_err(|error| {
@@ -70,7 +70,7 @@ pub(super) fn run(
     // Its files had to be open until the probes were in place.
     drop(identity);
     collector.interest.notices.append(&mut more);
-    collector.apply(Event { at: clock::now(), payload: Payload::Attached });
+    collector.apply(&Event { at: clock::now(), payload: Payload::Attached });
     collector.watch(&mut source, &sampling, inbox, config.snapshot_every);
     drop(publishing);
     // Only now the probes go: who waits for the last snapshot need not wait for that.
@@ -105,7 +105,7 @@ impl Collector<'_> {
             let is_stopped = self.handle_requests(inbox, wait, &mut snapshot_due);
             is_more = self.drain(source, DRAIN_MAX);
             for events in sampling.events.try_iter() {
-                self.apply_all(events);
+                self.apply_all(&events);
             }
             let now = clock::now();
             let has_ended = sampling.has_ended();
@@ -152,29 +152,30 @@ impl Collector<'_> {
     fn drain(&mut self, source: &mut EbpfSource, limit: usize) -> bool {
         let mut batch = std::mem::take(&mut self.batch);
         let is_more = source.drain(limit, &mut batch);
-        for event in batch.drain(..) {
+        for event in &batch {
             self.apply(event);
         }
+        batch.clear();
         // One dense moment must not keep megabytes for good.
         batch.shrink_to(DRAIN_MAX / 8);
         self.batch = batch;
         is_more
     }
 
-    fn apply_all(&mut self, events: Vec<Event>) {
+    fn apply_all(&mut self, events: &[Event]) {
         for event in events {
             self.apply(event);
         }
     }
 
     /// Stacks are resolved on their way to the model, while the target lives.
-    fn apply(&mut self, event: Event) {
+    fn apply(&mut self, event: &Event) {
         if let Payload::StackCaptured { id, frames, is_cut } = &event.payload {
             let frames = self.symbolizer.resolve(frames);
             let payload = Payload::StackResolved { id: *id, frames, is_cut: *is_cut };
             self.model.apply(&Event { at: event.at, payload });
         }
-        self.model.apply(&event);
+        self.model.apply(event);
     }
 
     /// Notices losses by what the programs counted.
@@ -219,7 +220,7 @@ impl Collector<'_> {
             self.reconcile(source);
         }
         if has_ended {
-            self.apply(Event { at: clock::now(), payload: Payload::Exited { code: None } });
+            self.apply(&Event { at: clock::now(), payload: Payload::Exited { code: None } });
         }
         self.publish();
     }

@@ -19,7 +19,6 @@ pub enum TargetError {
 }
 
 impl TargetError {
-    #[expect(clippy::unused_self, reason = "every error has its hint; there is one so far")]
     pub fn hint(&self) -> &'static str {
         "`bufwatch plan --pid PID` says which probes were looked for"
     }

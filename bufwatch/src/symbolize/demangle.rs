@@ -9,7 +9,7 @@ const MANGLED_BYTES_MAX: usize = 1_024;
 
 /// Short name of a symbol; what is not C++ stays as it is.
 pub(super) fn short_name(symbol: &str) -> String {
-    let mangled = symbol.split_once(".").map_or(symbol, |(name, _clone)| name);
+    let mangled = symbol.split_once('.').map_or(symbol, |(name, _clone)| name);
     if mangled.len() > MANGLED_BYTES_MAX || !mangled.starts_with("_Z") {
         return sanitize(mangled);
     }

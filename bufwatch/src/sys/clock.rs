@@ -1,4 +1,4 @@
-//! The one clock: `CLOCK_MONOTONIC`, the same that bpf_ktime_get_ns reads, so that moments of the kernel and
+//! The one clock: `CLOCK_MONOTONIC`, the same that `bpf_ktime_get_ns` reads, so that moments of the kernel and
 //! of user space compare.
 
 use nix::time::{ClockId, clock_gettime};

@@ -1,4 +1,4 @@
-//! Memory of a live process through process_vm_readv(2): read-only, without stopping it.
+//! Memory of a live process through `process_vm_readv(2)`: read-only, without stopping it.
 
 use std::io::IoSliceMut;
 

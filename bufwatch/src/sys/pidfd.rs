@@ -17,7 +17,7 @@ pub struct PidFd {
 }
 
 impl PidFd {
-    /// pidfd_open(2).
+    /// See `pidfd_open(2)`.
     pub fn open(pid: u32) -> io::Result<Self> {
         // SAFETY: a system call without pointers.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };

@@ -124,7 +124,7 @@ fn allocator_of_heap(memory: &impl ReadMemory, facts: AllocatorFacts, heap: u64)
 
 /// An aligned user-space address.
 const fn is_pointer(word: u64) -> bool {
-    word & 7 == 0 && word > 0xffff && word < 1 << 47
+    word.is_multiple_of(8) && word > 0xffff && word < 1 << 47
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u64> {
@@ -132,6 +132,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "made-up addresses")]
 mod tests {
     use std::collections::BTreeMap;
 

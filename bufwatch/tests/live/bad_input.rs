@@ -73,7 +73,7 @@ fn other_program_is_refused_by_name() {
 #[test]
 fn kernel_thread_is_refused() {
     with_any_node(|lab| {
-        check(lab, &["--pid", "2", "--headless"], &[EXIT_USAGE], &["`2`", "not Node"])
+        check(lab, &["--pid", "2", "--headless"], &[EXIT_USAGE], &["`2`", "not Node"]);
     });
 }
 

@@ -82,7 +82,7 @@ impl EbpfSource {
     /// Reads the kernel-side counters.
     pub fn sample_counters(&self, now: Nanos) -> Option<Event> {
         let sampled = counters::sample(&self.size_classes, &self.drops)?;
-        Some(Event { at: now, payload: Payload::CountersSampled(sampled) })
+        Some(Event { at: now, payload: Payload::CountersSampled(Box::new(sampled)) })
     }
 
     /// Records written or lost by the programs and not received so far, as the sequence numbers say. Exact
