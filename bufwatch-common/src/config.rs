@@ -28,6 +28,14 @@ pub struct ProbeConfig {
     pub interpreter_copy_start: u64,
     /// End (exclusive) of that copy.
     pub interpreter_copy_end: u64,
+    /// Start of `uv__io_poll`, where a walk ends: below the event loop all stacks of a thread are the same.
+    pub poll_start: u64,
+    /// End (exclusive) of `uv__io_poll`; zero if not known.
+    pub poll_end: u64,
+    /// Start of `uv_run`, where a walk ends as well.
+    pub loop_start: u64,
+    /// End (exclusive) of `uv_run`; zero if not known.
+    pub loop_end: u64,
     /// Byte offset of `JSFunction::shared`; zero turns reading of JavaScript frames off.
     pub function_shared_offset: u32,
     /// Byte offset of `SharedFunctionInfo::script`.

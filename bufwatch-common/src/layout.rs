@@ -28,7 +28,7 @@ macro_rules! wire {
 }
 
 wire! {
-    ProbeConfig = 8 * 9 + 4 * 8;
+    ProbeConfig = 8 * 13 + 4 * 8;
     SizeClassCounters = 8 * 4;
     RecordHeader = 8 + 4 * 2 + 2 * 2 + 4;
     StoreRecord = 24 + 8 * 6 + 4 + 2 + 2;

@@ -9,8 +9,8 @@ use bufwatch_common::{
 };
 
 use crate::emit::{add, drop_event, emit, header};
-use crate::maps::{CONFIG, LIVE, RESIZING, SIZE_CLASSES};
-use crate::{stack, user_memory};
+use crate::maps::{CONFIG, RESIZING, SIZE_CLASSES};
+use crate::{live, stack, user_memory};
 
 /// `v8::internal::BackingStore` as far as all supported versions agree; the flags are at 56 or 64
 /// (js-stacks.md §1.1).
@@ -55,7 +55,7 @@ pub fn attached(ctx: &ProbeContext, shared_ptr: u64) -> u32 {
         return 0;
     };
     let key = LiveKey { address };
-    if let Some(live) = LIVE.get_ptr_mut(&key) {
+    if let Some(live) = live::find(&key) {
         // SAFETY: an entry of the map, valid until the program ends.
         let live = unsafe { &mut *live };
         if live.id == fields.id {
@@ -79,7 +79,7 @@ pub fn attached(ctx: &ProbeContext, shared_ptr: u64) -> u32 {
         is_tracked: u16::from(is_tracked),
         reserved: 0,
     };
-    if LIVE.insert(&key, &live, u64::from(BPF_ANY)).is_err() {
+    if !live::insert(&key, &live) {
         drop_event(DropReason::LiveMapFull);
         return 0;
     }
@@ -109,13 +109,13 @@ fn attached_again(address: u64, fields: &StoreFields, live: &mut LiveStore) {
 #[inline(always)]
 pub fn destroyed(address: u64) -> u32 {
     let key = LiveKey { address };
-    let Some(live) = LIVE.get_ptr(&key) else {
+    let Some(live) = live::find(&key) else {
         destroyed_unknown(address);
         return 0;
     };
     // SAFETY: an entry of the map; copied before it is removed.
     let live = unsafe { *live };
-    if LIVE.remove(&key).is_err() {
+    if !live::remove(&key) {
         return 0;
     }
     if live.is_tracked == 0 {
@@ -171,7 +171,7 @@ pub fn resize_returned() -> u32 {
         drop_event(DropReason::StoreUnreadable);
         return 0;
     };
-    let Some(live) = LIVE.get_ptr_mut(&LiveKey { address }) else { return 0 };
+    let Some(live) = live::find(&LiveKey { address }) else { return 0 };
     // SAFETY: an entry of the map, valid until the program ends.
     let live = unsafe { &mut *live };
     if live.is_tracked == 0 || live.size_bytes == fields.byte_length {

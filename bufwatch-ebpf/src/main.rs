@@ -8,6 +8,7 @@ mod atomic;
 mod backing_store;
 mod emit;
 mod gc;
+mod live;
 mod mapping;
 mod maps;
 mod stack;

@@ -5,7 +5,9 @@ use bufwatch_common::{FRAMES_MAX, ProbeConfig};
 use crate::base::{Avma, Svma, sanitize};
 use crate::event::{StoreFlagBits, TargetIdentified};
 use crate::node::identity::NodeIdentity;
-use crate::node::plan::{self, HeapPointer, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose};
+use crate::node::plan::{
+    self, CodeRange, Constant, HeapPointer, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose,
+};
 use crate::session::{SessionConfig, SessionError};
 use crate::source::ebpf::{AttachPoint, EbpfConfig, ProgramName};
 use crate::sys::pidfd::PidFd;
@@ -137,11 +139,17 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         (Some(function), Some(script), Some(literal), Some(id)) => (function, script, literal, id),
         _ => (0, 0, 0, 0),
     };
-    let interpreter = frames.interpreter_range();
-    let (interpreter_start, interpreter_end) =
-        interpreter.clone().map_or((0, 0), |range| (avma(range.start), avma(range.end)));
-    let (interpreter_copy_start, interpreter_copy_end) =
-        interpreter.and_then(|range| identity.find_copy(&range)).unwrap_or((0, 0));
+    let code = |constant: &Constant<CodeRange>| {
+        constant.get().map_or((0, 0), |range| (avma(range.start), avma(range.end)))
+    };
+    let (interpreter_start, interpreter_end) = code(&frames.interpreter);
+    let (interpreter_copy_start, interpreter_copy_end) = frames
+        .interpreter
+        .get()
+        .and_then(|range| identity.find_copy(&(range.start..range.end)))
+        .unwrap_or((0, 0));
+    let (poll_start, poll_end) = code(&frames.event_poll);
+    let (loop_start, loop_end) = code(&frames.event_loop);
     ProbeConfig {
         min_size_bytes: config.min_size.0,
         text_start: avma(frames.text_start),
@@ -152,6 +160,10 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         interpreter_end,
         interpreter_copy_start,
         interpreter_copy_end,
+        poll_start,
+        poll_end,
+        loop_start,
+        loop_end,
         function_shared_offset: function,
         shared_script_offset: script,
         shared_literal_id_offset: literal_id,

@@ -45,6 +45,10 @@ pub const BLOB_CODE_SIZE: Pattern = Exact("v8_Default_embedded_blob_code_size_")
 /// Where frames of interpreted JavaScript return to.
 pub const INTERPRETER_ENTRY: Pattern = Exact("Builtins_InterpreterEntryTrampoline");
 
+/// libuv's event loop, and its waiting for I/O.
+pub const EVENT_LOOP: Pattern = Exact("uv_run");
+pub const EVENT_POLL: Pattern = Exact("uv__io_poll");
+
 /// Everything searched for in one pass.
 pub const PATTERNS: &[Pattern] = &[
     ATTACH,
@@ -72,6 +76,8 @@ pub const PATTERNS: &[Pattern] = &[
     BLOB_CODE_DATA,
     BLOB_CODE_SIZE,
     INTERPRETER_ENTRY,
+    EVENT_LOOP,
+    EVENT_POLL,
 ];
 
 /// What a probe is for.

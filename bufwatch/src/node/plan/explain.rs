@@ -69,6 +69,9 @@ impl ProbePlan {
         write_constant(f, "Script::id", &frames.script_id)?;
         write_constant(f, "embedded builtins", &frames.blob_start)?;
         write_constant(f, "embedded builtins, bytes", &frames.blob_bytes)?;
+        write_constant(f, "interpreter entry", &frames.interpreter)?;
+        write_constant(f, "event loop", &frames.event_loop)?;
+        write_constant(f, "event loop's poll", &frames.event_poll)?;
         writeln!(f, "  {:32} {}..{}", "text", frames.text_start, frames.text_end)?;
         let Some(allocator) = &self.allocator else {
             return writeln!(

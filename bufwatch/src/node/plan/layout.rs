@@ -2,10 +2,10 @@
 //! builds of Node 18 (V8 10.2), 20 (11.3), 22 (12.4), 24 (13.6) and 26 (14.6), x86-64 without pointer
 //! compression; what the binary states itself wins over these tables.
 
-use std::ops::Range;
+use std::fmt;
 
 use crate::base::Svma;
-use crate::elf::{Image, Pattern, Symbol};
+use crate::elf::{Image, Pattern};
 use crate::event::StoreFlagBits;
 use crate::node::plan::catalog;
 use crate::node::plan::constant::Constant;
@@ -154,10 +154,11 @@ pub struct FrameConstants {
     pub blob_start: Constant<Svma>,
     /// Their size in bytes.
     pub blob_bytes: Constant<u32>,
-    /// Start of the interpreter's entry trampoline.
-    pub interpreter_start: Constant<Svma>,
-    /// Its size in bytes.
-    pub interpreter_bytes: Constant<u32>,
+    /// The interpreter's entry trampoline: where interpreted frames return to.
+    pub interpreter: Constant<CodeRange>,
+    /// libuv's event loop and its waiting for I/O: where walks end.
+    pub event_loop: Constant<CodeRange>,
+    pub event_poll: Constant<CodeRange>,
     /// First byte of executable segments.
     pub text_start: Svma,
     /// Exclusive.
@@ -184,25 +185,38 @@ impl FrameConstants {
             script_id: Constant::table(64, "V8 10.2 to 14.6"),
             blob_start: find_blob(image, survey),
             blob_bytes: load(image, survey, catalog::BLOB_CODE_SIZE),
-            interpreter_start: find_interpreter(survey, |symbol| symbol.svma),
-            interpreter_bytes: find_interpreter(survey, |symbol| symbol.size as u32),
+            interpreter: find_code(survey, catalog::INTERPRETER_ENTRY),
+            event_loop: find_code(survey, catalog::EVENT_LOOP),
+            event_poll: find_code(survey, catalog::EVENT_POLL),
             text_start: text.start,
             text_end: text.end,
         }
     }
+}
 
-    /// The interpreter's entry trampoline, if all of it is known.
-    pub fn interpreter_range(&self) -> Option<Range<Svma>> {
-        let start = self.interpreter_start.get()?;
-        let end = start.checked_add(u64::from(self.interpreter_bytes.get()?))?;
-        Some(start..end)
+/// The code of one function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CodeRange {
+    pub start: Svma,
+    /// Exclusive.
+    pub end: Svma,
+}
+
+impl fmt::Display for CodeRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}–{}", self.start, self.end)
     }
 }
 
-fn find_interpreter<T>(survey: &Survey, fact: impl Fn(&Symbol) -> T) -> Constant<T> {
-    survey.find(catalog::INTERPRETER_ENTRY).first().map_or_else(
-        || Constant::missing("no symbol of the interpreter's entry trampoline"),
-        |symbol| Constant::Loaded { value: fact(symbol), symbol: symbol.name.clone() },
+fn find_code(survey: &Survey, pattern: Pattern) -> Constant<CodeRange> {
+    let found = survey.find(pattern).iter().find(|symbol| symbol.size > 0);
+    let range = found.and_then(|symbol| Some((symbol, symbol.svma.checked_add(symbol.size)?)));
+    range.map_or_else(
+        || Constant::missing(&format!("no symbol `{}`", pattern.text())),
+        |(symbol, end)| Constant::Loaded {
+            value: CodeRange { start: symbol.svma, end },
+            symbol: symbol.name.clone(),
+        },
     )
 }
 

@@ -18,7 +18,7 @@ pub use cache::PlanCache;
 pub use catalog::ProbePurpose;
 pub use constant::Constant;
 pub use instruction::Cost;
-pub use layout::{AllocatorFacts, FlagBits, FrameConstants, HeapPointer, StoreLayout};
+pub use layout::{AllocatorFacts, CodeRange, FlagBits, FrameConstants, HeapPointer, StoreLayout};
 
 /// Which file a probe is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

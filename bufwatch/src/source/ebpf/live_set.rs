@@ -31,11 +31,10 @@ struct BatchAttr {
     flags: u64,
 }
 
-/// All individually tracked stores. What is created or destroyed meanwhile may or may not be in it.
-pub(super) fn read(map: &MapData) -> io::Result<Vec<(u64, LiveStore)>> {
+/// Appends all individually tracked stores of one map. What is created or destroyed meanwhile may or may not be in it.
+pub(super) fn read(map: &MapData, stores: &mut Vec<(u64, LiveStore)>) -> io::Result<()> {
     let mut keys = vec![LiveKey::default(); BATCH];
     let mut values = vec![LiveStore::default(); BATCH];
-    let mut stores = Vec::new();
     let mut position: Option<u32> = None;
     loop {
         let mut next = 0u32;
@@ -73,7 +72,7 @@ pub(super) fn read(map: &MapData) -> io::Result<Vec<(u64, LiveStore)>> {
                 .map(|(key, store)| (key.address, *store)),
         );
         if is_end {
-            return Ok(stores);
+            return Ok(());
         }
         position = Some(next);
     }

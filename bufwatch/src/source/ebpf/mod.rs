@@ -38,7 +38,8 @@ pub struct EbpfSource {
     /// Holds the programs and the links of tracepoints.
     _ebpf: Ebpf,
     ring: RingBuf<MapData>,
-    live: MapData,
+    /// Both tiers of the live map.
+    live: [MapData; 2],
     size_classes: PerCpuArray<MapData, SizeClassCounters>,
     drops: PerCpuArray<MapData, u64>,
     sequences: PerCpuArray<MapData, u64>,
@@ -57,12 +58,9 @@ impl EbpfSource {
             .set(0, config.probe, 0)
             .map_err(|source| LoadError::Map { name: "CONFIG", source })?;
         let (links, notices) = attach::attach_all(&mut ebpf, config)?;
-        let Some(Map::HashMap(live)) = ebpf.take_map("LIVE") else {
-            return Err(LoadError::Absent("LIVE"));
-        };
         let source = Self {
             ring: load::take_map(&mut ebpf, "EVENTS")?,
-            live,
+            live: [take_hash(&mut ebpf, "LIVE")?, take_hash(&mut ebpf, "LIVE_MORE")?],
             size_classes: load::take_map(&mut ebpf, "SIZE_CLASSES")?,
             drops: load::take_map(&mut ebpf, "DROPS")?,
             sequences: load::take_map(&mut ebpf, "SEQUENCES")?,
@@ -95,6 +93,17 @@ impl EbpfSource {
 
     /// Reads the individually tracked stores of the kernel's live map, whole.
     pub fn read_live_set(&self) -> std::io::Result<Vec<(u64, LiveStore)>> {
-        live_set::read(&self.live)
+        let mut stores = Vec::new();
+        for map in &self.live {
+            live_set::read(map, &mut stores)?;
+        }
+        Ok(stores)
+    }
+}
+
+fn take_hash(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, LoadError> {
+    match ebpf.take_map(name) {
+        Some(Map::HashMap(map)) => Ok(map),
+        _ => Err(LoadError::Absent(name)),
     }
 }
