@@ -1,6 +1,6 @@
-//! Walks the target's stack by frame pointer and gives it an id. Two passes: the first reads nothing but
-//! the stack, and if the words found there are those of a stack known since the last garbage collection,
-//! that is all. The second looks behind each JavaScript function for an identity that survives collections.
+//! Walks the target's stack by frame pointer and gives it an id. The first pass reads nothing but the stack
+//! and only hashes it: if it is one known since the last garbage collection, that is all. Else it is walked
+//! again and written down, and each JavaScript function looked behind for an identity that survives collections.
 //!
 //! The first pass tells frames apart by code address, and interpreted ones by bytecode address and offset: the
 //! code of a function is its own, while closures of one function are many.
@@ -64,27 +64,29 @@ fn take_scratch() -> Option<(u32, *mut Scratch)> {
 fn walk(slot: u32, scratch: *mut Scratch, rsp: u64, rbp: u64, config: &ProbeConfig) -> u64 {
     // SAFETY: this run owns the scratch; `is_taken` alone is looked at by others.
     let s = unsafe { &mut *scratch };
-    // At a function's first instruction, rsp points to the return address and rbp is the caller's.
-    s.chunk_len = 0;
-    if !copy_chunk(s, rsp, rbp.wrapping_add(FRAME_ABOVE_FP)) {
-        drop_event(DropReason::StackUnreadable);
-        return 0;
-    }
-    s.pc = s.chunk[0];
-    s.fp = rbp;
-    s.hash = GC_EPOCH.get(0).copied().unwrap_or(0);
-    s.record.n_frames = 0;
     let mut slot = slot;
     let context = (&raw mut slot).cast::<c_void>();
     let n_frames_max = config.frames_max.min(FRAMES_MAX as u32);
+    s.is_recording = 0;
+    if !begin_walk(s, rsp, rbp) {
+        drop_event(DropReason::StackUnreadable);
+        return 0;
+    }
     // A loop in this program would be 4 ns a frame faster, and take the verifier 0.7 s.
     // SAFETY: the callback has the type that bpf_loop asks for, and `slot` outlives the call.
     unsafe { bpf_loop(n_frames_max, walk_frame as *mut c_void, context, 0) };
     let shortcut = s.hash;
-    s.record.is_cut = u32::from(s.fp != 0);
     if let Some(stack_id) = find_shortcut(shortcut) {
         return stack_id;
     }
+    s.is_recording = 1;
+    if !begin_walk(s, rsp, rbp) {
+        drop_event(DropReason::StackUnreadable);
+        return 0;
+    }
+    // SAFETY: as above.
+    unsafe { bpf_loop(n_frames_max, walk_frame as *mut c_void, context, 0) };
+    s.record.is_cut = u32::from(s.fp != 0);
     s.hash = 0;
     // SAFETY: as above.
     unsafe { bpf_loop(s.record.n_frames, identify_frame as *mut c_void, context, 0) };
@@ -96,6 +98,21 @@ fn walk(slot: u32, scratch: *mut Scratch, rsp: u64, rbp: u64, config: &ProbeConf
         keep_shortcut(shortcut, stack_id);
     }
     stack_id
+}
+
+/// Sets the walk to the innermost frame; false if the stack cannot be read.
+#[inline(always)]
+fn begin_walk(s: &mut Scratch, rsp: u64, rbp: u64) -> bool {
+    s.hash = GC_EPOCH.get(0).copied().unwrap_or(0);
+    s.record.n_frames = 0;
+    s.chunk_len = 0;
+    // At a function's first instruction, rsp points to the return address and rbp is the caller's.
+    if !copy_chunk(s, rsp, rbp.wrapping_add(FRAME_ABOVE_FP)) {
+        return false;
+    }
+    s.pc = s.chunk[0];
+    s.fp = rbp;
+    true
 }
 
 /// The entry of a shortcut: the hash, mixed with the id so that a half-written entry is not taken for one.
@@ -165,7 +182,9 @@ extern "C" fn walk_frame(_index: u64, context: *mut c_void) -> i64 {
     if is_event_loop(config, pc) {
         // Below it every stack of the thread is the same, and its own frame is 12 KiB wide.
         s.hash = mix(s.hash, pc);
-        s.record.frames[at] = RawFrame { pc, kind: frame_kind::NATIVE, ..RawFrame::default() };
+        if s.is_recording != 0 {
+            s.record.frames[at] = RawFrame { pc, kind: frame_kind::NATIVE, ..RawFrame::default() };
+        }
         return end_walk(s, at + 1);
     }
     if fp == 0 || fp & 7 != 0 {
@@ -189,7 +208,9 @@ extern "C" fn walk_frame(_index: u64, context: *mut c_void) -> i64 {
     let frame = classify(config, pc, words);
     let bytecode = if frame.bytecode_offset == 0 { 0 } else { words[1] };
     s.hash = mix(s.hash ^ bytecode, pc ^ u64::from(frame.bytecode_offset) << 40);
-    s.record.frames[at] = frame;
+    if s.is_recording != 0 {
+        s.record.frames[at] = frame;
+    }
     s.pc = words[6];
     // Frames of callers are at higher addresses; anything else is the end or not a frame pointer.
     if words[5] <= fp {
