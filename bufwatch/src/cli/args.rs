@@ -62,6 +62,10 @@ pub struct WatchArgs {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_min_size)]
     pub min_size: Bytes,
 
+    /// Thread of the process that carries the perf events; for tests
+    #[arg(long, value_name = "TID", hide = true)]
+    pub anchor_tid: Option<u32>,
+
     /// Size of the buffer between kernel and bufwatch; rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_ring_size)]
     pub ring_size: Bytes,

@@ -85,6 +85,7 @@ fn fail(error: &SessionError) -> Exit {
 fn config(args: &WatchArgs, environment: &Environment, pid: u32) -> SessionConfig {
     SessionConfig {
         pid,
+        anchor_tid: args.anchor_tid,
         min_size: args.min_size,
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
         plan_cache: environment.plan_cache.clone(),

@@ -56,6 +56,7 @@ pub(super) fn run(
         n_ring_full: 0,
         reconcile_due: false,
         reconciled_at: Nanos(0),
+        has_forked: false,
         publish,
     };
     collector.apply(&Event { at: started_at, payload: Payload::TargetIdentified(identified) });
@@ -87,6 +88,8 @@ struct Collector<'a> {
     n_ring_full: u64,
     reconcile_due: bool,
     reconciled_at: Nanos,
+    /// A thread was started since this was last looked at.
+    has_forked: bool,
     publish: &'a watch::Sender<Option<Arc<Snapshot>>>,
 }
 
@@ -104,6 +107,9 @@ impl Collector<'_> {
             let wait = if is_more { Nanos(0) } else { POLL };
             let is_stopped = self.handle_requests(inbox, wait, &mut snapshot_due);
             is_more = self.drain(source, DRAIN_MAX);
+            if std::mem::take(&mut self.has_forked) {
+                sampling.is_stale.store(true, Ordering::Relaxed);
+            }
             for events in sampling.events.try_iter() {
                 self.apply_all(&events);
             }
@@ -170,6 +176,7 @@ impl Collector<'_> {
 
     /// Stacks are resolved on their way to the model, while the target lives.
     fn apply(&mut self, event: &Event) {
+        self.has_forked |= matches!(event.payload, Payload::TaskForked);
         if let Payload::StackCaptured { id, frames, is_cut } = &event.payload {
             let frames = self.symbolizer.resolve(frames);
             let payload = Payload::StackResolved { id: *id, frames, is_cut: *is_cut };
@@ -236,6 +243,8 @@ struct Sampling {
     events: Receiver<Vec<Event>>,
     is_stopped: Arc<AtomicBool>,
     has_ended: Arc<AtomicBool>,
+    /// Threads came since the sampler looked: maybe a worker with an isolate of its own.
+    is_stale: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -248,14 +257,18 @@ impl Sampling {
         let (sender, events) = mpsc::channel();
         let is_stopped = Arc::new(AtomicBool::new(false));
         let has_ended = Arc::new(AtomicBool::new(false));
-        let flags = (Arc::clone(&is_stopped), Arc::clone(&has_ended));
+        let is_stale = Arc::new(AtomicBool::new(false));
+        let flags = (Arc::clone(&is_stopped), Arc::clone(&has_ended), Arc::clone(&is_stale));
         let name = "bw-sample";
         let thread = Builder::new()
             .name(name.into())
             .spawn(move || {
-                let (is_stopped, has_ended) = flags;
+                let (is_stopped, has_ended, is_stale) = flags;
                 let mut sampler = Sampler::new(pid, allocator);
                 while !is_stopped.load(Ordering::Relaxed) {
+                    if is_stale.swap(false, Ordering::Relaxed) {
+                        sampler.look_again();
+                    }
                     let mut events = Vec::new();
                     sampler.sample(&mut events);
                     if sender.send(events).is_err() {
@@ -268,7 +281,7 @@ impl Sampling {
                 }
             })
             .map_err(|source| SessionError::Thread { name, source })?;
-        Ok(Self { events, is_stopped, has_ended, thread: Some(thread) })
+        Ok(Self { events, is_stopped, has_ended, is_stale, thread: Some(thread) })
     }
 
     fn has_ended(&self) -> bool {

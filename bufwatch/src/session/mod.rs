@@ -23,6 +23,8 @@ use crate::source::ebpf::LoadError;
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
     pub pid: u32,
+    /// Thread that carries the perf events; chosen if not given.
+    pub anchor_tid: Option<u32>,
     pub min_size: Bytes,
     pub ring_bytes: u32,
     /// Where plans are kept between runs, if anywhere.

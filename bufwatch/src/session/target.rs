@@ -11,6 +11,7 @@ use crate::node::plan::{
 use crate::session::{SessionConfig, SessionError};
 use crate::source::ebpf::{AttachPoint, EbpfConfig, ProgramName};
 use crate::sys::pidfd::PidFd;
+use crate::sys::procfs;
 use crate::v8::allocator::{AllocatorFacts, PageLayout};
 
 /// A Node process that cannot be traced.
@@ -48,7 +49,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
     }
     let points = plan.probes.iter().flat_map(|probe| points(probe, &identity)).collect();
     let ebpf = EbpfConfig {
-        pid: config.pid,
+        anchor_tid: config.anchor_tid.unwrap_or_else(|| procfs::second_thread(config.pid)),
         probe: probe_config(config, &identity, &plan),
         ring_bytes: config.ring_bytes,
         points,

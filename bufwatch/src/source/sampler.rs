@@ -30,6 +30,8 @@ pub struct Sampler {
     allocators: Vec<Avma>,
     v8_heap: Option<Bytes>,
     rare_due: Nanos,
+    /// Before this it would cost more than its share.
+    rare_earliest: Nanos,
 }
 
 impl Sampler {
@@ -42,6 +44,7 @@ impl Sampler {
             allocators: Vec::new(),
             v8_heap: None,
             rare_due: Nanos(0),
+            rare_earliest: Nanos(0),
         }
     }
 
@@ -51,8 +54,9 @@ impl Sampler {
         if started_at >= self.rare_due {
             self.sample_rarely(started_at, events);
             let took = clock::now().since(started_at);
-            let pause = RARE_MIN.max(Nanos(took.0.saturating_mul(RARE_FACTOR)));
-            self.rare_due = Nanos(started_at.0.saturating_add(pause.0));
+            let pause = Nanos(took.0.saturating_mul(RARE_FACTOR));
+            self.rare_earliest = Nanos(started_at.0.saturating_add(pause.0));
+            self.rare_due = Nanos(started_at.0.saturating_add(pause.max(RARE_MIN).0));
         }
         let Ok(rss) = procfs::rss(self.pid) else { return };
         let memory = MemorySampled {
@@ -66,11 +70,11 @@ impl Sampler {
         events.push(event(Payload::SelfSampled { cpu: clock::own_cpu(), rss: own_rss }));
     }
 
-    /// The next call looks for new isolates and mappings.
+    /// Looks for new isolates and mappings soon, but not more often than is cheap.
     pub fn look_again(&mut self) {
-        // Not at once: a process that starts threads all the time must not make it read maps all the time.
+        // Not at once: a new worker has no isolate yet.
         let soon = Nanos(clock::now().0.saturating_add(TICK.0 * 2));
-        self.rare_due = self.rare_due.min(soon);
+        self.rare_due = self.rare_due.min(soon.max(self.rare_earliest));
     }
 
     fn array_buffers(&mut self) -> Option<Bytes> {

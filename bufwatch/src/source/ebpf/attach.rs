@@ -107,7 +107,7 @@ pub(super) fn attach_all(
             program.load().map_err(|source| LoadError::Program { name, source })?;
             loaded = Some(point.program);
         }
-        let scope = NonZeroU32::new(config.pid)
+        let scope = NonZeroU32::new(config.anchor_tid)
             .map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
         let location = UProbeAttachLocation::AbsoluteOffset(point.file_offset);
         let attached =

@@ -22,8 +22,11 @@ use crate::source::ebpf::ring::LossCounter;
 /// What to trace and how.
 #[derive(Clone, Debug)]
 pub struct EbpfConfig {
-    /// As the initial pid namespace numbers it.
-    pub pid: u32,
+    /// The thread of the target that carries the perf events. The probes fire for all threads of its process,
+    /// but the kernel handles each event whenever this thread is switched to or from, which an idle thread
+    /// never is. Node's second thread schedules delayed platform tasks: idle, and there until the end
+    /// (node: src/node_platform.cc, `DelayedTaskScheduler`).
+    pub anchor_tid: u32,
     pub probe: ProbeConfig,
     /// Rounded up to a power of two of at least one page.
     pub ring_bytes: u32,

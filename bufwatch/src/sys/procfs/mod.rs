@@ -148,6 +148,14 @@ pub fn threads(pid: u32) -> Vec<(u32, String)> {
         .collect()
 }
 
+/// The oldest thread of a process besides the main thread; the main thread if there is no other.
+pub fn second_thread(pid: u32) -> u32 {
+    let others = threads(pid).into_iter().map(|(tid, _)| tid).filter(|tid| *tid != pid);
+    let start = |tid: u32| parse_start_ticks(&read_text(pid, &format!("task/{tid}/stat")).ok()?);
+    let started = others.filter_map(|tid| Some((start(tid)?, tid)));
+    started.min().map_or(pid, |(_, tid)| tid)
+}
+
 /// Pids of all processes that this /proc shows, ascending.
 pub fn processes() -> io::Result<Vec<u32>> {
     let mut pids: Vec<u32> = fs::read_dir("/proc")?
