@@ -10,12 +10,13 @@ use bufwatch_common::DropReason;
 use tokio::sync::watch;
 
 use crate::analysis::{Interest, Snapshot, take};
-use crate::base::Nanos;
+use crate::base::{FastMap, Nanos, Tid};
 use crate::event::{Event, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
 use crate::session::target::Prepared;
 use crate::session::{Request, SessionConfig, SessionError};
 use crate::source::EbpfSource;
+use crate::source::ebpf::AttachPoint;
 use crate::source::sampler::{Sampler, TICK};
 use crate::symbolize::{NativeSymbols, Symbolizer};
 use crate::sys::clock;
@@ -33,6 +34,9 @@ const COUNTERS_EVERY: Nanos = Nanos::from_millis(250);
 
 /// Between two readings of the live set, which costs about 0.1 µs a store.
 const RECONCILE_EVERY: Nanos = Nanos::from_secs(1);
+
+/// Within this a process that ends has ended all its threads.
+const ENDING: Nanos = Nanos::from_millis(200);
 
 /// Above this many live stores snapshots are taken once a second: each pass costs about 20 ns a store.
 const N_LIVE_MANY: usize = 100_000;
@@ -57,6 +61,7 @@ pub(super) fn run(
         reconcile_due: false,
         reconciled_at: Nanos(0),
         has_forked: false,
+        ended_threads: FastMap::default(),
         publish,
     };
     collector.apply(&Event { at: started_at, payload: Payload::TargetIdentified(identified) });
@@ -68,14 +73,14 @@ pub(super) fn run(
     let (mut source, mut more) = EbpfSource::start(&ebpf).map_err(|error| {
         if sampling.has_ended() { SessionError::EndedDuringAttach(pid) } else { error.into() }
     })?;
-    // Its files had to be open until the probes were in place.
-    drop(identity);
     collector.interest.notices.append(&mut more);
     collector.apply(&Event { at: clock::now(), payload: Payload::Attached });
-    collector.watch(&mut source, &sampling, inbox, config.snapshot_every);
+    collector.watch(&mut source, &ebpf.points, &sampling, inbox, config.snapshot_every);
     drop(publishing);
     // Only now the probes go: who waits for the last snapshot need not wait for that.
     drop(source);
+    // Its files are where the probes are.
+    drop(identity);
     Ok(())
 }
 
@@ -90,6 +95,8 @@ struct Collector<'a> {
     reconciled_at: Nanos,
     /// A thread was started since this was last looked at.
     has_forked: bool,
+    /// Threads that ended, and when.
+    ended_threads: FastMap<Tid, Nanos>,
     publish: &'a watch::Sender<Option<Arc<Snapshot>>>,
 }
 
@@ -97,6 +104,7 @@ impl Collector<'_> {
     fn watch(
         &mut self,
         source: &mut EbpfSource,
+        points: &[AttachPoint],
         sampling: &Sampling,
         inbox: &Receiver<Request>,
         snapshot_every: Nanos,
@@ -107,6 +115,9 @@ impl Collector<'_> {
             let wait = if is_more { Nanos(0) } else { POLL };
             let is_stopped = self.handle_requests(inbox, wait, &mut snapshot_due);
             is_more = self.drain(source, DRAIN_MAX);
+            if self.has_lost_anchor(source) {
+                self.move_probes(source, points);
+            }
             if std::mem::take(&mut self.has_forked) {
                 sampling.is_stale.store(true, Ordering::Relaxed);
             }
@@ -176,7 +187,17 @@ impl Collector<'_> {
 
     /// Stacks are resolved on their way to the model, while the target lives.
     fn apply(&mut self, event: &Event) {
-        self.has_forked |= matches!(event.payload, Payload::TaskForked);
+        match event.payload {
+            Payload::TaskForked => self.has_forked = true,
+            Payload::ThreadExited { tid } => {
+                self.ended_threads.insert(tid, event.at);
+            }
+            // The kernel uses their numbers again.
+            Payload::ThreadsSampled(_) => {
+                self.ended_threads.retain(|_, at| event.at.since(*at) < Nanos::SECOND);
+            }
+            _ => {}
+        }
         if let Payload::StackCaptured { id, frames, is_cut } = &event.payload {
             let frames = self.symbolizer.resolve(frames);
             let payload = Payload::StackResolved { id: *id, frames, is_cut: *is_cut };
@@ -198,6 +219,37 @@ impl Collector<'_> {
             }
         }
         self.model.apply(&event);
+    }
+
+    /// True if the thread that carries the probes has ended and the process has not: when a process ends, its
+    /// threads end one after the other.
+    fn has_lost_anchor(&self, source: &EbpfSource) -> bool {
+        let Some(ended_at) = self.ended_threads.get(&Tid(source.anchor_tid())) else {
+            return false;
+        };
+        let main = Tid(self.model.target.pid);
+        clock::now().since(*ended_at) > ENDING && !self.ended_threads.contains_key(&main)
+    }
+
+    /// The thread that carried the probes has ended; the main thread takes over.
+    fn move_probes(&mut self, source: &mut EbpfSource, points: &[AttachPoint]) {
+        let started_at = clock::now();
+        let main_tid = self.model.target.pid;
+        if self.model.phase != Phase::Live || source.anchor_tid() == main_tid {
+            // The process is ending.
+            return;
+        }
+        let mut notices = match source.move_to(points, main_tid, started_at) {
+            Ok(notices) => notices,
+            Err(error) => vec![format!("probes could not be moved: {error}")],
+        };
+        notices.push(
+            "the thread that carried the probes ended: older stores are no longer tracked"
+                .to_owned(),
+        );
+        self.interest.notices.append(&mut notices);
+        let forgotten = LiveSetRead { started_at, stores: Arc::from([]) };
+        self.model.apply(&Event { at: clock::now(), payload: Payload::LiveSetRead(forgotten) });
     }
 
     fn reconcile(&mut self, source: &EbpfSource) {

@@ -1,5 +1,7 @@
 //! What a target does besides allocating: ending its workers, forking, becoming another program, dying.
 
+use std::collections::BTreeSet;
+
 use crate::completeness::assert_live;
 use crate::harness::{Lab, with_any_node};
 
@@ -74,4 +76,32 @@ fn normal_exit_of_the_target_ends_bufwatch() {
         assert_eq!(scenario.wait_for_exit(), Some(5));
         assert_eq!(watch.wait_for_exit(), Some(0));
     });
+}
+
+/// The probes hang on one thread of the target; when it ends they move, and what was missed is not a leak.
+#[test]
+fn probes_outlive_the_thread_that_carries_them() {
+    with_any_node(|lab| {
+        let mut scenario = lab.scenario("idle.mjs", &[]);
+        let threads_before = threads(scenario.pid());
+        scenario.tell("worker");
+        let worker = threads(scenario.pid()).difference(&threads_before).min().copied();
+        let anchor = worker.expect("the worker has a thread").to_string();
+        let [option, min_size] = MIN_SIZE;
+        let args = [option, min_size, "--anchor-tid", &anchor];
+        let watch = lab.attach(scenario.pid(), &args);
+        let truth = scenario.tell("alloc 3 1048576");
+        assert_live(&watch, &truth);
+        scenario.tell("end");
+        watch.wait_for_sample("the probes moved", |sample| {
+            sample.notices().contains("carried the probes") && sample.n_live() == 0
+        });
+        scenario.tell("alloc 2 1048576");
+        watch.wait_for_sample("the new stores", |sample| sample.n_live() == 2);
+    });
+}
+
+fn threads(pid: u32) -> BTreeSet<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs");
+    tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok()).collect()
 }

@@ -29,6 +29,11 @@ impl Sample {
         self.value["state"].as_str().unwrap_or_default()
     }
 
+    /// What bufwatch could not do, as one text.
+    pub(crate) fn notices(&self) -> String {
+        self.value["notices"].to_string()
+    }
+
     /// Until the probes are in place, a sample has no numbers of stores.
     pub(crate) fn is_counting(&self) -> bool {
         self.value["stores"].is_object()

@@ -8,7 +8,6 @@ use aya::Ebpf;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
 use aya::programs::{Program, ProgramError, RawTracePoint, UProbe};
 
-use crate::source::ebpf::EbpfConfig;
 use crate::source::ebpf::load::LoadError;
 
 /// A uprobe program of the object.
@@ -70,50 +69,41 @@ const TRACEPOINTS: [(&str, &str); 3] = [
     ("task_forked", "sched_process_fork"),
 ];
 
-/// The probes in place. The kernel takes up to 0.1 s to remove one, waiting for all CPUs; removed at the same
-/// time they share the wait.
-#[derive(Debug, Default)]
-pub(super) struct Links(Vec<UProbeLink>);
-
-impl Drop for Links {
-    fn drop(&mut self) {
-        std::thread::scope(|scope| {
-            for link in self.0.drain(..) {
-                scope.spawn(|| drop(link));
-            }
-        });
-    }
-}
-
-/// Attaches everything; what is dispensable and failed is returned in words.
-pub(super) fn attach_all(
-    ebpf: &mut Ebpf,
-    config: &EbpfConfig,
-) -> Result<(Links, Vec<String>), LoadError> {
-    let mut links = Links::default();
+/// Attaches the tracepoints, which are dispensable: what failed is returned in words.
+pub(super) fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<String>, LoadError> {
     let mut notices = Vec::new();
     for (program, tracepoint) in TRACEPOINTS {
         if let Err(source) = attach_tracepoint(ebpf, program, tracepoint)? {
             notices.push(format!("tracepoint `{tracepoint}` is not attached: {}", root(&source)));
         }
     }
-    let mut points: Vec<&AttachPoint> = config.points.iter().collect();
+    Ok(notices)
+}
+
+/// Attaches the probes to the thread `anchor_tid`, for all threads of its process. Dropping the links removes
+/// them, which takes the kernel up to 0.1 s each, one after the other. What is dispensable and failed is
+/// returned in words.
+pub(super) fn attach_points(
+    ebpf: &mut Ebpf,
+    points: &[AttachPoint],
+    anchor_tid: u32,
+) -> Result<(Vec<UProbeLink>, Vec<String>), LoadError> {
+    let (mut links, mut notices) = (Vec::new(), Vec::new());
+    let mut points: Vec<&AttachPoint> = points.iter().collect();
     points.sort_by_key(|point| point.program);
-    let mut loaded = None;
     for point in points {
         let name = point.program.name();
         let program: &mut UProbe = find(ebpf, name)?;
-        if loaded != Some(point.program) {
+        if program.fd().is_err() {
             program.load().map_err(|source| LoadError::Program { name, source })?;
-            loaded = Some(point.program);
         }
-        let scope = NonZeroU32::new(config.anchor_tid)
+        let scope = NonZeroU32::new(anchor_tid)
             .map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
         let location = UProbeAttachLocation::AbsoluteOffset(point.file_offset);
         let attached =
             program.attach(location, &point.path, scope).and_then(|link| program.take_link(link));
         match attached {
-            Ok(link) => links.0.push(link),
+            Ok(link) => links.push(link),
             Err(source) if point.program.is_needed() => {
                 return Err(LoadError::Attach { symbol: point.symbol.clone(), source });
             }

@@ -9,6 +9,7 @@ mod ring;
 
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::uprobe::UProbeLink;
 use bufwatch_common::{LiveStore, ProbeConfig, SizeClassCounters};
 
 pub use attach::{AttachPoint, ProgramName};
@@ -16,7 +17,6 @@ pub use load::{LoadError, RING_BYTES_DEFAULT};
 
 use crate::base::Nanos;
 use crate::event::{Event, Payload};
-use crate::source::ebpf::attach::Links;
 use crate::source::ebpf::ring::LossCounter;
 
 /// What to trace and how.
@@ -37,9 +37,12 @@ pub struct EbpfConfig {
 /// also when bufwatch is killed.
 pub struct EbpfSource {
     /// Before the programs, so that they go first.
-    _links: Links,
+    links: Vec<UProbeLink>,
     /// Holds the programs and the links of tracepoints.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
+    anchor_tid: u32,
+    /// Entries of the live map from before this are not to be trusted.
+    forget_before: Nanos,
     ring: RingBuf<MapData>,
     /// Both tiers of the live map.
     live: [MapData; 2],
@@ -60,15 +63,19 @@ impl EbpfSource {
         settings
             .set(0, config.probe, 0)
             .map_err(|source| LoadError::Map { name: "CONFIG", source })?;
-        let (links, notices) = attach::attach_all(&mut ebpf, config)?;
+        let mut notices = attach::attach_tracepoints(&mut ebpf)?;
+        let (links, more) = attach::attach_points(&mut ebpf, &config.points, config.anchor_tid)?;
+        notices.extend(more);
         let source = Self {
             ring: load::take_map(&mut ebpf, "EVENTS")?,
             live: [take_hash(&mut ebpf, "LIVE")?, take_hash(&mut ebpf, "LIVE_MORE")?],
             size_classes: load::take_map(&mut ebpf, "SIZE_CLASSES")?,
             drops: load::take_map(&mut ebpf, "DROPS")?,
             sequences: load::take_map(&mut ebpf, "SEQUENCES")?,
-            _links: links,
-            _ebpf: ebpf,
+            links,
+            ebpf,
+            anchor_tid: config.anchor_tid,
+            forget_before: Nanos(0),
             loss: LossCounter::default(),
             n_undecoded: 0,
         };
@@ -100,7 +107,28 @@ impl EbpfSource {
         for map in &self.live {
             live_set::read(map, &mut stores)?;
         }
+        stores.retain(|(_, store)| store.birth_ns >= self.forget_before.0);
         Ok(stores)
+    }
+
+    /// The thread that carries the probes; without it they do not fire.
+    pub fn anchor_tid(&self) -> u32 {
+        self.anchor_tid
+    }
+
+    /// Moves the probes to another thread, after the one that carried them has ended. Deaths were missed
+    /// meanwhile, so what was alive before `now` is forgotten: better not tracked than called a leak.
+    pub fn move_to(
+        &mut self,
+        points: &[AttachPoint],
+        anchor_tid: u32,
+        now: Nanos,
+    ) -> Result<Vec<String>, LoadError> {
+        let (links, notices) = attach::attach_points(&mut self.ebpf, points, anchor_tid)?;
+        self.anchor_tid = anchor_tid;
+        self.forget_before = now;
+        self.links = links;
+        Ok(notices)
     }
 }
 
