@@ -25,7 +25,7 @@ pub struct EbpfConfig {
     /// The thread of the target that carries the perf events. The probes fire for all threads of its process,
     /// but the kernel handles each event whenever this thread is switched to or from, which an idle thread
     /// never is. Node's second thread schedules delayed platform tasks: idle, and there until the end
-    /// (node: src/node_platform.cc, `DelayedTaskScheduler`).
+    /// (node: `src/node_platform.cc`, `DelayedTaskScheduler`).
     pub anchor_tid: u32,
     pub probe: ProbeConfig,
     /// Rounded up to a power of two of at least one page.
