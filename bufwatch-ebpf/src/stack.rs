@@ -202,7 +202,8 @@ extern "C" fn walk_frame(_index: u64, context: *mut c_void) -> i64 {
         return end_walk(s, at);
     }
     // SAFETY: `offset + FRAME_WORDS_BYTES` is within the chunk, checked above.
-    let words = unsafe { (&raw const s.chunk).cast::<u8>().add(offset as usize).cast::<[u64; 7]>() };
+    let words =
+        unsafe { (&raw const s.chunk).cast::<u8>().add(offset as usize).cast::<[u64; 7]>() };
     // SAFETY: seven words are there; the alignment of a BPF load does not matter on x86-64.
     let words = unsafe { &*words };
     let frame = classify(config, pc, words);
@@ -231,7 +232,8 @@ fn end_walk(s: &mut Scratch, n_frames: usize) -> i64 {
 
 #[inline(always)]
 fn is_event_loop(config: &ProbeConfig, pc: u64) -> bool {
-    pc >= config.poll_start && pc < config.poll_end || pc >= config.loop_start && pc < config.loop_end
+    pc >= config.poll_start && pc < config.poll_end
+        || pc >= config.loop_start && pc < config.loop_end
 }
 
 #[inline(always)]
