@@ -149,7 +149,7 @@ fn destroyed_unknown(address: u64) {
 #[inline(always)]
 pub fn resize_entered(address: u64) -> u32 {
     let thread = bpf_get_current_pid_tgid();
-    if RESIZING.insert(&thread, &address, u64::from(BPF_ANY)).is_err() {
+    if RESIZING.insert(thread, address, u64::from(BPF_ANY)).is_err() {
         drop_event(DropReason::ResizeUnpaired);
     }
     0
@@ -160,11 +160,11 @@ pub fn resize_entered(address: u64) -> u32 {
 pub fn resize_returned() -> u32 {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: the value is copied at once.
-    let Some(address) = (unsafe { RESIZING.get(&thread) }).copied() else {
+    let Some(address) = (unsafe { RESIZING.get(thread) }).copied() else {
         drop_event(DropReason::ResizeUnpaired);
         return 0;
     };
-    if RESIZING.remove(&thread).is_err() {
+    if RESIZING.remove(thread).is_err() {
         return 0;
     }
     let Some(fields) = user_memory::read::<StoreFields>(address) else {

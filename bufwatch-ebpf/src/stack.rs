@@ -93,7 +93,7 @@ fn walk(slot: u32, scratch: *mut Scratch, rsp: u64, rbp: u64, config: &ProbeConf
     // Zero means "no stack".
     let stack_id = s.hash | 1;
     // SAFETY: the value is not kept.
-    let is_known = unsafe { STACKS.get(&stack_id) }.is_some();
+    let is_known = unsafe { STACKS.get(stack_id) }.is_some();
     if is_known || send(s, stack_id) {
         keep_shortcut(shortcut, stack_id);
     }
@@ -141,7 +141,7 @@ fn send(s: &mut Scratch, stack_id: u64) -> bool {
         drop_event(DropReason::RingFull);
         return false;
     }
-    if STACKS.insert(&stack_id, &s.record.header.ktime_ns, u64::from(BPF_ANY)).is_err() {
+    if STACKS.insert(stack_id, s.record.header.ktime_ns, u64::from(BPF_ANY)).is_err() {
         drop_event(DropReason::StackMapFull);
     }
     true

@@ -27,7 +27,7 @@ pub(crate) enum Compiler {
 /// Finds or installs a compiler and the linker.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     if find_compiler().is_none() {
-        debian::install(&["rustc-web", "libstd-rust-web-dev-bpf"]).context(
+        debian::install(&["rustc-web", "libstd-rust-web-dev-bpf", "rust-web-clippy"]).context(
             "no compiler for BPF: neither rustup's nightly with rust-src (`rustup component add \
              rust-src --toolchain nightly`) nor Debian's rustc-web",
         )?;
