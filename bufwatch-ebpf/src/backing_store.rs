@@ -185,7 +185,7 @@ pub fn resize_returned() -> u32 {
 
 #[inline(always)]
 fn emit_store(header: RecordHeader, address: u64, live: &LiveStore) {
-    emit(&StoreRecord {
+    emit(StoreRecord {
         header,
         address,
         data: live.data,

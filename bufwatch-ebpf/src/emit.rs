@@ -7,7 +7,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_output,
 };
-use bufwatch_common::{DropReason, RecordHeader};
+use bufwatch_common::{DropReason, GcRecord, MappingRecord, RecordHeader, StoreRecord, TaskRecord};
 
 use crate::atomic;
 use crate::maps::{DROPS, EVENTS, SEQUENCES};
@@ -27,30 +27,54 @@ pub fn add(counter: *mut u64, n: u64) {
     unsafe { atomic::fetch_add(counter, n) };
 }
 
-/// The header of a record of `kind` about the current task, now.
+/// The header of a record of `kind` about the current task, now; its sequence number comes with `emit`.
 #[inline(always)]
 pub fn header(kind: u16) -> RecordHeader {
     let pid_tgid = bpf_get_current_pid_tgid();
     // SAFETY: helpers without arguments.
     let (ktime_ns, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
-    let sequence = SEQUENCES.get_ptr_mut(0).map_or(0, |counter| {
-        // SAFETY: as in `add`.
-        unsafe { atomic::fetch_add(counter, 1) }
-    });
     RecordHeader {
         ktime_ns,
         pid: (pid_tgid >> 32) as u32,
         tid: pid_tgid as u32,
         kind,
         cpu: cpu as u16,
-        sequence: sequence as u32,
+        sequence: 0,
     }
 }
 
+/// Gives a record its sequence number. Every record gets one, also if it is lost afterwards.
+#[inline(always)]
+pub fn number(header: &mut RecordHeader) {
+    if let Some(counter) = SEQUENCES.get_ptr_mut(0) {
+        // SAFETY: as in `add`.
+        header.sequence = unsafe { atomic::fetch_add(counter, 1) } as u32;
+    }
+}
+
+/// A record that begins with a header.
+pub trait Record {
+    fn header(&mut self) -> &mut RecordHeader;
+}
+
+macro_rules! record {
+    ($($name:ty),*) => {$(
+        impl Record for $name {
+            #[inline(always)]
+            fn header(&mut self) -> &mut RecordHeader {
+                &mut self.header
+            }
+        }
+    )*};
+}
+
+record!(StoreRecord, GcRecord, MappingRecord, TaskRecord);
+
 /// Writes a record. User space polls, so that no store pays for a wake-up.
 #[inline(always)]
-pub fn emit<T>(record: &T) {
-    if !output((&raw const *record).cast(), size_of::<T>() as u64) {
+pub fn emit<T: Record>(mut record: T) {
+    number(record.header());
+    if !output((&raw const record).cast(), size_of::<T>() as u64) {
         drop_event(DropReason::RingFull);
     }
 }

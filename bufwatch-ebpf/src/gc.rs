@@ -9,18 +9,18 @@ pub fn started(heap: u64, collector: u64) -> u32 {
     next_epoch();
     // The argument is an 8-bit enum; the rest of the register is garbage.
     let collector = (collector & 0xff) as u32;
-    emit(&GcRecord { header: header(kind::GC_STARTED), heap, collector, reserved: 0 });
+    emit(GcRecord { header: header(kind::GC_STARTED), heap, collector, reserved: 0 });
     0
 }
 
 pub fn finished(heap: u64) -> u32 {
     next_epoch();
-    emit(&GcRecord { header: header(kind::GC_FINISHED), heap, collector: 0, reserved: 0 });
+    emit(GcRecord { header: header(kind::GC_FINISHED), heap, collector: 0, reserved: 0 });
     0
 }
 
 pub fn torn_down() -> u32 {
-    emit(&TaskRecord { header: header(kind::TEARDOWN) });
+    emit(TaskRecord { header: header(kind::TEARDOWN) });
     0
 }
 

@@ -15,7 +15,7 @@ pub fn changed(ctx: &ProbeContext, record_kind: u16) -> u32 {
         kind::ADVISED => (regs.rdx as u32, 0, 0),
         _ => (0, 0, 0),
     };
-    emit(&MappingRecord {
+    emit(MappingRecord {
         header: header(record_kind),
         address: regs.rdi,
         len_bytes: regs.rsi,

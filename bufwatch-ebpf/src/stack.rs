@@ -15,7 +15,7 @@ use bufwatch_common::{
 };
 
 use crate::atomic;
-use crate::emit::{drop_event, header, output};
+use crate::emit::{drop_event, header, number, output};
 use crate::maps::{
     CHUNK_BYTES, CONFIG, FRAME_BYTES, GC_EPOCH, N_SCRATCH, N_SHORTCUTS, SCRATCH, SHORTCUTS, STACKS,
     Scratch, Shortcut,
@@ -134,6 +134,7 @@ fn keep_shortcut(hash: u64, stack_id: u64) {
 #[inline(always)]
 fn send(s: &mut Scratch, stack_id: u64) -> bool {
     s.record.header = header(kind::STACK_CAPTURED);
+    number(&mut s.record.header);
     s.record.stack_id = stack_id;
     let n_frames = u64::from(s.record.n_frames).min(FRAMES_MAX as u64);
     let n_bytes = StackRecord::HEADER_BYTES as u64 + n_frames * FRAME_BYTES as u64;

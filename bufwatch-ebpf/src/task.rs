@@ -10,7 +10,7 @@ use crate::maps::CONFIG;
 pub fn happened(kind: u16) -> i32 {
     let Some(config) = CONFIG.get(0) else { return 0 };
     if (bpf_get_current_pid_tgid() >> 32) as u32 == config.tgid {
-        emit(&TaskRecord { header: header(kind) });
+        emit(TaskRecord { header: header(kind) });
     }
     0
 }

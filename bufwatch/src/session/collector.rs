@@ -275,6 +275,14 @@ impl Collector<'_> {
             }
         }
         self.sample_counters(source, clock::now());
+        if has_ended {
+            // Nothing is under way any more: what the numbers say is missing must be known as lost.
+            let n_unexplained = source.n_missing().saturating_sub(self.n_ring_full);
+            if n_unexplained > 0 {
+                let lost = Payload::RecordsLost { n: n_unexplained };
+                self.model.apply(&Event { at: clock::now(), payload: lost });
+            }
+        }
         if self.reconcile_due {
             self.reconcile(source);
         }

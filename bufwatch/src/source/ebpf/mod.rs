@@ -17,7 +17,7 @@ pub use load::{LoadError, RING_BYTES_DEFAULT};
 
 use crate::base::Nanos;
 use crate::event::{Event, Payload};
-use crate::source::ebpf::ring::LossCounter;
+use crate::source::ebpf::ring::Received;
 
 /// What to trace and how.
 #[derive(Clone, Debug)]
@@ -49,9 +49,7 @@ pub struct EbpfSource {
     size_classes: PerCpuArray<MapData, SizeClassCounters>,
     drops: PerCpuArray<MapData, u64>,
     sequences: PerCpuArray<MapData, u64>,
-    loss: LossCounter,
-    /// Records that could not be decoded.
-    n_undecoded: u64,
+    received: Received,
 }
 
 impl EbpfSource {
@@ -76,15 +74,14 @@ impl EbpfSource {
             ebpf,
             anchor_tid: config.anchor_tid,
             forget_before: Nanos(0),
-            loss: LossCounter::default(),
-            n_undecoded: 0,
+            received: Received::default(),
         };
         Ok((source, notices))
     }
 
     /// Moves at most `limit` records out of the ring buffer into `events`; true if there may be more.
     pub fn drain(&mut self, limit: usize, events: &mut Vec<Event>) -> bool {
-        ring::drain(&mut self.ring, limit, &mut self.loss, &mut self.n_undecoded, events)
+        ring::drain(&mut self.ring, limit, &mut self.received, events)
     }
 
     /// Reads the kernel-side counters.
@@ -93,11 +90,11 @@ impl EbpfSource {
         Some(Event { at: now, payload: Payload::CountersSampled(Box::new(sampled)) })
     }
 
-    /// Records written or lost by the programs and not received so far, as the sequence numbers say. Exact
-    /// once the ring buffer is empty and the target is quiet.
+    /// Records that the programs numbered and nobody understood so far: lost, still in the ring buffer, or of
+    /// an unknown kind.
     pub fn n_missing(&self) -> u64 {
         counters::sum(&self.sequences, 0).map_or(0, |n_written| {
-            n_written.saturating_sub(self.loss.n_received() + self.n_undecoded)
+            n_written.saturating_sub(self.received.n_records - self.received.n_undecoded)
         })
     }
 
