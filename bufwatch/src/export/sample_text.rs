@@ -21,7 +21,7 @@ pub fn line(snapshot: &Snapshot) -> String {
     let memory = &snapshot.memory;
     let held = format!(
         "{}  RSS {}  arrayBuffers {}",
-        pad(&state_text(snapshot), 12),
+        pad(&state_text(snapshot), 13),
         known(memory.rss),
         known(memory.array_buffers)
     );

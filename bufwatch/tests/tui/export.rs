@@ -54,10 +54,10 @@ fn what_is_not_known_is_null() {
 
 #[test]
 fn lines() {
-    assert_eq!(sample_text::line(&Snapshot::blank()), "attaching…    RSS –  arrayBuffers –");
+    assert_eq!(sample_text::line(&Snapshot::blank()), "attaching…     RSS –  arrayBuffers –");
     assert_eq!(
         sample_text::line(&fixture::usual()),
-        "live 3m41s    RSS 10.2 GiB  arrayBuffers 9.75 GiB  stores 9.71 GiB in 1,229  \
+        "live 3m41s     RSS 10.2 GiB  arrayBuffers 9.75 GiB  stores 9.71 GiB in 1,229  \
          alloc 232 MiB/s  freed 188 MiB/s  GC 99+11  lost 0"
     );
 }
