@@ -167,7 +167,7 @@ fn copy_chunk(s: &mut Scratch, address: u64, known: u64) -> bool {
     true
 }
 
-/// First pass, one frame: notes its words and goes on to the caller. Returns 1 to end the loop.
+/// Walking, one frame: hashes its words, writes them down when that is asked for, and goes on to the caller. Returns 1 to end the loop.
 extern "C" fn walk_frame(_index: u64, context: *mut c_void) -> i64 {
     // SAFETY: `walk` passes a pointer to the slot number.
     let slot = unsafe { *context.cast::<u32>() };
@@ -262,7 +262,7 @@ fn classify(config: &ProbeConfig, pc: u64, words: &[u64; 7]) -> RawFrame {
     frame
 }
 
-/// Second pass, one frame: from function to SharedFunctionInfo to (script id, literal id).
+/// Looking behind, one frame: from function to SharedFunctionInfo to (script id, literal id).
 extern "C" fn identify_frame(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: `walk` passes a pointer to the slot number.
     let slot = unsafe { *context.cast::<u32>() };

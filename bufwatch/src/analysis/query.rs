@@ -2,7 +2,7 @@
 //! Evaluating it is the snapshot's job.
 
 use crate::analysis::snapshot::StoreRow;
-use crate::base::{Bytes, Nanos};
+use crate::base::{Bytes, Nanos, Tid};
 use crate::event::StoreKind;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,18 +101,40 @@ impl StoreFilter {
     }
 }
 
+/// What conditions ask of a store, whether it is in the model or already a row.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreFacts {
+    pub size: Bytes,
+    pub age: Nanos,
+    pub n_major_survived: u32,
+    pub tid: Tid,
+    pub kind: StoreKind,
+}
+
 impl Condition {
     pub fn matches(&self, row: &StoreRow) -> bool {
+        let facts = StoreFacts {
+            size: row.size,
+            age: row.age,
+            n_major_survived: row.n_major_survived,
+            tid: row.tid,
+            kind: row.kind,
+        };
+        self.holds(&facts, |text| row.site.to_lowercase().contains(text))
+    }
+
+    /// `is_site` says whether the site's label contains a text, which is given in lower case.
+    pub fn holds(&self, facts: &StoreFacts, is_site: impl FnOnce(&str) -> bool) -> bool {
         match self {
-            Self::SizeAtLeast(size) => row.size >= *size,
-            Self::SizeAtMost(size) => row.size <= *size,
-            Self::AgeAtLeast(age) => row.age >= *age,
-            Self::AgeAtMost(age) => row.age <= *age,
-            Self::MajorsAtLeast(n) => row.n_major_survived >= *n,
-            Self::MajorsAtMost(n) => row.n_major_survived <= *n,
-            Self::Thread(tid) => row.tid.0 == *tid,
-            Self::Kind(kind) => row.kind == *kind,
-            Self::Site(text) => row.site.to_lowercase().contains(text),
+            Self::SizeAtLeast(size) => facts.size >= *size,
+            Self::SizeAtMost(size) => facts.size <= *size,
+            Self::AgeAtLeast(age) => facts.age >= *age,
+            Self::AgeAtMost(age) => facts.age <= *age,
+            Self::MajorsAtLeast(n) => facts.n_major_survived >= *n,
+            Self::MajorsAtMost(n) => facts.n_major_survived <= *n,
+            Self::Thread(tid) => facts.tid.0 == *tid,
+            Self::Kind(kind) => facts.kind == *kind,
+            Self::Site(text) => is_site(text),
         }
     }
 }

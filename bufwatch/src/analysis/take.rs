@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bufwatch_common::DropReason;
 
-use crate::analysis::query::{Condition, StoreFilter, StoreQuery, StoreSort};
+use crate::analysis::query::{Condition, StoreFacts, StoreFilter, StoreQuery, StoreSort};
 use crate::analysis::snapshot::{
     GcTotals, Health, History, Memory, SITES_MAX, SiteRow, Snapshot, StoreDetail, StoreRow,
     StoreTable, StoreTotals, Target, TargetState,
@@ -139,10 +139,11 @@ fn scan(model: &Model, query: &StoreQuery, now: Nanos) -> Scan {
     // The worst of the best `limit` on top, to be replaced.
     let mut best: BinaryHeap<Ranked<'_>> = BinaryHeap::with_capacity(query.limit.min(4_096) + 1);
     for store in model.live.iter() {
-        if store.survived(&model.gc).n_major >= 2 {
+        let n_major_survived = store.survived(&model.gc).n_major;
+        if n_major_survived >= 2 {
             *n_survivors.entry(store.site).or_default() += 1;
         }
-        if !is_match(model, store, &query.filter, sites_matching.as_ref(), now) {
+        if !is_match(store, n_major_survived, &query.filter, sites_matching.as_ref(), now) {
             continue;
         }
         n_matched += 1;
@@ -224,27 +225,21 @@ fn sites_matching(model: &Model, filter: &StoreFilter) -> Option<FastMap<SiteId,
 }
 
 fn is_match(
-    model: &Model,
     store: &Store,
+    n_major_survived: u32,
     filter: &StoreFilter,
     sites: Option<&FastMap<SiteId, bool>>,
     now: Nanos,
 ) -> bool {
-    let age = now.since(store.birth);
-    let n_major = || store.survived(&model.gc).n_major;
-    filter.conditions.iter().all(|condition| match condition {
-        Condition::SizeAtLeast(size) => store.size >= *size,
-        Condition::SizeAtMost(size) => store.size <= *size,
-        Condition::AgeAtLeast(at_least) => age >= *at_least,
-        Condition::AgeAtMost(at_most) => age <= *at_most,
-        Condition::MajorsAtLeast(n) => n_major() >= *n,
-        Condition::MajorsAtMost(n) => n_major() <= *n,
-        Condition::Thread(tid) => store.tid.0 == *tid,
-        Condition::Kind(kind) => store.kind == *kind,
-        Condition::Site(_) => {
-            sites.is_none_or(|sites| sites.get(&store.site).copied().unwrap_or(false))
-        }
-    })
+    let facts = StoreFacts {
+        size: store.size,
+        age: now.since(store.birth),
+        n_major_survived,
+        tid: store.tid,
+        kind: store.kind,
+    };
+    let is_site = sites.is_none_or(|sites| sites.get(&store.site).copied().unwrap_or(false));
+    filter.conditions.iter().all(|condition| condition.holds(&facts, |_| is_site))
 }
 
 fn row(model: &Model, store: &Store, now: Nanos) -> StoreRow {

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::base::{Avma, Bytes, FastSet, MemoryError, ReadMemory};
+use crate::base::{Avma, Bytes, FastSet, ReadMemory};
 
 /// V8's page alignment (`kPageSizeBits` = 18, src/common/globals.h) in all supported versions.
 const PAGE_ALIGNMENT: u64 = 256 << 10;
@@ -110,10 +110,7 @@ fn allocator_of_heap(memory: &impl ReadMemory, facts: AllocatorFacts, heap: u64)
     let start = heap.checked_add(POINTER_SEARCH.start)?;
     let mut bytes =
         vec![0u8; usize::try_from(POINTER_SEARCH.end.checked_sub(POINTER_SEARCH.start)?).ok()?];
-    match memory.read(Avma(start), &mut bytes) {
-        Ok(()) => {}
-        Err(MemoryError::Unmapped(_) | MemoryError::Gone | MemoryError::Denied) => return None,
-    }
+    memory.read(Avma(start), &mut bytes).ok()?;
     let words =
         bytes.chunks_exact(8).filter_map(|chunk| Some(u64::from_le_bytes(chunk.try_into().ok()?)));
     words
@@ -139,6 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::base::MemoryError;
 
     /// Words by address; everything else is unmapped, page headers and the search range excepted.
     struct Fake(BTreeMap<u64, u64>);

@@ -7,10 +7,6 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 /// The programs, as `build.rs` left them; empty if it was told to skip them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bufwatch-ebpf"));
 
-/// Size of the ring buffer unless told otherwise: half a second of the densest churn a core can make
-/// (about 200,000 stores/s of 80 + 80 bytes), for the moments when bufwatch gets no CPU.
-pub const RING_BYTES_DEFAULT: u32 = 16 << 20;
-
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("this bufwatch was built without its eBPF programs (BUFWATCH_SKIP_EBPF)")]

@@ -13,7 +13,7 @@ use aya::programs::uprobe::UProbeLink;
 use bufwatch_common::{LiveStore, ProbeConfig, SizeClassCounters};
 
 pub use attach::{AttachPoint, ProgramName};
-pub use load::{LoadError, RING_BYTES_DEFAULT};
+pub use load::LoadError;
 
 use crate::base::Nanos;
 use crate::event::{Event, Payload};
