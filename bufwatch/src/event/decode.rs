@@ -102,7 +102,8 @@ fn decode_stack(header: &RecordHeader, bytes: &[u8]) -> Result<Payload, DecodeIs
     if frames.len() != n_frames {
         return Err(truncated);
     }
-    Ok(Payload::StackCaptured { id: StackId(stack_id), frames: frames.into(), is_cut })
+    let (id, tid) = (StackId(stack_id), Tid(header.tid));
+    Ok(Payload::StackCaptured { id, tid, frames: frames.into(), is_cut })
 }
 
 fn decode_mapping(record: &MappingRecord) -> Result<Payload, DecodeIssue> {
@@ -157,7 +158,7 @@ mod tests {
         bytes.extend(1u32.to_le_bytes());
         bytes.extend(vec![1u8; 64]);
         let (_, event) = decode(&bytes).unwrap();
-        let Payload::StackCaptured { id, frames, is_cut } = event.payload else {
+        let Payload::StackCaptured { id, frames, is_cut, .. } = event.payload else {
             panic!("not a stack");
         };
         assert_eq!((id, frames.len(), is_cut), (StackId(5), 2, true));

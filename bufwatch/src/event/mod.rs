@@ -41,6 +41,8 @@ pub enum Payload {
     },
     StackCaptured {
         id: StackId,
+        /// Thread that ran it: names of JavaScript belong to its isolate.
+        tid: Tid,
         frames: Arc<[RawFrame]>,
         is_cut: bool,
     },
@@ -194,18 +196,38 @@ pub enum GcKind {
 }
 
 /// A frame with what could be said about it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Frame {
     pub kind: FrameKind,
-    /// Demangled and shortened; for an unresolved JavaScript frame its address, marked so.
+    /// Demangled and shortened; for an unresolved JavaScript frame its identity, marked so.
     pub function: Arc<str>,
+    /// Path, `file://` URL or `node:` name of the script, as V8 knows it.
     pub script: Option<Arc<str>>,
     /// 1-based.
     pub line: Option<u32>,
+    /// 1-based, in UTF-16 units.
+    pub column: Option<u32>,
+    /// `line` may be that of an enclosing statement, or where the function begins: shown with `~`.
+    pub is_approximate: bool,
+    /// What a source map says `line` was made from.
+    pub original: Option<Arc<OriginalPlace>>,
     pub is_resolved: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A place in a file that a script was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OriginalPlace {
+    /// As the source map spells it, relative to the map where it is so.
+    pub source: Arc<str>,
+    /// 1-based.
+    pub line: u32,
+    /// 1-based.
+    pub column: u32,
+    /// Of the function or variable there, if the map has it.
+    pub name: Option<Arc<str>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FrameKind {
     /// JavaScript of the application.
     Js,
@@ -213,6 +235,7 @@ pub enum FrameKind {
     Node,
     /// Code that V8 generates for itself: builtins, entry and exit stubs.
     Builtin,
+    #[default]
     Native,
 }
 

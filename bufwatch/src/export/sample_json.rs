@@ -124,7 +124,15 @@ fn frame(frame: &Frame) -> Value {
         "function": frame.function.as_ref(),
         "script": frame.script.as_deref(),
         "line": frame.line,
+        "column": frame.column,
         "kind": frame.kind.name(),
+        "is_approximate": frame.is_approximate,
         "is_resolved": frame.is_resolved,
+        "original": frame.original.as_ref().map(|place| json!({
+            "script": place.source.as_ref(),
+            "line": place.line,
+            "column": place.column,
+            "name": place.name.as_deref(),
+        })),
     })
 }

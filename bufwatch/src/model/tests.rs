@@ -40,9 +40,8 @@ fn resolved(id: u64, function: &str) -> Payload {
     let frame = Frame {
         kind: FrameKind::Native,
         function: function.into(),
-        script: None,
-        line: None,
         is_resolved: true,
+        ..Frame::default()
     };
     Payload::StackResolved { id: StackId(id), frames: [frame].into(), is_cut: false }
 }

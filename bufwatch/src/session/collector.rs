@@ -198,7 +198,7 @@ impl Collector<'_> {
             }
             _ => {}
         }
-        if let Payload::StackCaptured { id, frames, is_cut } = &event.payload {
+        if let Payload::StackCaptured { id, frames, is_cut, .. } = &event.payload {
             let frames = self.symbolizer.resolve(frames);
             let payload = Payload::StackResolved { id: *id, frames, is_cut: *is_cut };
             self.model.apply(&Event { at: event.at, payload });

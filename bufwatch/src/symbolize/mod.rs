@@ -50,7 +50,7 @@ impl Symbolizer {
 }
 
 fn frame(kind: FrameKind, function: Arc<str>, is_resolved: bool) -> Frame {
-    Frame { kind, function, script: None, line: None, is_resolved }
+    Frame { kind, function, is_resolved, ..Frame::default() }
 }
 
 /// What stays the same for a function, as far as it is known.

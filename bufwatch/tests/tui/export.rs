@@ -30,8 +30,8 @@ fn the_keys_of_the_contract_are_there() {
     assert_eq!(
         site["frames"][3],
         json!({
-            "function": "onChunk", "script": "/srv/ingest/ingest.js", "line": 31, "kind": "js",
-            "is_resolved": true,
+            "function": "onChunk", "script": "/srv/ingest/ingest.js", "line": 31, "column": null,
+            "kind": "js", "is_approximate": false, "is_resolved": true, "original": null,
         })
     );
     assert_eq!(site["frames"][0]["script"], Value::Null);

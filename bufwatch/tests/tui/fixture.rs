@@ -21,6 +21,7 @@ fn frame(kind: FrameKind, function: &str, script: Option<(&str, u32)>) -> Frame 
         script: script.map(|(script, _)| Arc::from(script)),
         line: script.map(|(_, line)| line),
         is_resolved: !function.starts_with("0x"),
+        ..Frame::default()
     }
 }
 
