@@ -8,6 +8,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use aya_ebpf::programs::ProbeContext;
 use bufwatch_common::{
@@ -87,7 +88,7 @@ fn walk(slot: u32, scratch: *mut Scratch, rsp: u64, rbp: u64, config: &ProbeConf
     // SAFETY: as above.
     unsafe { bpf_loop(n_frames_max, walk_frame as *mut c_void, context, 0) };
     s.record.is_cut = u32::from(s.fp != 0);
-    s.hash = 0;
+    s.hash = bpf_get_current_pid_tgid();
     // SAFETY: as above.
     unsafe { bpf_loop(s.record.n_frames, identify_frame as *mut c_void, context, 0) };
     // Zero means "no stack".
@@ -103,7 +104,8 @@ fn walk(slot: u32, scratch: *mut Scratch, rsp: u64, rbp: u64, config: &ProbeConf
 /// Sets the walk to the innermost frame; false if the stack cannot be read.
 #[inline(always)]
 fn begin_walk(s: &mut Scratch, rsp: u64, rbp: u64) -> bool {
-    s.hash = GC_EPOCH.get(0).copied().unwrap_or(0);
+    // Of the thread as well: the ids of functions count in its isolate.
+    s.hash = mix(GC_EPOCH.get(0).copied().unwrap_or(0), bpf_get_current_pid_tgid());
     s.record.n_frames = 0;
     s.chunk_len = 0;
     // At a function's first instruction, rsp points to the return address and rbp is the caller's.
@@ -249,6 +251,7 @@ fn classify(config: &ProbeConfig, pc: u64, words: &[u64; 7]) -> RawFrame {
     // A Smi where the context would be: a stub's frame type. Low bits 01: a tagged pointer.
     if marker & 1 == 0 || function & 3 != 1 {
         frame.kind = frame_kind::STUB;
+        frame.function = marker;
         return frame;
     }
     frame.kind = frame_kind::FUNCTION_UNREAD;

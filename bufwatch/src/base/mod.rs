@@ -1,6 +1,7 @@
 //! Layer 0: the vocabulary of bufwatch. No I/O, no clock, no threads; nothing here imports the crate.
 
 pub mod addr;
+pub mod constant;
 pub mod fast_map;
 pub mod fidelity;
 pub mod ids;
@@ -11,6 +12,7 @@ pub mod text;
 pub mod units;
 
 pub use addr::{Avma, Bias, FileOffset, Svma};
+pub use constant::Constant;
 pub use fast_map::{FastMap, FastSet};
 pub use fidelity::Fidelity;
 pub use ids::{ProcessKey, StackId, StoreKey, Tid};

@@ -11,8 +11,8 @@ use crate::elf::{ElfError, Image, ReadAt, read_vec};
 
 /// Most symbols looked at in one table; node 26 has 210,000.
 const SYMBOLS_MAX: u64 = 2_000_000;
-/// Most symbols returned for one pattern; functions have a handful of clones.
-const MATCHES_MAX: usize = 64;
+/// Most symbols returned for one pattern: functions have a handful of clones, V8 states 600 numbers.
+const MATCHES_MAX: usize = 2_048;
 /// Symbols read at a time.
 const SYMBOLS_PER_READ: u64 = 8192;
 const SYMBOL_BYTES: u64 = size_of::<RawSymbol>() as u64;

@@ -8,6 +8,7 @@ use crate::elf::{Image, Pattern, Symbol};
 use crate::node::identity::IdentityError;
 use crate::node::plan::catalog;
 use crate::node::plan::instruction::find_address_taken;
+use crate::v8::{Release, StatedNumbers};
 
 /// A released version of Node; `v24.1.0` as text.
 #[derive(
@@ -41,6 +42,12 @@ pub struct V8Version {
 impl fmt::Display for V8Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}.{}.{}.{}", self.major, self.minor, self.build, self.patch))
+    }
+}
+
+impl From<V8Version> for Release {
+    fn from(version: V8Version) -> Self {
+        Self { major: version.major, minor: version.minor }
     }
 }
 
@@ -108,7 +115,7 @@ impl Survey {
         {
             return Err(IdentityError::Stripped { path: path.to_owned() });
         }
-        match survey.read_constant(image, catalog::TAGGED_SIZE) {
+        match survey.stated(image, "TaggedSize") {
             Some(tagged_bytes) if tagged_bytes != TAGGED_BYTES => {
                 Err(IdentityError::CompressedPointers { path: path.to_owned(), tagged_bytes })
             }
@@ -130,6 +137,12 @@ impl Survey {
     /// Symbols that match a pattern of the catalog.
     pub fn find(&self, pattern: Pattern) -> &[Symbol] {
         self.symbols.get(pattern.text()).map_or(&[], Vec::as_slice)
+    }
+
+    /// A number that V8 states of itself, by its name without `v8dbg_`.
+    pub fn stated(&self, image: &Image, name: &str) -> Option<u32> {
+        let (value, _) = Stated { survey: self, image }.stated(&[name])?;
+        Some(value)
     }
 
     /// A 32-bit constant that a data symbol points at.
@@ -164,6 +177,30 @@ impl Survey {
     /// Address of the first symbol that matches.
     pub fn address(&self, pattern: Pattern) -> Option<Svma> {
         self.find(pattern).first().map(|symbol| symbol.svma)
+    }
+}
+
+/// The `v8dbg_*` numbers of an image.
+pub(super) struct Stated<'a> {
+    pub(super) survey: &'a Survey,
+    pub(super) image: &'a Image,
+}
+
+impl StatedNumbers for Stated<'_> {
+    fn stated(&self, names: &[&str]) -> Option<(u32, String)> {
+        let symbols = self.survey.find(catalog::STATED_NUMBERS);
+        names.iter().find_map(|wanted| {
+            let symbol = symbols.iter().find(|symbol| {
+                let name = symbol.name.strip_prefix(catalog::STATED_NUMBERS.text());
+                match wanted.strip_suffix('*') {
+                    Some(beginning) => name.is_some_and(|name| name.starts_with(beginning)),
+                    None => name == Some(wanted),
+                }
+            })?;
+            let value = self.image.read_u32(symbol.svma).ok()?;
+            let name = symbol.name.strip_prefix(catalog::STATED_NUMBERS.text())?;
+            Some((value, name.to_owned()))
+        })
     }
 }
 

@@ -11,14 +11,14 @@ use tokio::sync::watch;
 
 use crate::analysis::{Interest, Snapshot, take};
 use crate::base::{FastMap, Nanos, Tid};
-use crate::event::{Event, LiveSetRead, Payload};
+use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
 use crate::session::target::Prepared;
 use crate::session::{Request, SessionConfig, SessionError};
 use crate::source::EbpfSource;
 use crate::source::ebpf::AttachPoint;
 use crate::source::sampler::{Sampler, TICK};
-use crate::symbolize::{NativeSymbols, Symbolizer};
+use crate::symbolize::Symbolizer;
 use crate::sys::clock;
 use crate::sys::pidfd::PidFd;
 use crate::v8::allocator::AllocatorFacts;
@@ -48,14 +48,14 @@ pub(super) fn run(
     publish: &watch::Sender<Option<Arc<Snapshot>>>,
     publishing: mpsc::Sender<()>,
 ) -> Result<(), SessionError> {
-    let Prepared { identified, ebpf, allocator, notices, pidfd, identity } = prepared;
+    let Prepared { identified, ebpf, allocator, v8, notices, pidfd, identity } = prepared;
     let pid = config.pid;
     let started_at = clock::now();
     let sampling = Sampling::start(pid, pidfd, allocator)?;
     let mut collector = Collector {
         model: Model::new(started_at),
         interest: Interest { notices, ..Interest::default() },
-        symbolizer: Symbolizer::new(NativeSymbols::new(pid)),
+        symbolizer: Symbolizer::new(pid, v8),
         batch: Vec::new(),
         n_ring_full: 0,
         reconcile_due: false,
@@ -190,16 +190,19 @@ impl Collector<'_> {
         match event.payload {
             Payload::TaskForked => self.has_forked = true,
             Payload::ThreadExited { tid } => {
+                self.symbolizer.forget_thread(tid);
                 self.ended_threads.insert(tid, event.at);
             }
+            Payload::TearingDown { tid } => self.symbolizer.forget_thread(tid),
+            Payload::GcStarted { kind: GcKind::Major, .. } => self.symbolizer.forget_code(),
             // The kernel uses their numbers again.
             Payload::ThreadsSampled(_) => {
                 self.ended_threads.retain(|_, at| event.at.since(*at) < Nanos::SECOND);
             }
             _ => {}
         }
-        if let Payload::StackCaptured { id, frames, is_cut, .. } = &event.payload {
-            let frames = self.symbolizer.resolve(frames);
+        if let Payload::StackCaptured { id, tid, frames, is_cut } = &event.payload {
+            let frames = self.symbolizer.resolve(*tid, frames);
             let payload = Payload::StackResolved { id: *id, frames, is_cut: *is_cut };
             self.model.apply(&Event { at: event.at, payload });
         }

@@ -10,9 +10,11 @@ use crate::node::plan::{
 };
 use crate::session::{SessionConfig, SessionError};
 use crate::source::ebpf::{AttachPoint, EbpfConfig, ProgramName};
+use crate::symbolize::V8Facts;
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
 use crate::v8::allocator::{AllocatorFacts, PageLayout};
+use crate::v8::{BytecodeSizes, Encoding};
 
 /// A Node process that cannot be traced.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,7 @@ pub(super) struct Prepared {
     pub(super) identified: TargetIdentified,
     pub(super) ebpf: EbpfConfig,
     pub(super) allocator: Option<AllocatorFacts>,
+    pub(super) v8: V8Facts,
     pub(super) notices: Vec<String>,
     pub(super) pidfd: PidFd,
     /// Keeps the files open that the attach paths name.
@@ -60,6 +63,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         identified: identified(config, &identity, &plan),
         ebpf,
         allocator: allocator_facts(&identity, &plan),
+        v8: v8_facts(&plan),
         notices: notices.collect(),
         pidfd,
         identity,
@@ -129,11 +133,12 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
     let (blob_start, blob_end) = blob.map_or((0, 0), |(start, bytes)| {
         (avma(start), avma(start).saturating_add(u64::from(bytes)))
     });
+    let v8 = &plan.v8;
     let offsets = (
-        frames.function_shared.get(),
-        frames.shared_script.get(),
-        frames.shared_literal_id.get(),
-        frames.script_id.get(),
+        v8.function_shared.get(),
+        v8.shared_script.get(),
+        v8.shared_literal_id.get(),
+        v8.script_id.get(),
     );
     // All or nothing: with one of them missing, JavaScript frames are not read at all.
     let (function, script, literal_id, script_id) = match offsets {
@@ -173,6 +178,19 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         tgid: config.pid,
         frames_max: FRAMES_MAX as u32,
         reserved: 0,
+    }
+}
+
+fn v8_facts(plan: &ProbePlan) -> V8Facts {
+    // Somewhere between V8 13.6 and 14.6 it changed.
+    let encodings = match plan.v8_version {
+        Some(version) if version.major >= 14 => [Encoding::FlagBits, Encoding::SignMarksExpression],
+        _ => [Encoding::SignMarksExpression, Encoding::FlagBits],
+    };
+    V8Facts {
+        layout: plan.v8.layout(),
+        bytecode_sizes: BytecodeSizes::new(plan.frames.bytecode_sizes.clone()),
+        encodings,
     }
 }
 

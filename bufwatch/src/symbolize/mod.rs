@@ -1,50 +1,112 @@
-//! Layer 3: raw frames → frames with names, while the target lives. Native code and V8's builtins get their
-//! names here; frames of JavaScript keep their identity, marked as unresolved.
+//! Layer 3: raw frames → frames with names, while the target lives: native code and V8's builtins by symbols, JavaScript by V8's own
+//! objects. What cannot be resolved keeps its identity, marked as unresolved.
 
 mod demangle;
+mod generated_code;
+pub mod js;
 mod native;
 
 use std::sync::Arc;
 
 use bufwatch_common::{RawFrame, frame_kind};
 
+pub use js::V8Facts;
 pub use native::NativeSymbols;
 
-use crate::base::Avma;
-use crate::event::{Frame, FrameKind};
+use crate::base::{Avma, Tid};
+use crate::event::{Frame, FrameKind, OriginalPlace};
+use crate::symbolize::generated_code::GeneratedCode;
+use crate::symbolize::js::{CodeMappings, JsResolver, OriginalPlaces};
+use crate::sys::memory::ProcessMemory;
 
 /// Builtins in which the interpreter and Sparkplug run application code: the frame is not theirs.
-const JS_ENTRIES: [&str; 3] =
-    ["InterpreterEntryTrampoline", "InterpreterEnterAtBytecode", "BaselineOutOfLinePrologue"];
+const JS_ENTRIES: [&str; 3] = ["Interpreter", "BaselineOutOfLinePrologue", "BaselineOrInterpreter"];
 
 /// Names the frames of one target.
 #[derive(Debug)]
 pub struct Symbolizer {
     native: NativeSymbols,
+    js: JsResolver<ProcessMemory>,
+    generated: GeneratedCode,
+}
+
+impl CodeMappings for GeneratedCode {
+    fn mapping_start(&mut self, address: Avma) -> Option<Avma> {
+        Self::mapping_start(self, address)
+    }
+}
+
+/// Source maps are not looked at.
+struct NoSourceMaps;
+
+impl OriginalPlaces for NoSourceMaps {
+    fn original(
+        &mut self,
+        _script: &str,
+        _map_url: Option<&str>,
+        _line: u32,
+        _column: u32,
+    ) -> Option<Arc<OriginalPlace>> {
+        None
+    }
 }
 
 impl Symbolizer {
-    pub fn new(native: NativeSymbols) -> Self {
-        Self { native }
+    pub fn new(pid: u32, v8: V8Facts) -> Self {
+        Self {
+            native: NativeSymbols::new(pid),
+            js: JsResolver::new(ProcessMemory::new(pid), v8),
+            generated: GeneratedCode::new(pid),
+        }
     }
 
-    /// Names all frames of a stack, innermost first.
-    pub fn resolve(&mut self, frames: &[RawFrame]) -> Arc<[Frame]> {
-        frames.iter().map(|raw| self.resolve_frame(raw)).collect()
+    /// V8 has moved and freed code.
+    pub fn forget_code(&mut self) {
+        self.js.forget_code();
     }
 
-    fn resolve_frame(&mut self, raw: &RawFrame) -> Frame {
-        // A return address: the call is before it, maybe the last instruction of its function.
-        let name = self.native.name(Avma(raw.pc.saturating_sub(1)));
-        let builtin = name.as_deref().and_then(|name| name.strip_prefix("Builtins_"));
+    /// A thread ended, or its isolate did.
+    pub fn forget_thread(&mut self, tid: Tid) {
+        self.js.forget_thread(tid);
+    }
+
+    /// Names all frames of a stack of `tid`, innermost first.
+    pub fn resolve(&mut self, tid: Tid, raw: &[RawFrame]) -> Arc<[Frame]> {
+        let mut frames = Vec::with_capacity(raw.len() + 8);
+        for raw in raw {
+            self.resolve_frame(tid, raw, &mut frames);
+        }
+        frames.into()
+    }
+
+    fn resolve_frame(&mut self, tid: Tid, raw: &RawFrame, frames: &mut Vec<Frame>) {
+        let is_interpreted = raw.bytecode_offset != 0;
         let is_js = raw.kind != frame_kind::NATIVE && raw.kind != frame_kind::STUB;
-        match (builtin, name.as_ref()) {
-            (Some(builtin), _) if !is_js || !JS_ENTRIES.iter().any(|e| builtin.starts_with(e)) => {
-                frame(FrameKind::Builtin, builtin.into(), true)
+        if !is_interpreted {
+            // A return address: the call is before it, maybe the last instruction of its function.
+            let name = self.native.name(Avma(raw.pc.saturating_sub(1)));
+            let builtin = name.as_deref().and_then(|name| name.strip_prefix("Builtins_"));
+            let is_entry =
+                builtin.is_some_and(|name| JS_ENTRIES.iter().any(|e| name.starts_with(e)));
+            match (builtin, &name) {
+                (Some(builtin), _) if !(is_js && is_entry) => {
+                    frames.push(frame(FrameKind::Builtin, builtin.into(), true));
+                    return;
+                }
+                (None, Some(name)) => {
+                    frames.push(frame(FrameKind::Native, Arc::clone(name), true));
+                    return;
+                }
+                _ => {}
             }
-            _ if is_js => frame(FrameKind::Js, unresolved(raw).into(), false),
-            (None, Some(name)) => frame(FrameKind::Native, Arc::clone(name), true),
-            _ => frame(FrameKind::Native, format!("[code {:#x}]", raw.pc).into(), false),
+        }
+        if !is_js {
+            let place = format!("[code {:#x}]", raw.pc);
+            frames.push(frame(FrameKind::Native, place.into(), false));
+        } else if raw.kind != frame_kind::JS
+            || !self.js.resolve(tid, raw, &mut self.generated, &mut NoSourceMaps, frames)
+        {
+            frames.push(frame(FrameKind::Js, unresolved(raw).into(), false));
         }
     }
 }

@@ -1,3 +1,21 @@
 //! Layer 2: V8 over any `ReadMemory`. Pure: what is read comes through the trait, so that tests need no Node.
 
 pub mod allocator;
+pub mod bytecode;
+pub mod code;
+pub mod function;
+pub mod line_starts;
+pub mod metadata;
+pub mod object;
+pub mod position_table;
+pub mod scope_info;
+pub mod script;
+pub mod string;
+
+pub use bytecode::{BytecodePositions, BytecodeSizes};
+pub use code::{CodeFacts, CodeMaps, InlinedFrame, Tier};
+pub use function::{FunctionFacts, FunctionId};
+pub use metadata::{Layout, Metadata, Release, StatedNumbers};
+pub use object::{Heap, Tagged};
+pub use position_table::Encoding;
+pub use script::{EvalOrigin, EvalPosition, ScriptFacts};

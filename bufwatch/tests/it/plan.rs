@@ -83,9 +83,9 @@ fn layouts_are_the_measured_ones() {
         let found = (
             plan.layout.flags_offset.get().unwrap(),
             plan.layout.flags.get().map(|bits: FlagBits| bits.wasm).unwrap(),
-            frames.function_shared.get().unwrap(),
-            frames.shared_script.get().unwrap(),
-            frames.shared_literal_id.get().unwrap(),
+            plan.v8.function_shared.get().unwrap(),
+            plan.v8.shared_script.get().unwrap(),
+            plan.v8.shared_literal_id.get().unwrap(),
         );
         assert_eq!(found, expected, "{version}");
         assert!(plan.layout.flags.provenance().contains("as in the table"), "{version}");

@@ -23,10 +23,11 @@ pub const GC_EPILOGUE: Pattern = Prefix("_ZN2v88internal4Heap25GarbageCollection
 /// Called once an isolate, when its worker or the process ends.
 pub const HEAP_TEAR_DOWN: Pattern = Exact("_ZN2v88internal4Heap8TearDownEv");
 
-pub const TAGGED_SIZE: Pattern = Exact("v8dbg_TaggedSize");
-pub const FUNCTION_SHARED: Pattern = Exact("v8dbg_class_JSFunction__shared__SharedFunctionInfo");
-/// `…script_or_debug_info__HeapObject` in Node 18 and 20, `…script__Tagged_HeapObject_` later.
-pub const SHARED_SCRIPT: Pattern = Prefix("v8dbg_class_SharedFunctionInfo__script_");
+/// What V8 states of itself for debuggers.
+pub const STATED_NUMBERS: Pattern = Prefix("v8dbg_");
+/// Bytes of each bytecode; the full name, since V8 14 has another table `detail::kBytecodeSizes`.
+pub const BYTECODE_SIZES: Pattern =
+    Exact("_ZN2v88internal11interpreter9Bytecodes14kBytecodeSizesE");
 pub const V8_VERSION: [Pattern; 4] = [
     Exact("_ZN2v88internal7Version6major_E"),
     Exact("_ZN2v88internal7Version6minor_E"),
@@ -44,6 +45,13 @@ pub const BLOB_CODE_SIZE: Pattern = Exact("v8_Default_embedded_blob_code_size_")
 
 /// Where frames of interpreted JavaScript return to.
 pub const INTERPRETER_ENTRY: Pattern = Exact("Builtins_InterpreterEntryTrampoline");
+/// Where they return to after their optimised code was given up, if the first is not it.
+pub const INTERPRETER_RE_ENTRIES: [Pattern; 4] = [
+    Exact("Builtins_InterpreterEnterAtBytecode"),
+    Exact("Builtins_InterpreterEnterAtNextBytecode"),
+    Exact("Builtins_BaselineOrInterpreterEnterAtBytecode"),
+    Exact("Builtins_BaselineOrInterpreterEnterAtNextBytecode"),
+];
 
 /// libuv's event loop, and its waiting for I/O.
 pub const EVENT_LOOP: Pattern = Exact("uv_run");
@@ -62,9 +70,8 @@ pub const PATTERNS: &[Pattern] = &[
     GC_EPILOGUE_SAFEPOINT,
     GC_EPILOGUE,
     HEAP_TEAR_DOWN,
-    TAGGED_SIZE,
-    FUNCTION_SHARED,
-    SHARED_SCRIPT,
+    STATED_NUMBERS,
+    BYTECODE_SIZES,
     V8_VERSION[0],
     V8_VERSION[1],
     V8_VERSION[2],
@@ -76,6 +83,10 @@ pub const PATTERNS: &[Pattern] = &[
     BLOB_CODE_DATA,
     BLOB_CODE_SIZE,
     INTERPRETER_ENTRY,
+    INTERPRETER_RE_ENTRIES[0],
+    INTERPRETER_RE_ENTRIES[1],
+    INTERPRETER_RE_ENTRIES[2],
+    INTERPRETER_RE_ENTRIES[3],
     EVENT_LOOP,
     EVENT_POLL,
 ];

@@ -63,16 +63,13 @@ impl ProbePlan {
         };
         writeln!(f, "  {:32} {bits}", "flag bits")?;
         let frames = &self.frames;
-        write_constant(f, "JSFunction::shared", &frames.function_shared)?;
-        write_constant(f, "SharedFunctionInfo::script", &frames.shared_script)?;
-        write_constant(f, "SharedFunctionInfo::literal_id", &frames.shared_literal_id)?;
-        write_constant(f, "Script::id", &frames.script_id)?;
         write_constant(f, "embedded builtins", &frames.blob_start)?;
         write_constant(f, "embedded builtins, bytes", &frames.blob_bytes)?;
         write_constant(f, "interpreter entry", &frames.interpreter)?;
         write_constant(f, "event loop", &frames.event_loop)?;
         write_constant(f, "event loop's poll", &frames.event_poll)?;
         writeln!(f, "  {:32} {}..{}", "text", frames.text_start, frames.text_end)?;
+        self.write_v8(f)?;
         let Some(allocator) = &self.allocator else {
             return writeln!(
                 f,
@@ -93,6 +90,20 @@ impl ProbePlan {
         writeln!(f, "  {:32} {heap_pointer:12} {provenance}", "Heap* of a page")?;
         write_constant(f, "Heap* - Isolate* (hint)", &allocator.heap_in_isolate)?;
         write_constant(f, "allocator in Isolate (hint)", &allocator.allocator_in_isolate)
+    }
+}
+
+impl ProbePlan {
+    fn write_v8(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, constant) in self.v8.rows() {
+            write_constant(f, name, constant)?;
+        }
+        let n_sizes = self.frames.bytecode_sizes.len();
+        let from = match n_sizes {
+            0 => "missing: no symbol of the table; consequence: no lines in baseline code",
+            _ => "loaded from Bytecodes::kBytecodeSizes",
+        };
+        writeln!(f, "  {:32} {n_sizes:<12} {from}", "bytecode sizes, entries")
     }
 }
 

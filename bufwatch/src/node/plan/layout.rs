@@ -4,11 +4,11 @@
 
 use std::fmt;
 
+use crate::base::Constant;
 use crate::base::Svma;
 use crate::elf::{Image, Pattern};
 use crate::event::StoreFlagBits;
 use crate::node::plan::catalog;
-use crate::node::plan::constant::Constant;
 use crate::node::plan::instruction::decode;
 use crate::node::survey::{Survey, V8Version};
 
@@ -139,22 +139,14 @@ fn find_flags_test(code: &[u8]) -> Option<(u32, FlagBits)> {
     None
 }
 
-/// What reading JavaScript frames in the probe needs; byte offsets from the untagged object start.
+/// Where code lies that the probe and the resolver tell frames apart by.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FrameConstants {
-    /// `JSFunction::shared`.
-    pub function_shared: Constant<u32>,
-    /// `SharedFunctionInfo::script`.
-    pub shared_script: Constant<u32>,
-    /// `SharedFunctionInfo::function_literal_id` (u32).
-    pub shared_literal_id: Constant<u32>,
-    /// `Script::id` (Smi).
-    pub script_id: Constant<u32>,
     /// Start of V8's embedded builtins.
     pub blob_start: Constant<Svma>,
     /// Their size in bytes.
     pub blob_bytes: Constant<u32>,
-    /// The interpreter's entry trampoline: where interpreted frames return to.
+    /// The interpreter's entries: where interpreted frames return to.
     pub interpreter: Constant<CodeRange>,
     /// libuv's event loop and its waiting for I/O: where walks end.
     pub event_loop: Constant<CodeRange>,
@@ -163,35 +155,45 @@ pub struct FrameConstants {
     pub text_start: Svma,
     /// Exclusive.
     pub text_end: Svma,
+    /// Bytes of each bytecode at three scales; empty: lines in baseline code are not known.
+    pub bytecode_sizes: Vec<u8>,
 }
+
+/// V8 has about 200 bytecodes, at three scales.
+const BYTECODE_SIZES_MAX: u64 = 3 * 256;
 
 impl FrameConstants {
     pub(super) fn resolve(image: &Image, survey: &Survey) -> Self {
-        let shared_script = load(image, survey, catalog::SHARED_SCRIPT);
-        let shared_literal_id = match shared_script.get() {
-            Some(script) => Constant::Derived {
-                value: script.saturating_add(20),
-                rule:
-                    "behind the flags, 20 bytes after SharedFunctionInfo::script (V8 10.2 to 14.6)"
-                        .to_owned(),
-            },
-            None => Constant::missing("SharedFunctionInfo::script is not known"),
-        };
         let text = image.text().unwrap_or_default();
+        let sizes = survey.find(catalog::BYTECODE_SIZES).first();
+        let sizes = sizes.filter(|symbol| symbol.size <= BYTECODE_SIZES_MAX);
         Self {
-            function_shared: load(image, survey, catalog::FUNCTION_SHARED),
-            shared_script,
-            shared_literal_id,
-            script_id: Constant::table(64, "V8 10.2 to 14.6"),
             blob_start: find_blob(image, survey),
             blob_bytes: load(image, survey, catalog::BLOB_CODE_SIZE),
-            interpreter: find_code(survey, catalog::INTERPRETER_ENTRY),
+            interpreter: find_interpreter(survey),
             event_loop: find_code(survey, catalog::EVENT_LOOP),
             event_poll: find_code(survey, catalog::EVENT_POLL),
             text_start: text.start,
             text_end: text.end,
+            bytecode_sizes: sizes
+                .and_then(|symbol| image.read_up_to(symbol.svma, symbol.size as usize).ok())
+                .unwrap_or_default(),
         }
     }
+}
+
+/// From the entry to the last re-entry, if they lie together as V8 lays out its builtins: nothing between them leaves a return address.
+fn find_interpreter(survey: &Survey) -> Constant<CodeRange> {
+    const TOGETHER_BYTES: u64 = 16 << 10;
+    let entry = find_code(survey, catalog::INTERPRETER_ENTRY);
+    let Constant::Loaded { value: range, symbol } = entry else { return entry };
+    let end = catalog::INTERPRETER_RE_ENTRIES
+        .iter()
+        .flat_map(|pattern| survey.find(*pattern))
+        .filter_map(|symbol| symbol.svma.checked_add(symbol.size))
+        .filter(|end| end.0 > range.start.0 && end.0 - range.start.0 < TOGETHER_BYTES)
+        .fold(range.end, |last, end| last.max(end));
+    Constant::Loaded { value: CodeRange { start: range.start, end }, symbol }
 }
 
 /// The code of one function.

@@ -3,7 +3,6 @@
 
 pub mod cache;
 pub mod catalog;
-pub mod constant;
 mod explain;
 pub mod instruction;
 pub mod layout;
@@ -13,10 +12,11 @@ use crate::base::{FileOffset, Svma};
 use crate::elf::BuildId;
 use crate::node::identity::{self, IdentityError, MappedImage, NodeIdentity};
 use crate::node::survey::{NodeVersion, Survey, V8Version};
+use crate::v8::Metadata;
 
+pub use crate::base::Constant;
 pub use cache::PlanCache;
 pub use catalog::ProbePurpose;
-pub use constant::Constant;
 pub use instruction::Cost;
 pub use layout::{AllocatorFacts, CodeRange, FlagBits, FrameConstants, HeapPointer, StoreLayout};
 
@@ -71,6 +71,8 @@ pub struct ProbePlan {
     pub layout: StoreLayout,
     pub frames: FrameConstants,
     pub allocator: Option<AllocatorFacts>,
+    /// How V8's objects are laid out in this binary.
+    pub v8: Metadata,
 }
 
 impl ProbePlan {

@@ -11,7 +11,8 @@ use crate::node::plan::instruction::{
 };
 use crate::node::plan::layout::{AllocatorFacts, FrameConstants, StoreLayout};
 use crate::node::plan::{Missing, Probe, ProbeImage, ProbePlan};
-use crate::node::survey::Survey;
+use crate::node::survey::{Stated, Survey};
+use crate::v8::Metadata;
 
 /// Most code of one function that is decoded; the probed functions have less than 8 KiB.
 const CODE_BYTES_MAX: usize = 16 << 10;
@@ -32,6 +33,7 @@ pub(super) fn resolve(image: &Image, survey: &Survey) -> ProbePlan {
         layout: StoreLayout::resolve(image, survey),
         frames: FrameConstants::resolve(image, survey),
         allocator: AllocatorFacts::resolve(survey),
+        v8: Metadata::resolve(&Stated { survey, image }, survey.v8_version.map(Into::into)),
     };
     add_creation(&mut plan, image, survey);
     let rows: [(ProbePurpose, &[Pattern]); 7] = [

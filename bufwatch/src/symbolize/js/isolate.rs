@@ -1,0 +1,199 @@
+//! What is known of one isolate's scripts and functions, by identities that outlive every move of V8's collector. Reads through
+//! `v8::Heap`; places frames of unoptimised code itself.
+
+use std::sync::Arc;
+
+use crate::base::{Avma, FastMap, ReadMemory, sanitize};
+use crate::v8::{
+    BytecodePositions, Encoding, EvalPosition, FunctionFacts, FunctionId, Heap, ScriptFacts, Tagged,
+};
+
+/// Functions remembered in one isolate; a large server has 50,000, of which few are ever on a stack.
+const FUNCTIONS_MAX: usize = 100_000;
+
+/// Scripts remembered in one isolate; programs that evaluate all the time have no end of them.
+const SCRIPTS_MAX: usize = 20_000;
+
+/// Evaluated code that evaluates, in a name.
+const EVAL_DEPTH_MAX: usize = 3;
+
+/// Longest `//# sourceMappingURL=` read: an inline map is as long as the source.
+const MAP_URL_UNITS_MAX: usize = 64 << 20;
+
+/// A script with the name that is shown.
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) facts: ScriptFacts,
+    /// Sanitized.
+    pub(super) name: Arc<str>,
+    pub(super) is_internal: bool,
+    /// Text behind `//# sourceMappingURL=`, if it has one.
+    pub(super) map_url: Option<Arc<str>>,
+}
+
+/// A function with its script.
+#[derive(Debug)]
+pub(super) struct Function {
+    pub(super) id: FunctionId,
+    /// Sanitized.
+    pub(super) name: Arc<str>,
+    /// First position in the script.
+    pub(super) start: Option<u32>,
+    pub(super) script: Arc<Script>,
+    /// `None`: V8 has no position table for it, or it could not be read.
+    pub(super) positions: Option<BytecodePositions>,
+}
+
+/// 1-based line and column in a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) line: u32,
+    pub(super) column: u32,
+    /// The line of the function's beginning, or one that the compiler may have got wrong.
+    pub(super) is_approximate: bool,
+}
+
+impl Function {
+    pub(super) fn spot_at(&self, position: u32) -> Option<Spot> {
+        let (line, column) = self.script.facts.place(position)?;
+        Some(Spot { line, column, is_approximate: false })
+    }
+
+    /// Where bytecode runs; where the function begins if that is not known.
+    pub(super) fn spot_of_bytecode(&self, offset: Option<u32>) -> Option<Spot> {
+        let exact = offset
+            .and_then(|offset| self.positions.as_ref()?.find(offset))
+            .and_then(|position| self.spot_at(position));
+        exact.or_else(|| self.beginning())
+    }
+
+    pub(super) fn beginning(&self) -> Option<Spot> {
+        let spot = self.spot_at(self.start?)?;
+        Some(Spot { is_approximate: true, ..spot })
+    }
+}
+
+/// Caches of one isolate.
+#[derive(Debug, Default)]
+pub(super) struct Isolate {
+    functions: FastMap<FunctionId, Arc<Function>>,
+    scripts: FastMap<i32, Arc<Script>>,
+}
+
+impl Isolate {
+    /// The function with this identity: remembered, or read at `shared` if it is still there.
+    pub(super) fn function<M: ReadMemory>(
+        &mut self,
+        heap: Heap<'_, M>,
+        encodings: [Encoding; 2],
+        id: FunctionId,
+        shared: Tagged,
+    ) -> Option<Arc<Function>> {
+        if let Some(function) = self.functions.get(&id) {
+            return Some(Arc::clone(function));
+        }
+        let facts = heap.function(shared)?;
+        // V8 may have moved it since, and something else is there now.
+        (facts.id == id).then_some(())?;
+        let function = Arc::new(self.read_function(heap, encodings, facts, 0)?);
+        if self.functions.len() >= FUNCTIONS_MAX {
+            self.functions.clear();
+        }
+        self.functions.insert(id, Arc::clone(&function));
+        Some(function)
+    }
+
+    /// The function at `shared`, whichever it is.
+    pub(super) fn function_at<M: ReadMemory>(
+        &mut self,
+        heap: Heap<'_, M>,
+        encodings: [Encoding; 2],
+        shared: Tagged,
+    ) -> Option<Arc<Function>> {
+        let (id, ..) = heap.function_id(shared)?;
+        self.function(heap, encodings, id, shared)
+    }
+
+    fn read_function<M: ReadMemory>(
+        &mut self,
+        heap: Heap<'_, M>,
+        encodings: [Encoding; 2],
+        facts: FunctionFacts,
+        eval_depth: usize,
+    ) -> Option<Function> {
+        let script = self.script(heap, encodings, facts.id.script, facts.script, eval_depth)?;
+        let positions = facts
+            .bytecode
+            .and_then(|bytecode| heap.bytecode_positions(bytecode, facts.range, encodings));
+        Some(Function {
+            id: facts.id,
+            name: facts.name.map_or_else(|| "(anonymous)".into(), |it| sanitize(&it).into()),
+            start: facts.range.map(|(start, _)| start),
+            script,
+            positions,
+        })
+    }
+
+    fn script<M: ReadMemory>(
+        &mut self,
+        heap: Heap<'_, M>,
+        encodings: [Encoding; 2],
+        id: i32,
+        at: Avma,
+        eval_depth: usize,
+    ) -> Option<Arc<Script>> {
+        if let Some(script) = self.scripts.get(&id) {
+            return Some(Arc::clone(script));
+        }
+        let facts = heap.script(at)?;
+        let name = match &facts.name {
+            Some(name) => sanitize(name),
+            None => self
+                .eval_name(heap, encodings, &facts, eval_depth)
+                .unwrap_or_else(|| "(no file)".to_owned()),
+        };
+        let map_url = match &facts.source_mapping_url {
+            Some(url) => Some(url.as_str().into()),
+            None if facts.has_inline_map => {
+                heap.source_mapping_url(at, MAP_URL_UNITS_MAX).map(Into::into)
+            }
+            None => None,
+        };
+        let script = Arc::new(Script {
+            is_internal: name.starts_with("node:"),
+            name: name.into(),
+            map_url,
+            facts,
+        });
+        if self.scripts.len() >= SCRIPTS_MAX {
+            self.scripts.clear();
+        }
+        self.scripts.insert(id, Arc::clone(&script));
+        Some(script)
+    }
+
+    /// `eval at load /srv/plugin.js:12:5`, as V8 names it in stack traces.
+    fn eval_name<M: ReadMemory>(
+        &mut self,
+        heap: Heap<'_, M>,
+        encodings: [Encoding; 2],
+        facts: &ScriptFacts,
+        eval_depth: usize,
+    ) -> Option<String> {
+        let origin = facts.eval_origin?;
+        if eval_depth >= EVAL_DEPTH_MAX {
+            return Some("eval".to_owned());
+        }
+        let caller = heap.function(origin.shared)?;
+        let caller = self.read_function(heap, encodings, caller, eval_depth + 1)?;
+        let spot = match origin.position {
+            EvalPosition::Script(position) => caller.spot_at(position),
+            EvalPosition::Bytecode(offset) => caller.spot_of_bytecode(Some(offset)),
+        };
+        let (function, script) = (&caller.name, &caller.script.name);
+        Some(match spot {
+            Some(spot) => format!("eval at {function} ({script}:{}:{})", spot.line, spot.column),
+            None => format!("eval at {function} ({script})"),
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! JavaScript frames → functions, scripts, lines. Decides what is trusted: an identity read now must be the captured one, and what does
+//! not add up stays unresolved. Over any memory, so that recorded reads test it.
+
+mod isolate;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bufwatch_common::RawFrame;
+
+use crate::base::{Avma, FastMap, ReadMemory, Tid};
+use crate::event::{Frame, FrameKind, OriginalPlace};
+use crate::symbolize::js::isolate::{Function, Isolate, Spot};
+use crate::v8::{
+    BytecodeSizes, CodeFacts, CodeMaps, Encoding, FunctionId, Heap, Layout, Tagged, Tier,
+};
+
+/// Isolates remembered: Node's limit on workers is memory, this is far above it.
+const ISOLATES_MAX: usize = 4_096;
+
+/// Frames remembered by code address.
+const PLACES_MAX: usize = 200_000;
+
+/// Pieces of code remembered.
+const CODE_MAX: usize = 50_000;
+
+/// What of V8 differs between binaries.
+#[derive(Clone, Debug)]
+pub struct V8Facts {
+    pub layout: Layout,
+    pub bytecode_sizes: BytecodeSizes,
+    /// The encoding of position tables to try first, then the other.
+    pub encodings: [Encoding; 2],
+}
+
+/// Where generated code lies.
+pub trait CodeMappings {
+    /// Start of the mapping that `address` is in.
+    fn mapping_start(&mut self, address: Avma) -> Option<Avma>;
+}
+
+/// What a source map says of a place: script, text behind `//# sourceMappingURL=`, 1-based line and column.
+pub trait OriginalPlaces {
+    fn original(
+        &mut self,
+        script: &str,
+        map_url: Option<&str>,
+        line: u32,
+        column: u32,
+    ) -> Option<Arc<OriginalPlace>>;
+}
+
+/// Resolves frames of one process.
+#[derive(Debug)]
+pub struct JsResolver<M> {
+    memory: M,
+    facts: V8Facts,
+    isolates: FastMap<Tid, Isolate>,
+    maps: CodeMaps,
+    /// By start. Holds until V8 moves or frees code: at a major collection.
+    code: BTreeMap<Avma, Arc<CodeFacts>>,
+    /// By thread and what tells frames apart; innermost first where functions are inlined.
+    places: FastMap<(Tid, u64, u64, u32), Arc<[Place]>>,
+}
+
+/// A frame before source maps: what can be remembered.
+#[derive(Clone, Debug)]
+struct Place {
+    function: Arc<Function>,
+    spot: Option<Spot>,
+}
+
+impl<M: ReadMemory> JsResolver<M> {
+    pub fn new(memory: M, facts: V8Facts) -> Self {
+        Self {
+            memory,
+            facts,
+            isolates: FastMap::default(),
+            maps: CodeMaps::default(),
+            code: BTreeMap::new(),
+            places: FastMap::default(),
+        }
+    }
+
+    /// Code moves and is freed in major collections: what is known by its address no longer holds.
+    pub fn forget_code(&mut self) {
+        self.code.clear();
+        self.places.clear();
+    }
+
+    /// The isolate of this thread is gone; the number may come again with another.
+    pub fn forget_thread(&mut self, tid: Tid) {
+        if self.isolates.remove(&tid).is_some() {
+            self.forget_code();
+        }
+    }
+
+    /// The functions of a frame, innermost first: several where some were inlined, none if it is not known. A captured bytecode offset
+    /// means interpreted code.
+    pub fn resolve(
+        &mut self,
+        tid: Tid,
+        raw: &RawFrame,
+        mappings: &mut impl CodeMappings,
+        originals: &mut impl OriginalPlaces,
+        frames: &mut Vec<Frame>,
+    ) -> bool {
+        let key = (tid, raw.identity, raw.pc, raw.bytecode_offset);
+        let places = match self.places.get(&key) {
+            Some(places) => Arc::clone(places),
+            None => {
+                let Some(places) = self.find_places(tid, raw, mappings) else { return false };
+                if self.places.len() >= PLACES_MAX {
+                    self.places.clear();
+                }
+                self.places.insert(key, Arc::clone(&places));
+                places
+            }
+        };
+        frames.extend(places.iter().map(|place| to_frame(place, originals)));
+        true
+    }
+
+    fn find_places(
+        &mut self,
+        tid: Tid,
+        raw: &RawFrame,
+        mappings: &mut impl CodeMappings,
+    ) -> Option<Arc<[Place]>> {
+        if self.isolates.len() >= ISOLATES_MAX {
+            self.isolates.clear();
+        }
+        let isolate = self.isolates.entry(tid).or_default();
+        let heap = Heap::new(&self.memory, &self.facts.layout);
+        let encodings = self.facts.encodings;
+        let id = FunctionId::from_captured(raw.identity);
+        let function = isolate.function(heap, encodings, id, Tagged(raw.function))?;
+        if raw.bytecode_offset != 0 {
+            // The slot counts from the tagged start of the bytecode array.
+            let data = self.facts.layout.bytecode_data.checked_sub(1);
+            let offset = data
+                .and_then(|data| u32::try_from(data).ok())
+                .and_then(|data| raw.bytecode_offset.checked_sub(data));
+            let spot = function.spot_of_bytecode(offset);
+            return Some(Arc::from([Place { function, spot }]));
+        }
+        let at_beginning = |function: &Arc<Function>| {
+            let place = Place { function: Arc::clone(function), spot: function.beginning() };
+            Arc::from([place])
+        };
+        let pc = Avma(raw.pc);
+        let Some(code) = find_code(&mut self.code, &mut self.maps, heap, pc, mappings) else {
+            return Some(at_beginning(&function));
+        };
+        let return_offset = pc.0.checked_sub(code.start.0)?;
+        let inlined = match code.tier {
+            Tier::Baseline => {
+                // Code moved away and other code is there now?
+                let bytecode = heap.bytecode_of(code.data)?;
+                let offset = heap.baseline_offset(
+                    bytecode,
+                    &code.table,
+                    &self.facts.bytecode_sizes,
+                    return_offset,
+                );
+                let spot = function.spot_of_bytecode(offset);
+                return Some(Arc::from([Place { function, spot }]));
+            }
+            Tier::Maglev | Tier::Turbofan => heap.inlined_frames(&code, return_offset, encodings),
+        };
+        let Some(inlined) = inlined else { return Some(at_beginning(&function)) };
+        let n = inlined.len();
+        let mut places = Vec::with_capacity(n);
+        for (depth, frame) in inlined.iter().enumerate() {
+            let at = isolate.function_at(heap, encodings, frame.shared)?;
+            if depth + 1 == n && at.id != id {
+                // The outermost function is the one whose frame it is; else the code is another one by now.
+                return Some(at_beginning(&function));
+            }
+            let spot = frame.position.and_then(|position| at.spot_at(position));
+            let spot = spot.or_else(|| at.beginning()).map(|spot| Spot {
+                // What V8 13 and 14 note for callers of inlined calls in loops is the loop (js-stacks.md §0).
+                is_approximate: spot.is_approximate || code.tier == Tier::Maglev && depth > 0,
+                ..spot
+            });
+            places.push(Place { function: at, spot });
+        }
+        Some(places.into())
+    }
+}
+
+/// Remembered, or searched for in memory.
+fn find_code<M: ReadMemory>(
+    known: &mut BTreeMap<Avma, Arc<CodeFacts>>,
+    maps: &mut CodeMaps,
+    heap: Heap<'_, M>,
+    pc: Avma,
+    mappings: &mut impl CodeMappings,
+) -> Option<Arc<CodeFacts>> {
+    if let Some((_, code)) = known.range(..pc).next_back()
+        && code.contains(pc)
+    {
+        return Some(Arc::clone(code));
+    }
+    let code = Arc::new(heap.find_code(pc, mappings.mapping_start(pc)?, maps)?);
+    if known.len() >= CODE_MAX {
+        known.clear();
+    }
+    known.insert(code.start, Arc::clone(&code));
+    Some(code)
+}
+
+fn to_frame(place: &Place, originals: &mut impl OriginalPlaces) -> Frame {
+    let Place { function, spot } = place;
+    let script = &function.script;
+    let is_exact = spot.filter(|spot| !spot.is_approximate && !script.is_internal);
+    Frame {
+        kind: if script.is_internal { FrameKind::Node } else { FrameKind::Js },
+        function: Arc::clone(&function.name),
+        script: Some(Arc::clone(&script.name)),
+        line: spot.map(|spot| spot.line),
+        column: spot.map(|spot| spot.column),
+        is_approximate: spot.is_some_and(|spot| spot.is_approximate),
+        original: is_exact.and_then(|spot| {
+            originals.original(&script.name, script.map_url.as_deref(), spot.line, spot.column)
+        }),
+        is_resolved: true,
+    }
+}

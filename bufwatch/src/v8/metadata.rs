@@ -1,0 +1,248 @@
+//! What must be known of a build of V8 to read its heap from outside: object types, byte offsets, code kinds, each with where the
+//! number comes from. Reads nothing of a process.
+//!
+//! Most numbers are stated by the binary in its `v8dbg_*` symbols (V8 `tools/gen-postmortem-metadata.py`); the tables hold what those
+//! lack, measured on the official builds of Node 18, 20, 22, 24 and 26 (js-stacks.md §3, v8-heap-census.md §2).
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use crate::base::Constant;
+
+/// The major and minor version of V8, which decide about layouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Release {
+    pub major: u32,
+    pub minor: u32,
+}
+
+/// The releases that the tables were measured on, and the Node that has them.
+pub const MEASURED: [(Release, &str); 5] = [
+    (Release { major: 10, minor: 2 }, "Node 18"),
+    (Release { major: 11, minor: 3 }, "Node 20"),
+    (Release { major: 12, minor: 4 }, "Node 22"),
+    (Release { major: 13, minor: 6 }, "Node 24"),
+    (Release { major: 14, minor: 6 }, "Node 26"),
+];
+
+/// Numbers that a binary states under a name.
+pub trait StatedNumbers {
+    /// The number of the first name that the binary has, and that name. Names come without `v8dbg_`; one that ends in `*` stands
+    /// for everything that begins so.
+    fn stated(&self, names: &[&str]) -> Option<(u32, String)>;
+}
+
+/// Where a number is looked for: first in the binary, then in the table of [`MEASURED`] releases.
+struct Origin {
+    names: &'static [&'static str],
+    table: [Option<u32>; MEASURED.len()],
+}
+
+const fn stated(names: &'static [&'static str]) -> Origin {
+    Origin { names, table: [None; MEASURED.len()] }
+}
+
+const fn table(values: [u32; MEASURED.len()]) -> Origin {
+    stated_or(&[], values)
+}
+
+/// [`ABSENT`] in the table: that release has no such thing.
+const fn stated_or(names: &'static [&'static str], values: [u32; MEASURED.len()]) -> Origin {
+    let [a, b, c, d, e] = values;
+    Origin { names, table: [some(a), some(b), some(c), some(d), some(e)] }
+}
+
+const fn some(value: u32) -> Option<u32> {
+    if value == ABSENT { None } else { Some(value) }
+}
+
+const ABSENT: u32 = u32::MAX;
+
+impl Origin {
+    fn resolve(&self, binary: &impl StatedNumbers, release: Option<Release>) -> Constant<u32> {
+        if let Some((value, name)) = binary.stated(self.names) {
+            return Constant::Loaded { value, symbol: format!("v8dbg_{name}") };
+        }
+        let Some(release) = release else {
+            return Constant::missing("not stated by the binary, and its V8 version is not known");
+        };
+        let Some((nearest, value)) = self.nearest(release) else {
+            return Constant::missing("V8 of this version has none, or it is not known");
+        };
+        let of = format!("V8 {}.{}", nearest.major, nearest.minor);
+        if nearest == release {
+            Constant::table(value, &of)
+        } else {
+            Constant::table(value, &format!("{of}, the nearest measured one"))
+        }
+    }
+
+    /// The row of the release itself, else of the nearest one before it, else of the first.
+    fn nearest(&self, release: Release) -> Option<(Release, u32)> {
+        let at = MEASURED.iter().rposition(|(row, _)| *row <= release).unwrap_or(0);
+        let (row, _) = MEASURED.get(at)?;
+        Some((*row, (*self.table.get(at)?)?))
+    }
+}
+
+macro_rules! metadata {
+    ($($(#[$doc:meta])* $field:ident: $title:literal = $origin:expr;)*) => {
+        /// The numbers with their provenance; part of a probe plan.
+        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        pub struct Metadata {
+            $($(#[$doc])* pub $field: Constant<u32>,)*
+        }
+
+        /// The numbers themselves. What is missing is [`Layout::MISSING`]: an offset at which nothing can be read, a type that no
+        /// object has.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Layout {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl Metadata {
+            pub fn resolve(binary: &impl StatedNumbers, release: Option<Release>) -> Self {
+                Self { $($field: $origin.resolve(binary, release),)* }
+            }
+
+            /// Name and number, for people.
+            pub fn rows(&self) -> Vec<(&'static str, &Constant<u32>)> {
+                vec![$(($title, &self.$field),)*]
+            }
+
+            pub fn layout(&self) -> Layout {
+                Layout { $($field: self.$field.get().map_or(Layout::MISSING, u64::from),)* }
+            }
+        }
+    };
+}
+
+impl Layout {
+    /// Adding it to an address fails, and it equals no instance type.
+    pub const MISSING: u64 = u64::MAX;
+}
+
+metadata! {
+    map_instance_type: "Map::instance_type" = stated(&["class_Map__instance_type__uint16_t"]);
+
+    type_map: "MAP_TYPE" = stated(&["type_Map__MAP_TYPE"]);
+    type_shared: "SHARED_FUNCTION_INFO_TYPE" = stated(&["type_SharedFunctionInfo__SHARED_FUNCTION_INFO_TYPE"]);
+    type_script: "SCRIPT_TYPE" = stated(&["type_Script__SCRIPT_TYPE"]);
+    type_scope_info: "SCOPE_INFO_TYPE" = stated(&["type_ScopeInfo__SCOPE_INFO_TYPE"]);
+    type_bytecode_array: "BYTECODE_ARRAY_TYPE" = stated(&["type_BytecodeArray__BYTECODE_ARRAY_TYPE"]);
+    type_interpreter_data: "INTERPRETER_DATA_TYPE" = stated(&["type_InterpreterData__INTERPRETER_DATA_TYPE"]);
+    type_code: "CODE_TYPE" = stated(&["type_Code__CODE_TYPE"]);
+    /// What holds machine code: `Code` itself up to V8 10.
+    type_instructions: "INSTRUCTION_STREAM_TYPE" =
+        stated(&["type_InstructionStream__INSTRUCTION_STREAM_TYPE", "type_Code__CODE_TYPE"]);
+    type_code_data_container: "CODE_DATA_CONTAINER_TYPE" =
+        stated(&["type_CodeDataContainer__CODE_DATA_CONTAINER_TYPE"]);
+    type_byte_array: "BYTE_ARRAY_TYPE" = stated(&["type_ByteArray__BYTE_ARRAY_TYPE"]);
+    type_trusted_byte_array: "TRUSTED_BYTE_ARRAY_TYPE" =
+        stated(&["type_TrustedByteArray__TRUSTED_BYTE_ARRAY_TYPE"]);
+    type_fixed_array: "FIXED_ARRAY_TYPE" = stated(&["type_FixedArray__FIXED_ARRAY_TYPE"]);
+    type_shared_wrapper: "SHARED_FUNCTION_INFO_WRAPPER_TYPE" =
+        stated(&["type_SharedFunctionInfoWrapper__SHARED_FUNCTION_INFO_WRAPPER_TYPE"]);
+
+    string_length: "String::length" = stated(&["class_String__length__int32_t"]);
+    string_chars: "SeqString::chars" = stated(&["class_SeqOneByteString__chars__char"]);
+    cons_first: "ConsString::first" = stated(&["class_ConsString__first__String"]);
+    cons_second: "ConsString::second" = stated(&["class_ConsString__second__String"]);
+    sliced_parent: "SlicedString::parent" = stated(&["class_SlicedString__parent__String"]);
+    sliced_offset: "SlicedString::offset" = stated(&["class_SlicedString__offset__SMI"]);
+    thin_actual: "ThinString::actual" = stated(&["class_ThinString__actual__String"]);
+    /// Pointer to the characters, behind the pointer to the resource.
+    external_data: "ExternalString::resource_data" = table([24; 5]);
+
+    array_length: "FixedArrayBase::length" = stated(&["class_FixedArrayBase__length__SMI"]);
+    array_data: "FixedArray::data" = stated(&["class_FixedArray__data__uintptr_t"]);
+
+    function_shared: "JSFunction::shared" = stated(&["class_JSFunction__shared__SharedFunctionInfo"]);
+    shared_function_data: "SharedFunctionInfo::function_data" =
+        stated_or(&["class_SharedFunctionInfo__function_data__Object"], [8; 5]);
+    shared_name_or_scope_info: "SharedFunctionInfo::name_or_scope_info" =
+        stated(&["class_SharedFunctionInfo__name_or_scope_info__*"]);
+    shared_script: "SharedFunctionInfo::script" = stated(&["class_SharedFunctionInfo__script_*"]);
+    /// Behind the flags.
+    shared_literal_id: "SharedFunctionInfo::function_literal_id" = table([52, 52, 52, 60, 60]);
+    wrapper_shared: "SharedFunctionInfoWrapper::shared_info" =
+        stated(&["class_SharedFunctionInfoWrapper__shared_info__*"]);
+
+    script_source: "Script::source" = stated(&["class_Script__source__Object"]);
+    script_name: "Script::name" = stated(&["class_Script__name__Object"]);
+    script_line_offset: "Script::line_offset" = table([24; 5]);
+    script_column_offset: "Script::column_offset" = table([32; 5]);
+    script_id: "Script::id" = table([64; 5]);
+    script_eval_from_shared: "Script::eval_from_shared" =
+        stated(&["class_Script__eval_from_shared_or_wrapped_arguments*"]);
+    script_eval_from_position: "Script::eval_from_position" =
+        stated(&["class_Script__eval_from_position__SMI"]);
+    script_source_url: "Script::source_url" = table([104, 112, 112, 112, 112]);
+    script_source_mapping_url: "Script::source_mapping_url" = table([112, 120, 120, 120, 120]);
+
+    scope_flags: "ScopeInfo::flags" = table([8; 5]);
+    /// 1 if the flags are a Smi, 0 if a plain word.
+    scope_flags_are_smi: "ScopeInfo::flags is a Smi" = table([1, 1, 1, 0, 0]);
+    /// As an index of words behind the map and the flags.
+    scope_n_locals: "ScopeInfo::context_local_count, word" = stated(&["scopeinfo_idx_ncontextlocals"]);
+    scope_first_local: "ScopeInfo::first variable, word" = stated(&["scopeinfo_idx_first_vars"]);
+    /// Absent where positions come after the variable part.
+    scope_position: "ScopeInfo::position_info" = table([ABSENT, ABSENT, ABSENT, 32, 32]);
+
+    bytecode_length: "BytecodeArray::length" = stated_or(&["class_BytecodeArray__length__SMI"], [8; 5]);
+    bytecode_data: "BytecodeArray::data" = stated(&["class_BytecodeArray__data__uintptr_t"]);
+    bytecode_positions: "BytecodeArray::source_position_table" = table([32, 32, 24, 24, 24]);
+    interpreter_data_bytecode: "InterpreterData::bytecode_array" = table([8; 5]);
+
+    /// Of baseline code the same word is its bytecode array or interpreter data.
+    code_deopt_data: "Code::deoptimization_data" = table([16, 16, 8, 8, 8]);
+    /// Of baseline code the same word is its table of bytecode offsets.
+    code_positions: "Code::source_position_table" = table([24, 24, 16, 16, 16]);
+    /// Absent where the code lies behind the header itself, at `code_header_bytes`.
+    code_start: "Code::instruction_start" = table([ABSENT, 40, 40, 40, 40]);
+    code_header_bytes: "Code::header size" =
+        table([128, ABSENT, ABSENT, ABSENT, ABSENT]);
+    code_size: "Code::instruction_size" = stated_or(&["class_Code__instruction_size__int"], [40, 56, 52, 56, 56]);
+    code_flags: "Code::flags" = stated_or(&["class_Code__flags__uint32_t"], [48, 48, 48, 52, 52]);
+    code_kind_baseline: "CodeKind::BASELINE" = table([11, 11, 10, 10, 11]);
+    code_kind_maglev: "CodeKind::MAGLEV" = table([ABSENT, 12, 11, 11, 12]);
+    code_kind_turbofan: "CodeKind::TURBOFAN_JS" = table([13, 13, 12, 12, 13]);
+
+    deopt_n_inlined: "DeoptimizationData::inlined_function_count, index" = table([1; 5]);
+    deopt_literals: "DeoptimizationData::literal_array, index" = table([2, 2, 2, 3, 3]);
+    deopt_shared: "DeoptimizationData::shared_function_info, index" = table([6, 6, 6, 7, 7]);
+    deopt_inlining_positions: "DeoptimizationData::inlining_positions, index" = table([7, 7, 7, 8, 8]);
+
+    /// The value of a stub frame's type word; WebAssembly code says so there.
+    frame_wasm: "StackFrame::WASM" = stated(&["frametype_WasmFrame"]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Binary;
+
+    impl StatedNumbers for Binary {
+        fn stated(&self, names: &[&str]) -> Option<(u32, String)> {
+            names.contains(&"class_Map__instance_type__uint16_t").then(|| (12, "it".to_owned()))
+        }
+    }
+
+    #[test]
+    fn what_the_binary_states_wins_and_the_nearest_release_before_it_is_next() {
+        let of = |major, minor| Metadata::resolve(&Binary, Some(Release { major, minor }));
+        assert_eq!(of(13, 6).map_instance_type.get(), Some(12));
+        assert_eq!(of(13, 6).shared_literal_id.provenance(), "table: V8 13.6");
+        let between = of(12, 9).shared_literal_id;
+        assert_eq!(between.get(), Some(52));
+        assert!(between.provenance().contains("nearest"), "{}", between.provenance());
+        assert_eq!(of(99, 0).shared_literal_id.get(), Some(60));
+        assert_eq!(of(10, 2).code_kind_maglev.get(), None);
+    }
+
+    #[test]
+    fn what_is_missing_can_be_read_nowhere() {
+        let layout = Metadata::resolve(&Binary, None).layout();
+        assert_eq!(layout.map_instance_type, 12);
+        assert_eq!(layout.script_id, Layout::MISSING);
+    }
+}

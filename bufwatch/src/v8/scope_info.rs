@@ -1,0 +1,78 @@
+//! `ScopeInfo`: the name of a compiled function and where in its script it lies. Knows nothing of its variables but how to skip them.
+//!
+//! Order of the parts: V8 `src/objects/scope-info.tq`.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use crate::base::{Avma, ReadMemory};
+use crate::v8::object::{Heap, Tagged, word_in};
+
+/// `kScopeInfoMaxInlinedLocalNamesSize`: from here on names are in a hash table, of which there is one word.
+const INLINED_LOCALS_MAX: u64 = 75;
+
+/// Context slots of one function; more would be a misread object.
+const LOCALS_MAX: u64 = 1 << 16;
+
+/// Bits of the flags word (`scope-info.tq`, `ScopeFlags`), the same in V8 10 to 14.
+const HAS_SAVED_CLASS_VARIABLE: u32 = 1 << 10;
+const FUNCTION_VARIABLE: u32 = 3 << 12;
+const HAS_INFERRED_NAME: u32 = 1 << 14;
+
+/// What a scope says of its function.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopeFacts {
+    /// As written, or as V8 inferred it; `None` for an anonymous function.
+    pub name: Option<String>,
+    /// First position of the function in its script, and the one behind its last; `None` if not known.
+    pub range: Option<(u32, u32)>,
+}
+
+/// Words behind the locals: saved class variable, function variable (2), inferred name, position (2).
+const TAIL_WORDS: usize = 6;
+
+impl<M: ReadMemory> Heap<'_, M> {
+    pub fn scope_facts(&self, scope: Avma) -> Option<ScopeFacts> {
+        let layout = self.layout;
+        let flags = if layout.scope_flags_are_smi == 1 {
+            self.smi(scope, layout.scope_flags)?.cast_unsigned()
+        } else {
+            self.u32(scope, layout.scope_flags)?
+        };
+        let offset_of_word = |word: u64| word.checked_mul(8)?.checked_add(8);
+        let n_locals = self.smi(scope, offset_of_word(layout.scope_n_locals)?)?;
+        let n_locals = u64::try_from(n_locals).ok().filter(|n| *n < LOCALS_MAX)?;
+        let n_names = if n_locals < INLINED_LOCALS_MAX { n_locals } else { 1 };
+        // A word of information for each local follows the names.
+        let tail =
+            offset_of_word(layout.scope_first_local.checked_add(n_names)?.checked_add(n_locals)?)?;
+        let bytes = self.bytes(scope.checked_add(tail)?, TAIL_WORDS.checked_mul(8)?, 64)?;
+        let mut at = 0_usize;
+        let mut next = || {
+            let word = word_in(&bytes, at);
+            at = at.saturating_add(8);
+            word.map(Tagged)
+        };
+        if flags & HAS_SAVED_CLASS_VARIABLE != 0 {
+            next()?;
+        }
+        let mut name = None;
+        if flags & FUNCTION_VARIABLE != 0 {
+            name = self.name(next()?).filter(|name| !name.is_empty());
+            next()?;
+        }
+        if flags & HAS_INFERRED_NAME != 0 {
+            let inferred = next()?;
+            name = name.or_else(|| self.name(inferred).filter(|name| !name.is_empty()));
+        }
+        let (start, end) = if layout.scope_position == crate::v8::Layout::MISSING {
+            (next().and_then(Tagged::as_smi), next().and_then(Tagged::as_smi))
+        } else {
+            let start = layout.scope_position;
+            (self.smi(scope, start), self.smi(scope, start.checked_add(8)?))
+        };
+        let range = start
+            .zip(end)
+            .and_then(|(start, end)| Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?)))
+            .filter(|(start, end)| start < end);
+        Some(ScopeFacts { name, range })
+    }
+}
