@@ -14,7 +14,7 @@ use crate::symbolize::V8Facts;
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
 use crate::v8::allocator::{AllocatorFacts, PageLayout};
-use crate::v8::{BytecodeSizes, Encoding};
+use crate::v8::{BytecodeSizes, Encoding, TranslationOpcodes};
 
 /// A Node process that cannot be traced.
 #[derive(Debug, thiserror::Error)]
@@ -190,6 +190,7 @@ fn v8_facts(plan: &ProbePlan) -> V8Facts {
     V8Facts {
         layout: plan.v8.layout(),
         bytecode_sizes: BytecodeSizes::new(plan.frames.bytecode_sizes.clone()),
+        translation_opcodes: TranslationOpcodes::new(plan.frames.translation_operands.clone()),
         encodings,
     }
 }

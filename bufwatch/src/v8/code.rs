@@ -53,8 +53,24 @@ impl CodeFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InlinedFrame {
     pub shared: Tagged,
-    /// Script offset; `None` if the compiler recorded none.
-    pub position: Option<u32>,
+    pub at: FrameAt,
+}
+
+/// How far a function is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameAt {
+    /// Offset in the script.
+    Script(u32),
+    /// Offset in its bytecode.
+    Bytecode(u32),
+    /// The compiler recorded nothing.
+    Unknown,
+}
+
+impl From<Option<u32>> for FrameAt {
+    fn from(script_offset: Option<u32>) -> Self {
+        script_offset.map_or(Self::Unknown, Self::Script)
+    }
 }
 
 /// Which words are maps of code objects. The same in all isolates that share a read-only space, yet learned word by word.
@@ -169,12 +185,12 @@ impl<M: ReadMemory> Heap<'_, M> {
         // The call is before the address that it returns to.
         let call = u32::try_from(return_offset.checked_sub(1)?).ok()?;
         let Some(mut position) = position_table::find(&entries, call) else {
-            return Some(vec![InlinedFrame { shared: outer, position: None }]);
+            return Some(vec![InlinedFrame { shared: outer, at: FrameAt::Unknown }]);
         };
         let mut frames = Vec::new();
         for _ in 0..INLINED_MAX {
             let Some(inlining) = position.inlining() else {
-                frames.push(InlinedFrame { shared: outer, position: position.script_offset() });
+                frames.push(InlinedFrame { shared: outer, at: position.script_offset().into() });
                 return Some(frames);
             };
             let (caller, function) = inlining_position(&data.inlining_positions, inlining)?;
@@ -183,7 +199,7 @@ impl<M: ReadMemory> Heap<'_, M> {
                 // `kNotInlinedFunctionIndex`.
                 Err(_) => outer,
             };
-            frames.push(InlinedFrame { shared, position: position.script_offset() });
+            frames.push(InlinedFrame { shared, at: position.script_offset().into() });
             position = caller;
         }
         None

@@ -206,10 +206,12 @@ metadata! {
     code_kind_maglev: "CodeKind::MAGLEV" = table([ABSENT, 12, 11, 11, 12]);
     code_kind_turbofan: "CodeKind::TURBOFAN_JS" = table([13, 13, 12, 12, 13]);
 
-    deopt_n_inlined: "DeoptimizationData::inlined_function_count, index" = table([1; 5]);
+    deopt_translations: "DeoptimizationData::frame_translation, index" = table([0; 5]);
     deopt_literals: "DeoptimizationData::literal_array, index" = table([2, 2, 2, 3, 3]);
     deopt_shared: "DeoptimizationData::shared_function_info, index" = table([6, 6, 6, 7, 7]);
     deopt_inlining_positions: "DeoptimizationData::inlining_positions, index" = table([7, 7, 7, 8, 8]);
+
+    deopt_first_entry: "DeoptimizationData::first deopt entry, index" = table([11, 11, 11, 12, 12]);
 
     /// The value of a stub frame's type word; WebAssembly code says so there.
     frame_wasm: "StackFrame::WASM" = stated(&["frametype_WasmFrame"]);

@@ -3,6 +3,7 @@
 pub mod allocator;
 pub mod bytecode;
 pub mod code;
+pub mod deopt;
 pub mod function;
 pub mod line_starts;
 pub mod metadata;
@@ -13,7 +14,8 @@ pub mod script;
 pub mod string;
 
 pub use bytecode::{BytecodePositions, BytecodeSizes};
-pub use code::{CodeFacts, CodeMaps, InlinedFrame, Tier};
+pub use code::{CodeFacts, CodeMaps, FrameAt, InlinedFrame, Tier};
+pub use deopt::TranslationOpcodes;
 pub use function::{FunctionFacts, FunctionId};
 pub use metadata::{Layout, Metadata, Release, StatedNumbers};
 pub use object::{Heap, Tagged};

@@ -23,6 +23,9 @@ pub const GC_EPILOGUE: Pattern = Prefix("_ZN2v88internal4Heap25GarbageCollection
 /// Called once an isolate, when its worker or the process ends.
 pub const HEAP_TEAR_DOWN: Pattern = Exact("_ZN2v88internal4Heap8TearDownEv");
 
+/// Operands of the instructions that deoptimisation data is written in; V8 12 and later matter.
+pub const TRANSLATION_OPERANDS: Pattern =
+    Exact("_ZZN2v88internal29TranslationOpcodeOperandCountENS0_17TranslationOpcodeEE6counts");
 /// What V8 states of itself for debuggers.
 pub const STATED_NUMBERS: Pattern = Prefix("v8dbg_");
 /// Bytes of each bytecode; the full name, since V8 14 has another table `detail::kBytecodeSizes`.
@@ -72,6 +75,7 @@ pub const PATTERNS: &[Pattern] = &[
     HEAP_TEAR_DOWN,
     STATED_NUMBERS,
     BYTECODE_SIZES,
+    TRANSLATION_OPERANDS,
     V8_VERSION[0],
     V8_VERSION[1],
     V8_VERSION[2],

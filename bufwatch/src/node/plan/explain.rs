@@ -103,7 +103,13 @@ impl ProbePlan {
             0 => "missing: no symbol of the table; consequence: no lines in baseline code",
             _ => "loaded from Bytecodes::kBytecodeSizes",
         };
-        writeln!(f, "  {:32} {n_sizes:<12} {from}", "bytecode sizes, entries")
+        writeln!(f, "  {:32} {n_sizes:<12} {from}", "bytecode sizes, entries")?;
+        let n_operands = self.frames.translation_operands.len();
+        let from = match n_operands {
+            0 => "missing: no symbol of the table; consequence: approximate lines in Maglev code",
+            _ => "loaded from TranslationOpcodeOperandCount",
+        };
+        writeln!(f, "  {:32} {n_operands:<12} {from}", "translation operands, entries")
     }
 }
 

@@ -157,16 +157,25 @@ pub struct FrameConstants {
     pub text_end: Svma,
     /// Bytes of each bytecode at three scales; empty: lines in baseline code are not known.
     pub bytecode_sizes: Vec<u8>,
+    /// Operands of each instruction of deoptimisation data; empty: lines of callers in Maglev code are approximate.
+    pub translation_operands: Vec<u8>,
 }
 
 /// V8 has about 200 bytecodes, at three scales.
 const BYTECODE_SIZES_MAX: u64 = 3 * 256;
 
+/// Instructions of deoptimisation data, 4 bytes each.
+const TRANSLATION_BYTES_MAX: u64 = 4 * 256;
+
 impl FrameConstants {
     pub(super) fn resolve(image: &Image, survey: &Survey) -> Self {
         let text = image.text().unwrap_or_default();
-        let sizes = survey.find(catalog::BYTECODE_SIZES).first();
-        let sizes = sizes.filter(|symbol| symbol.size <= BYTECODE_SIZES_MAX);
+        let table = |pattern, limit| {
+            let symbol = survey.find(pattern).first().filter(|symbol| symbol.size <= limit)?;
+            image.read_up_to(symbol.svma, symbol.size as usize).ok()
+        };
+        let operands = table(catalog::TRANSLATION_OPERANDS, TRANSLATION_BYTES_MAX);
+        let (words, _) = operands.as_deref().unwrap_or_default().as_chunks::<4>();
         Self {
             blob_start: find_blob(image, survey),
             blob_bytes: load(image, survey, catalog::BLOB_CODE_SIZE),
@@ -175,9 +184,11 @@ impl FrameConstants {
             event_poll: find_code(survey, catalog::EVENT_POLL),
             text_start: text.start,
             text_end: text.end,
-            bytecode_sizes: sizes
-                .and_then(|symbol| image.read_up_to(symbol.svma, symbol.size as usize).ok())
-                .unwrap_or_default(),
+            bytecode_sizes: table(catalog::BYTECODE_SIZES, BYTECODE_SIZES_MAX).unwrap_or_default(),
+            translation_operands: words
+                .iter()
+                .map(|word| u8::try_from(u32::from_le_bytes(*word)).unwrap_or(u8::MAX))
+                .collect(),
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::base::{Avma, FastMap, ReadMemory, Tid};
 use crate::event::{Frame, FrameKind, OriginalPlace};
 use crate::symbolize::js::isolate::{Function, Isolate, Spot};
 use crate::v8::{
-    BytecodeSizes, CodeFacts, CodeMaps, Encoding, FunctionId, Heap, Layout, Tagged, Tier,
+    BytecodeSizes, CodeFacts, CodeMaps, Encoding, FrameAt, FunctionId, Heap, Layout, Tagged, Tier,
+    TranslationOpcodes,
 };
 
 /// Isolates remembered: Node's limit on workers is memory, this is far above it.
@@ -29,6 +30,8 @@ const CODE_MAX: usize = 50_000;
 pub struct V8Facts {
     pub layout: Layout,
     pub bytecode_sizes: BytecodeSizes,
+    /// `None`: deoptimisation data is not read.
+    pub translation_opcodes: Option<TranslationOpcodes>,
     /// The encoding of position tables to try first, then the other.
     pub encodings: [Encoding; 2],
 }
@@ -166,7 +169,13 @@ impl<M: ReadMemory> JsResolver<M> {
                 let spot = function.spot_of_bytecode(offset);
                 return Some(Arc::from([Place { function, spot }]));
             }
-            Tier::Maglev | Tier::Turbofan => heap.inlined_frames(&code, return_offset, encodings),
+            Tier::Maglev => {
+                let opcodes = self.facts.translation_opcodes.as_ref();
+                opcodes
+                    .and_then(|opcodes| heap.maglev_frames(&code, return_offset, opcodes))
+                    .or_else(|| heap.inlined_frames(&code, return_offset, encodings))
+            }
+            Tier::Turbofan => heap.inlined_frames(&code, return_offset, encodings),
         };
         let Some(inlined) = inlined else { return Some(at_beginning(&function)) };
         let n = inlined.len();
@@ -177,12 +186,16 @@ impl<M: ReadMemory> JsResolver<M> {
                 // The outermost function is the one whose frame it is; else the code is another one by now.
                 return Some(at_beginning(&function));
             }
-            let spot = frame.position.and_then(|position| at.spot_at(position));
-            let spot = spot.or_else(|| at.beginning()).map(|spot| Spot {
-                // What V8 13 and 14 note for callers of inlined calls in loops is the loop (js-stacks.md §0).
-                is_approximate: spot.is_approximate || code.tier == Tier::Maglev && depth > 0,
-                ..spot
-            });
+            let spot = match frame.at {
+                FrameAt::Bytecode(offset) => at.spot_of_bytecode(Some(offset)),
+                FrameAt::Script(position) => at.spot_at(position).map(|spot| Spot {
+                    // What V8 13 and 14 note for callers of inlined calls in loops is the loop (js-stacks.md §0).
+                    is_approximate: code.tier == Tier::Maglev && depth > 0,
+                    ..spot
+                }),
+                FrameAt::Unknown => None,
+            };
+            let spot = spot.or_else(|| at.beginning());
             places.push(Place { function: at, spot });
         }
         Some(places.into())
