@@ -8,6 +8,7 @@ use crate::analysis::snapshot::{
 };
 use crate::base::{Bytes, Nanos, Series};
 use crate::event::{Frame, FrameKind};
+use crate::model::place::full_frame;
 
 /// A quantile read from a histogram: only the bucket is known, hence a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,16 +107,11 @@ pub fn growth_noise(bytes: Bytes) -> Bytes {
     Bytes((bytes.0 / 100).max(1 << 20))
 }
 
-/// `onChunk ingest.js:31`; a frame that is not resolved says so.
+/// `onChunk /srv/ingest/ingest.js:31:9`; a frame that is not resolved says so.
 pub fn frame_text(frame: &Frame) -> String {
-    let place = match (&frame.script, frame.line) {
-        (Some(script), Some(line)) => format!(" {script}:{line}"),
-        (Some(script), None) => format!(" {script}"),
-        (None, _) => String::new(),
-    };
     // The name of an unresolved JavaScript frame says so itself.
     let is_marked = frame.is_resolved || frame.kind == FrameKind::Js;
-    format!("{}{place}{}", frame.function, if is_marked { "" } else { " (unresolved)" })
+    format!("{}{}", full_frame(frame), if is_marked { "" } else { " (unresolved)" })
 }
 
 /// `onChunk ingest.js:31 via Buffer.concat`.

@@ -7,11 +7,13 @@ use bufwatch_common::DropReason;
 
 use crate::analysis::query::StoreQuery;
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
-use crate::event::{Frame, GcKind, StoreKind};
+use crate::event::{Frame, FrameKind, GcKind, StoreKind};
 pub use crate::model::lifetime::{
     LIFETIME_FIRST_NS, N_GC_BUCKETS, N_LIFETIME_BUCKETS, lifetime_bucket_end,
 };
 pub use crate::model::mapping::Placement;
+pub use crate::model::site::GroupId;
+pub use crate::model::{FrameCounts, frame_kind_index};
 
 /// Sites of a snapshot at most; the rest is in the totals.
 pub const SITES_MAX: usize = 500;
@@ -130,9 +132,15 @@ pub struct SiteRow {
     /// Innermost first; empty: allocated without a stack.
     pub frames: Arc<[Frame]>,
     pub is_cut: bool,
-    /// One line that names it: the first frame that says most.
+    /// The line that it goes by: all sites with the same user frame and API.
+    pub group: GroupId,
+    /// The innermost frame of the application, packages included: an index into `frames`.
+    pub user_frame: Option<usize>,
+    /// The innermost frame of the application outside of packages; often the same.
+    pub app_frame: Option<usize>,
+    /// The user frame in short; without one, what made it.
     pub label: Arc<str>,
-    /// The API it went through, if one is on the stack.
+    /// The API that the user frame called, if one is on the stack.
     pub via: Option<Arc<str>>,
     pub n_live: u64,
     pub live_bytes: Bytes,
@@ -200,8 +208,8 @@ pub struct Health {
     pub drops: Vec<(DropReason, u64)>,
     /// Limits that were reached, in words.
     pub limits: Vec<String>,
-    pub n_frames: u64,
-    pub n_frames_unresolved: u64,
+    /// Frames of all distinct stacks by their kind, indexed by [`frame_kind_index`].
+    pub frames: [FrameCounts; 4],
     /// Share of one core used by bufwatch since it began and over the last seconds, and its memory.
     pub cpu_share: Option<f64>,
     pub rss: Option<Bytes>,
@@ -210,6 +218,20 @@ pub struct Health {
 }
 
 impl Health {
+    /// Frames of a kind.
+    pub fn frames_of(&self, kind: FrameKind) -> FrameCounts {
+        self.frames.get(frame_kind_index(kind)).copied().unwrap_or_default()
+    }
+
+    /// Frames of all kinds.
+    pub fn all_frames(&self) -> FrameCounts {
+        self.frames.iter().fold(FrameCounts::default(), |sum, counts| FrameCounts {
+            n: sum.n + counts.n,
+            n_unresolved: sum.n_unresolved + counts.n_unresolved,
+            n_approximate: sum.n_approximate + counts.n_approximate,
+        })
+    }
+
     /// True if nothing was lost and no limit was reached.
     pub fn is_fine(&self) -> bool {
         self.n_lost == 0 && self.limits.is_empty()

@@ -17,6 +17,7 @@ use crate::event::CountersSampled;
 use crate::model::limits::{SITES_MAX as MODEL_SITES_MAX, STACKS_MAX};
 use crate::model::live::Store;
 use crate::model::site::{Site, SiteId};
+use crate::model::tally::Tally;
 use crate::model::{Model, Phase};
 
 /// What the looker wants beyond the totals.
@@ -47,7 +48,7 @@ pub fn take(model: &Model, interest: &Interest, now: Nanos) -> Snapshot {
         },
         history: Arc::new(history(model)),
         sites: sites(model, &scan.n_survivors),
-        n_sites_total: model.sites.iter().filter(|site| site.n_created > 0).count(),
+        n_sites_total: model.sites.iter().filter(|site| site.tally.n_created > 0).count(),
         table: StoreTable {
             query: interest.query.clone(),
             rows: scan.rows.into(),
@@ -199,7 +200,7 @@ fn rank(model: &Model, store: &Store, sort: StoreSort) -> (u64, u64) {
         // Older is more.
         StoreSort::Age => u64::MAX - store.birth.0,
         StoreSort::MajorsSurvived => u64::from(store.survived(&model.gc).n_major),
-        StoreSort::Site => model.sites.get(store.site).map_or(0, |site| site.live_bytes.0),
+        StoreSort::Site => model.sites.get(store.site).map_or(0, |site| site.tally.live_bytes.0),
     };
     (first, u64::MAX - store.number)
 }
@@ -218,7 +219,7 @@ fn sites_matching(model: &Model, filter: &StoreFilter) -> Option<FastMap<SiteId,
         return None;
     }
     let is_match = |site: &Site| {
-        let label = site.label.to_lowercase();
+        let label = site.origin.label.to_lowercase();
         texts.iter().all(|text| label.contains(text.as_str()))
     };
     Some(model.sites.iter().map(|site| (site.id, is_match(site))).collect())
@@ -270,13 +271,15 @@ fn detail(model: &Model, key: StoreKey, now: Nanos) -> Option<StoreDetail> {
         is_live: true,
         frames: Arc::clone(&site.frames),
         is_cut: site.is_cut,
-        label: Arc::clone(&site.label),
+        label: Arc::clone(&site.origin.label),
     })
 }
 
 fn sites(model: &Model, n_survivors: &FastMap<SiteId, u64>) -> Arc<[SiteRow]> {
-    let mut sites: Vec<&Site> = model.sites.iter().filter(|site| site.n_created > 0).collect();
-    let rank = |site: &Site| (site.live_bytes, site.created_bytes, std::cmp::Reverse(site.id));
+    let mut sites: Vec<&Site> =
+        model.sites.iter().filter(|site| site.tally.n_created > 0).collect();
+    let rank =
+        |site: &Site| (site.tally.live_bytes, site.tally.created_bytes, std::cmp::Reverse(site.id));
     sites.sort_unstable_by_key(|site| std::cmp::Reverse(rank(site)));
     sites.truncate(SITES_MAX);
     sites
@@ -286,25 +289,33 @@ fn sites(model: &Model, n_survivors: &FastMap<SiteId, u64>) -> Arc<[SiteRow]> {
 }
 
 fn site_row(site: &Site, n_survivors: u64) -> SiteRow {
-    let n_survived = site.lifetimes.n_survived(2) + n_survivors;
-    let n_judged = site.lifetimes.n_dead() + n_survivors;
+    let tally = &site.tally;
     SiteRow {
         stack: site.stack,
         frames: Arc::clone(&site.frames),
         is_cut: site.is_cut,
-        label: Arc::clone(&site.label),
-        via: site.via.clone(),
-        n_live: site.n_live,
-        live_bytes: site.live_bytes,
-        peak_bytes: site.peak_bytes,
-        n_created: site.n_created,
-        created_bytes: site.created_bytes,
-        created_bytes_per_s: site.created_rate.per_s() as u64,
-        n_created_per_s: site.n_created_rate.per_s(),
-        lifetimes: site.lifetimes.by_time,
-        majors_survived: site.lifetimes.by_majors,
-        survival: (n_judged > 0).then(|| n_survived as f64 / n_judged as f64),
+        group: site.group,
+        user_frame: site.origin.user_frame,
+        app_frame: site.origin.app_frame,
+        label: Arc::clone(&site.origin.label),
+        via: site.origin.via.clone(),
+        n_live: tally.n_live,
+        live_bytes: tally.live_bytes,
+        peak_bytes: tally.peak_bytes,
+        n_created: tally.n_created,
+        created_bytes: tally.created_bytes,
+        created_bytes_per_s: tally.created_rate.per_s() as u64,
+        n_created_per_s: tally.n_created_rate.per_s(),
+        lifetimes: tally.lifetimes.by_time,
+        majors_survived: tally.lifetimes.by_majors,
+        survival: survival(tally, n_survivors),
     }
+}
+
+fn survival(tally: &Tally, n_survivors: u64) -> Option<f64> {
+    let n_survived = tally.lifetimes.n_survived(2) + n_survivors;
+    let n_judged = tally.lifetimes.n_dead() + n_survivors;
+    (n_judged > 0).then(|| n_survived as f64 / n_judged as f64)
 }
 
 fn health(model: &Model, notices: &[String]) -> Health {
@@ -330,8 +341,7 @@ fn health(model: &Model, notices: &[String]) -> Health {
         n_closed_by_reconcile: model.own.n_closed_by_reconcile,
         drops,
         limits,
-        n_frames: model.own.n_frames,
-        n_frames_unresolved: model.own.n_frames_unresolved,
+        frames: model.own.frames,
         cpu_share: model.own.cpu_share,
         rss: model.own.rss,
         notices: notices.to_vec(),

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::analysis::snapshot::{Health, SiteRow, Snapshot, TargetState};
-use crate::event::Frame;
+use crate::event::{Frame, FrameKind};
 
 /// The object that `--headless --json` prints per interval, on one line.
 pub fn sample(snapshot: &Snapshot) -> Value {
@@ -41,6 +41,7 @@ pub fn sample(snapshot: &Snapshot) -> Value {
         "rss_parts": rss_parts(snapshot),
         "n_sites_total": snapshot.n_sites_total,
         "sites": sites,
+        "frames": frame_counts(&snapshot.health),
         "notices": snapshot.health.notices,
         "limits": snapshot.health.limits,
         "own": {
@@ -100,6 +101,21 @@ fn rss_parts(snapshot: &Snapshot) -> Value {
     Value::Object(parts)
 }
 
+/// How well the frames of all distinct stacks are known, by kind.
+fn frame_counts(health: &Health) -> Value {
+    let kinds = [FrameKind::Js, FrameKind::Node, FrameKind::Builtin, FrameKind::Native];
+    let counts = kinds.into_iter().map(|kind| {
+        let counts = health.frames_of(kind);
+        let value = json!({
+            "n": counts.n,
+            "n_unresolved": counts.n_unresolved,
+            "n_approximate": counts.n_approximate,
+        });
+        (kind.name().to_owned(), value)
+    });
+    Value::Object(counts.collect())
+}
+
 fn site(row: &SiteRow) -> Value {
     let frames: Vec<Value> = row.frames.iter().map(frame).collect();
     json!({
@@ -107,6 +123,8 @@ fn site(row: &SiteRow) -> Value {
         "label": row.label.as_ref(),
         "via": row.via.as_deref(),
         "frames": frames,
+        "user_frame": row.user_frame,
+        "app_frame": row.app_frame,
         "is_cut": row.is_cut,
         "n_live": row.n_live,
         "live_bytes": row.live_bytes.0,

@@ -1,6 +1,6 @@
 //! The named bounds of the model. Reaching one is counted where it happens and shown in health.
 
-/// Distinct sites; further ones are added up in "other sites". At about 400 bytes each: 8 MB.
+/// Distinct sites; further ones are added up in "other sites". With their groups at about 1 KB each: 20 MB.
 pub const SITES_MAX: usize = 20_000;
 
 /// Stacks whose site is remembered; further ones count as "other sites". At about 24 bytes each.

@@ -7,8 +7,11 @@ pub mod lifetime;
 pub mod limits;
 pub mod live;
 pub mod mapping;
+pub mod origin;
+pub mod place;
 pub mod rate;
 pub mod site;
+pub mod tally;
 pub mod timeline;
 pub mod totals;
 
@@ -18,8 +21,8 @@ use bufwatch_common::LiveStore;
 
 use crate::base::{Bytes, FastMap, FastSet, Nanos, StoreKey, Tid};
 use crate::event::{
-    CountersSampled, Event, LiveSetRead, MemorySampled, Payload, StoreCreated, StoreKind,
-    TargetIdentified,
+    CountersSampled, Event, Frame, FrameKind, LiveSetRead, MemorySampled, Payload, StoreCreated,
+    StoreKind, TargetIdentified,
 };
 use crate::model::gc::GcLog;
 use crate::model::live::{LiveSet, Store};
@@ -49,12 +52,30 @@ pub struct SelfState {
     pub n_lost: u64,
     pub n_reconciled: u64,
     pub n_closed_by_reconcile: u64,
-    pub n_frames: u64,
-    pub n_frames_unresolved: u64,
+    /// Of the stacks that were resolved, indexed by [`frame_kind_index`].
+    pub frames: [FrameCounts; 4],
     pub cpu: Nanos,
     pub cpu_share: Option<f64>,
     pub rss: Option<Bytes>,
     sampled_at: Option<Nanos>,
+}
+
+/// Frames of one kind, and how well they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameCounts {
+    pub n: u64,
+    pub n_unresolved: u64,
+    pub n_approximate: u64,
+}
+
+/// Where a kind stands in [`SelfState::frames`].
+pub const fn frame_kind_index(kind: FrameKind) -> usize {
+    match kind {
+        FrameKind::Js => 0,
+        FrameKind::Node => 1,
+        FrameKind::Builtin => 2,
+        FrameKind::Native => 3,
+    }
 }
 
 /// Everything known about one target.
@@ -77,6 +98,17 @@ pub struct Model {
     pub totals: Totals,
     pub timeline: Timeline,
     pub own: SelfState,
+}
+
+impl SelfState {
+    fn frames_resolved(&mut self, frames: &[Frame]) {
+        for frame in frames {
+            let Some(counts) = self.frames.get_mut(frame_kind_index(frame.kind)) else { continue };
+            counts.n += 1;
+            counts.n_unresolved += u64::from(!frame.is_resolved);
+            counts.n_approximate += u64::from(frame.is_approximate);
+        }
+    }
 }
 
 impl Model {
@@ -124,9 +156,7 @@ impl Model {
             Payload::StoreDestroyedUnknown { size } => self.totals.destroyed_unknown(*size),
             Payload::StackCaptured { .. } => {}
             Payload::StackResolved { id, frames, is_cut } => {
-                self.own.n_frames += frames.len() as u64;
-                self.own.n_frames_unresolved +=
-                    frames.iter().filter(|f| !f.is_resolved).count() as u64;
+                self.own.frames_resolved(frames);
                 self.sites.stack_resolved(*id, frames, *is_cut);
             }
             Payload::GcStarted { tid, kind } => self.gc.started(*tid, *kind, at),

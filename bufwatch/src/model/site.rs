@@ -1,13 +1,14 @@
-//! Sites: what allocated. Stacks whose frames read the same are one site, however often V8 recompiled or
-//! moved the code between them.
+//! Sites: what allocated. Stacks whose JavaScript reads the same are one site, however often V8 recompiled
+//! or moved the code between them; sites of one line and one API are a group.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::base::{Bytes, FastMap, Nanos, StackId};
 use crate::event::{Frame, FrameKind};
-use crate::model::lifetime::Lifetimes;
 use crate::model::limits::{SITES_MAX, STACKS_MAX};
-use crate::model::rate::Rate;
+use crate::model::origin::Origin;
+use crate::model::tally::Tally;
 
 /// Index into [`Sites`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,29 +21,38 @@ impl SiteId {
     pub const OTHERS: Self = Self(1);
 }
 
+/// A group of sites; stays the same for the whole session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u32);
+
 #[derive(Clone, Debug)]
 pub struct Site {
     pub id: SiteId,
+    pub group: GroupId,
     /// The first of its stacks.
     pub stack: StackId,
     pub frames: Arc<[Frame]>,
     pub is_cut: bool,
+    pub origin: Origin,
+    pub tally: Tally,
+}
+
+/// All sites with the same user frame and API; of those without a user frame, with the same name.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub id: GroupId,
     pub label: Arc<str>,
     pub via: Option<Arc<str>>,
-    pub n_live: u64,
-    pub live_bytes: Bytes,
-    pub peak_bytes: Bytes,
-    pub n_created: u64,
-    pub created_bytes: Bytes,
-    pub lifetimes: Lifetimes,
-    pub created_rate: Rate,
-    pub n_created_rate: Rate,
+    pub n_sites: usize,
+    pub tally: Tally,
 }
 
 #[derive(Debug)]
 pub struct Sites {
     all: Vec<Site>,
-    by_frames: FastMap<Arc<[Frame]>, SiteId>,
+    groups: Vec<Group>,
+    by_frames: FastMap<SiteKey, SiteId>,
+    by_user_frame: FastMap<GroupKey, GroupId>,
     by_stack: FastMap<StackId, SiteId>,
     /// Stacks that a limit kept out.
     pub n_beyond_limit: u64,
@@ -53,55 +63,29 @@ impl Default for Sites {
     fn default() -> Self {
         let mut sites = Self {
             all: Vec::new(),
+            groups: Vec::new(),
             by_frames: FastMap::default(),
+            by_user_frame: FastMap::default(),
             by_stack: FastMap::default(),
             n_beyond_limit: 0,
             ticked_at: None,
         };
         for label in ["(no stack)", "(other sites)"] {
-            let site =
-                Site::new(sites.next_id(), StackId::NONE, Arc::from([]), false, label.into(), None);
-            sites.all.push(site);
+            let origin =
+                Origin { user_frame: None, app_frame: None, via: None, label: label.into() };
+            sites.add(StackId::NONE, Arc::from([]), false, origin);
         }
         sites
     }
 }
 
-impl Site {
-    fn new(
-        id: SiteId,
-        stack: StackId,
-        frames: Arc<[Frame]>,
-        is_cut: bool,
-        label: Arc<str>,
-        via: Option<Arc<str>>,
-    ) -> Self {
-        Self {
-            id,
-            stack,
-            frames,
-            is_cut,
-            label,
-            via,
-            n_live: 0,
-            live_bytes: Bytes(0),
-            peak_bytes: Bytes(0),
-            n_created: 0,
-            created_bytes: Bytes(0),
-            lifetimes: Lifetimes::default(),
-            created_rate: Rate::default(),
-            n_created_rate: Rate::default(),
-        }
-    }
-}
-
 impl Sites {
-    fn next_id(&self) -> SiteId {
-        SiteId(self.all.len() as u32)
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = &Site> {
         self.all.iter()
+    }
+
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter()
     }
 
     /// Including the two that are always there.
@@ -118,7 +102,7 @@ impl Sites {
     }
 
     pub fn label(&self, id: SiteId) -> Arc<str> {
-        self.get(id).map_or_else(|| Arc::from("?"), |site| Arc::clone(&site.label))
+        self.get(id).map_or_else(|| Arc::from("?"), |site| Arc::clone(&site.origin.label))
     }
 
     pub fn of_stack(&self, stack: StackId) -> SiteId {
@@ -130,76 +114,242 @@ impl Sites {
             self.n_beyond_limit += 1;
             return;
         }
-        let id = match self.by_frames.get(frames) {
+        let key = SiteKey { frames: Arc::clone(frames), origin: Origin::of(frames) };
+        let id = match self.by_frames.get(&key) {
             Some(id) => *id,
             None if self.all.len() >= SITES_MAX => {
                 self.n_beyond_limit += 1;
                 SiteId::OTHERS
             }
             None => {
-                let id = self.next_id();
-                let (label, via) = name(frames);
-                self.all.push(Site::new(id, stack, Arc::clone(frames), is_cut, label, via));
-                self.by_frames.insert(Arc::clone(frames), id);
+                let id = self.add(stack, Arc::clone(frames), is_cut, key.origin.clone());
+                self.by_frames.insert(key, id);
                 id
             }
         };
         self.by_stack.insert(stack, id);
     }
 
+    fn add(
+        &mut self,
+        stack: StackId,
+        frames: Arc<[Frame]>,
+        is_cut: bool,
+        origin: Origin,
+    ) -> SiteId {
+        let id = SiteId(self.all.len() as u32);
+        let group = self.group_of(&frames, &origin);
+        self.all.push(Site { id, group, stack, frames, is_cut, origin, tally: Tally::default() });
+        id
+    }
+
+    /// There are at most as many groups as sites, so the limit of those is theirs.
+    fn group_of(&mut self, frames: &[Frame], origin: &Origin) -> GroupId {
+        let id = match self.by_user_frame.get(&GroupKey::new(frames, origin)) {
+            Some(id) => *id,
+            None => {
+                let id = GroupId(self.groups.len() as u32);
+                self.groups.push(Group {
+                    id,
+                    label: Arc::clone(&origin.label),
+                    via: origin.via.clone(),
+                    n_sites: 0,
+                    tally: Tally::default(),
+                });
+                self.by_user_frame.insert(GroupKey::new(frames, origin), id);
+                id
+            }
+        };
+        if let Some(group) = self.groups.get_mut(id.0 as usize) {
+            group.n_sites += 1;
+        }
+        id
+    }
+
     pub fn created(&mut self, id: SiteId, size: Bytes) {
-        let Some(site) = self.all.get_mut(id.0 as usize) else { return };
-        site.n_live += 1;
-        site.n_created += 1;
-        site.created_bytes += size;
-        site.live_bytes += size;
-        site.peak_bytes = site.peak_bytes.max(site.live_bytes);
+        self.each_tally(id, |tally| tally.created(size));
     }
 
     pub fn resized(&mut self, id: SiteId, old: Bytes, new: Bytes) {
-        let Some(site) = self.all.get_mut(id.0 as usize) else { return };
-        site.live_bytes = site.live_bytes.saturating_sub(old) + new;
-        site.peak_bytes = site.peak_bytes.max(site.live_bytes);
+        self.each_tally(id, |tally| tally.resized(old, new));
     }
 
     pub fn destroyed(&mut self, id: SiteId, size: Bytes, lifetime: Nanos, n_majors: u32) {
+        self.each_tally(id, |tally| tally.destroyed(size, lifetime, n_majors));
+    }
+
+    /// Of the site and of its group.
+    fn each_tally(&mut self, id: SiteId, change: impl Fn(&mut Tally)) {
         let Some(site) = self.all.get_mut(id.0 as usize) else { return };
-        site.n_live = site.n_live.saturating_sub(1);
-        site.live_bytes = site.live_bytes.saturating_sub(size);
-        site.lifetimes.add(lifetime, n_majors);
+        change(&mut site.tally);
+        if let Some(group) = self.groups.get_mut(site.group.0 as usize) {
+            change(&mut group.tally);
+        }
     }
 
     pub fn tick(&mut self, at: Nanos) {
         if let Some(before) = self.ticked_at {
             let elapsed = at.since(before);
-            for site in &mut self.all {
-                site.created_rate.tick(site.created_bytes.0, elapsed);
-                site.n_created_rate.tick(site.n_created, elapsed);
-            }
+            self.all.iter_mut().for_each(|site| site.tally.tick(elapsed));
+            self.groups.iter_mut().for_each(|group| group.tally.tick(elapsed));
         }
         self.ticked_at = Some(at);
     }
 }
 
-/// What to call a stack: its first JavaScript frame, else its first frame of Node, else its innermost; and
-/// the API it went through: the frame of Node or of V8's builtins that the JavaScript called.
-fn name(frames: &[Frame]) -> (Arc<str>, Option<Arc<str>>) {
-    let first_js = frames.iter().position(|f| matches!(f.kind, FrameKind::Js | FrameKind::Node));
-    let Some(at) = first_js else {
-        let named = frames.iter().find(|f| f.function.starts_with("node::")).or(frames.first());
-        return (named.map_or_else(|| "(empty stack)".into(), |f| Arc::clone(&f.function)), None);
-    };
-    let label = frames.get(at).map_or_else(|| "?".into(), describe);
-    let callees = frames.get(..at).unwrap_or_default();
-    let is_api = |f: &&Frame| f.kind == FrameKind::Builtin || f.function.starts_with("node::");
-    let via = callees.iter().rev().find(is_api).or(callees.last());
-    (label, via.map(|frame| Arc::clone(&frame.function)))
+/// What makes two stacks the same site: their frames of JavaScript, not those of native code and builtins,
+/// which differ between compilation tiers. Without any of JavaScript, all frames.
+#[derive(Debug)]
+struct SiteKey {
+    frames: Arc<[Frame]>,
+    origin: Origin,
 }
 
-fn describe(frame: &Frame) -> Arc<str> {
-    match (&frame.script, frame.line) {
-        (Some(script), Some(line)) => format!("{} {script}:{line}", frame.function).into(),
-        (Some(script), None) => format!("{} {script}", frame.function).into(),
-        (None, _) => Arc::clone(&frame.function),
+impl SiteKey {
+    fn identity(&self) -> impl Iterator<Item = FrameIdentity<'_>> {
+        let is_js = |frame: &Frame| matches!(frame.kind, FrameKind::Js | FrameKind::Node);
+        let has_js = self.frames.iter().any(is_js);
+        self.frames.iter().filter(move |frame| is_js(frame) || !has_js).map(frame_identity)
+    }
+}
+
+impl PartialEq for SiteKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.origin.via == other.origin.via
+            && self.origin.label == other.origin.label
+            && self.identity().eq(other.identity())
+    }
+}
+
+impl Eq for SiteKey {}
+
+impl Hash for SiteKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.origin.via.hash(state);
+        self.identity().for_each(|frame| frame.hash(state));
+    }
+}
+
+/// Function, script and line; not the column, which optimized code knows only roughly.
+type FrameIdentity<'a> = (&'a str, Option<&'a str>, Option<u32>);
+
+fn frame_identity(frame: &Frame) -> FrameIdentity<'_> {
+    (&frame.function, frame.script.as_deref(), frame.line)
+}
+
+/// Whole paths: files of the same name are common.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct GroupKey {
+    function: Arc<str>,
+    script: Option<Arc<str>>,
+    line: Option<u32>,
+    via: Option<Arc<str>>,
+    has_user_frame: bool,
+}
+
+impl GroupKey {
+    fn new(frames: &[Frame], origin: &Origin) -> Self {
+        let via = origin.via.clone();
+        match origin.user_frame.and_then(|at| frames.get(at)) {
+            Some(frame) => Self {
+                function: Arc::clone(&frame.function),
+                script: frame.script.clone(),
+                line: frame.line,
+                via,
+                has_user_frame: true,
+            },
+            None => Self {
+                function: Arc::clone(&origin.label),
+                script: None,
+                line: None,
+                via,
+                has_user_frame: false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: FrameKind, function: &str, line: Option<u32>) -> Frame {
+        let script = line.map(|_| Arc::from("/srv/a.js"));
+        let function = function.into();
+        Frame { kind, function, script, line, is_resolved: true, ..Frame::default() }
+    }
+
+    fn js(function: &str, line: u32) -> Frame {
+        frame(FrameKind::Js, function, Some(line))
+    }
+
+    fn sites(stacks: &[&[Frame]]) -> (Sites, Vec<SiteId>) {
+        let mut sites = Sites::default();
+        let mut ids = Vec::new();
+        for (n, frames) in stacks.iter().enumerate() {
+            let stack = StackId(n as u64 + 1);
+            sites.stack_resolved(stack, &frames.to_vec().into(), false);
+            ids.push(sites.of_stack(stack));
+        }
+        (sites, ids)
+    }
+
+    #[test]
+    fn tiers_and_columns_do_not_make_another_site_but_lines_and_apis_do() {
+        let native = |name| frame(FrameKind::Native, name, None);
+        let builtin = |name| frame(FrameKind::Builtin, name, None);
+        let column = Frame { column: Some(9), ..js("f", 1) };
+        let (_, ids) = sites(&[
+            &[builtin("CreateTypedArray"), js("f", 1), native("uv_run")],
+            &[builtin("TypedArrayConstructor"), builtin("ConstructHandler"), column, native("x")],
+            &[builtin("CreateTypedArray"), js("f", 2)],
+            &[builtin("ArrayBufferConstructor"), js("f", 1)],
+            &[builtin("CreateTypedArray"), js("f", 1), js("g", 5)],
+        ]);
+        assert_eq!(ids[0], ids[1]);
+        for other in &ids[2..] {
+            assert_ne!(ids[0], *other);
+        }
+    }
+
+    #[test]
+    fn without_javascript_all_frames_count() {
+        let native = |name| frame(FrameKind::Native, name, None);
+        let (_, ids) = sites(&[&[native("a")], &[native("a")], &[native("a"), native("b")]]);
+        assert_eq!(ids[0], ids[1]);
+        assert_ne!(ids[0], ids[2]);
+    }
+
+    #[test]
+    fn what_is_not_resolved_is_told_apart_by_its_text() {
+        let unknown = |text| Frame { is_resolved: false, ..frame(FrameKind::Js, text, None) };
+        let (_, ids) = sites(&[
+            &[unknown("js#1:2")],
+            &[unknown("js#1:2")],
+            &[unknown("js#1:3")],
+            &[js("f", 1)],
+        ]);
+        assert_eq!(ids[0], ids[1]);
+        assert_ne!(ids[0], ids[2]);
+    }
+
+    #[test]
+    fn a_group_is_a_line_and_an_api_and_knows_its_own_peak() {
+        let (mut sites, ids) = sites(&[
+            &[js("f", 1), js("g", 5)],
+            &[js("f", 1), js("h", 7)],
+            &[frame(FrameKind::Builtin, "ArrayBufferConstructor", None), js("f", 1)],
+        ]);
+        let group = |sites: &Sites, at: usize| sites.get(ids[at]).unwrap().group;
+        assert_eq!(group(&sites, 0), group(&sites, 1));
+        assert_ne!(group(&sites, 0), group(&sites, 2));
+        sites.created(ids[0], Bytes(100));
+        sites.destroyed(ids[0], Bytes(100), Nanos(1), 0);
+        sites.created(ids[1], Bytes(60));
+        let id = group(&sites, 0);
+        let group = sites.groups().find(|group| group.id == id).unwrap();
+        assert_eq!((group.n_sites, group.label.as_ref()), (2, "f a.js:1"));
+        assert_eq!((group.tally.live_bytes, group.tally.peak_bytes), (Bytes(60), Bytes(100)));
+        assert_eq!((group.tally.n_created, group.tally.lifetimes.n_dead()), (2, 1));
     }
 }

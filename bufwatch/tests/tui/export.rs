@@ -35,6 +35,15 @@ fn the_keys_of_the_contract_are_there() {
         })
     );
     assert_eq!(site["frames"][0]["script"], Value::Null);
+    assert_eq!((&site["user_frame"], &site["app_frame"]), (&json!(3), &json!(3)));
+    assert_eq!(
+        (&site["label"], &site["via"]),
+        (&json!("onChunk ingest.js:31"), &json!("Buffer.concat"))
+    );
+    assert_eq!(
+        sample["frames"]["js"],
+        json!({"n": 4_120, "n_unresolved": 33, "n_approximate": 16})
+    );
     assert!(!sample.to_string().contains('\n'));
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bufwatch::analysis::query::{StoreQuery, StoreSort};
 use bufwatch::analysis::snapshot::{
-    GcTotals, Health, History, Memory, N_GC_BUCKETS, N_LIFETIME_BUCKETS, Placement, SiteRow,
-    Snapshot, StoreDetail, StoreRow, StoreTable, StoreTotals, Target, TargetState,
+    FrameCounts, GcTotals, GroupId, Health, History, Memory, N_GC_BUCKETS, N_LIFETIME_BUCKETS,
+    Placement, SiteRow, Snapshot, StoreDetail, StoreRow, StoreTable, StoreTotals, Target,
+    TargetState,
 };
 use bufwatch::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
 use bufwatch::event::{Frame, FrameKind, GcKind, StoreKind};
@@ -90,6 +91,9 @@ fn site(n: usize, spec: &SiteSpec, second: u64) -> SiteRow {
         stack: StackId(0x1000 + n as u64),
         frames: frames(&[frame(FrameKind::Js, function, script)]),
         is_cut: n == 3,
+        group: GroupId(n as u32),
+        user_frame: Some(3),
+        app_frame: Some(3),
         label: Arc::from(spec.label),
         via: spec.via.map(Arc::from),
         n_live,
@@ -263,8 +267,9 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
         health: Health {
             cpu_share: Some(0.004),
             rss: Some(Bytes(31 * MIB)),
-            n_frames: 12_044,
-            n_frames_unresolved: 1_120,
+            frames: [(4_120, 33, 16), (3_921, 0, 4), (1_900, 0, 0), (2_103, 210, 0)].map(
+                |(n, n_unresolved, n_approximate)| FrameCounts { n, n_unresolved, n_approximate },
+            ),
             drops: vec![(DropReason::StoreNull, 12), (DropReason::DestroyedUnknown, 14)],
             ..Health::default()
         },

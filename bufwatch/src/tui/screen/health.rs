@@ -1,9 +1,10 @@
 //! "Can I trust these numbers, and what do they cost?": losses, limits, what could not be done. Builds a
 //! page; the frame draws it.
 
-use crate::analysis::snapshot::{Health, Snapshot};
+use crate::analysis::snapshot::{FrameCounts, Health, Snapshot};
 use crate::base::sanitize;
 use crate::base::text::{UNKNOWN, count, known, percent, wrap};
+use crate::event::FrameKind;
 use crate::tui::text::{Line, Page, Role, fact, heading, span};
 
 pub fn page(snapshot: &Snapshot, n_columns: usize) -> Page {
@@ -70,6 +71,19 @@ fn list(title: &str, none: &str, items: &[String], n_columns: usize) -> Page {
     page
 }
 
+/// `12,044, 9.3 % without a name, 0.4 % with an approximate line`.
+fn frames_text(counts: FrameCounts) -> String {
+    let share = |n: u64| percent(n as f64 / counts.n.max(1) as f64);
+    if counts.n == 0 {
+        return "none yet".to_owned();
+    }
+    let approximate = match counts.n_approximate {
+        0 => String::new(),
+        n => format!(", {} with an approximate line (~)", share(n)),
+    };
+    format!("{}, {} without a name{approximate}", count(counts.n), share(counts.n_unresolved))
+}
+
 fn coverage(snapshot: &Snapshot, n_columns: usize) -> Page {
     let health = &snapshot.health;
     let stores = &snapshot.stores;
@@ -93,14 +107,14 @@ fn coverage(snapshot: &Snapshot, n_columns: usize) -> Page {
             count(stores.n_destroyed_unknown)
         ),
     );
-    say(
-        "frames",
-        format!(
-            "{}, of which {} have no name",
-            count(health.n_frames),
-            count(health.n_frames_unresolved)
-        ),
-    );
+    for (label, kind) in [
+        ("frames of yours", FrameKind::Js),
+        ("frames of Node", FrameKind::Node),
+        ("frames of V8", FrameKind::Builtin),
+        ("native frames", FrameKind::Native),
+    ] {
+        say(label, frames_text(health.frames_of(kind)));
+    }
     let n_shown = snapshot.sites.len();
     say("sites", format!("{} of {}", count(n_shown as u64), count(snapshot.n_sites_total as u64)));
     say("isolates", count(snapshot.memory.n_isolates.into()));
