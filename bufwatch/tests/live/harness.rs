@@ -94,9 +94,10 @@ impl Lab {
         } else {
             command.env_remove("BUFWATCH_ADDON");
         }
-        let mut scenario = Scenario { program: Program::start(command, name), n_read: 0 };
-        let ready = scenario.answer();
-        assert_eq!(ready["ready"], true, "{name} said {ready}");
+        let program = Program::start(command, name);
+        let mut scenario = Scenario { program, n_read: 0, ready: Value::Null };
+        scenario.ready = scenario.answer();
+        assert_eq!(scenario.ready["ready"], true, "{name} said {}", scenario.ready);
         scenario
     }
 
@@ -109,8 +110,13 @@ impl Lab {
 
     /// Attaches a headless bufwatch to a process and waits for its first sample.
     pub(crate) fn attach(&self, pid: u32, more: &[&str]) -> Watch {
+        self.attach_printing(INTERVAL, pid, more)
+    }
+
+    /// The same with another time between samples, for tests whose samples are large.
+    pub(crate) fn attach_printing(&self, interval: &str, pid: u32, more: &[&str]) -> Watch {
         let pid = pid.to_string();
-        let mut args = vec!["--pid", &pid, "--headless", "--json", "--interval", INTERVAL];
+        let mut args = vec!["--pid", &pid, "--headless", "--json", "--interval", interval];
         args.extend(more);
         let watch = self.bufwatch(&args);
         watch.wait_for_sample("the probes in place", Sample::is_counting);
@@ -265,11 +271,17 @@ impl Output {
 pub(crate) struct Scenario {
     program: Program,
     n_read: usize,
+    ready: Value,
 }
 
 impl Scenario {
     pub(crate) fn pid(&self) -> u32 {
         self.program.child.id()
+    }
+
+    /// What it said when it was ready.
+    pub(crate) fn ready(&self) -> &Value {
+        &self.ready
     }
 
     /// Sends a line and returns what the scenario says about it.

@@ -12,6 +12,7 @@ mod lifecycle;
 mod probes;
 mod sample;
 mod several;
+mod stacks;
 
 /// One test for each Node version, so that a failure names it and the runner's limits are per version.
 macro_rules! on_every_node {
@@ -50,3 +51,5 @@ on_every_node!(random_lifetimes, super::completeness::random_lifetimes);
 on_every_node!(churn_default, super::churn::nothing_is_lost);
 on_every_node!(worker_exit, super::lifecycle::worker_exit);
 on_every_node!(exec, super::lifecycle::exec);
+on_every_node!(stacks_of_each_tier, super::stacks::of_each_tier);
+on_every_node!(stacks_without_flags, super::stacks::without_flags);

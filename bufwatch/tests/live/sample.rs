@@ -1,6 +1,7 @@
 //! What bufwatch prints a line of with `--headless --json`, read strictly: a key that scripts rely on and
 //! that is missing fails the test.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 /// One line of `--headless --json`.
@@ -79,7 +80,51 @@ impl Sample {
         self.number("/pid")
     }
 
+    /// Those with the most live bytes; not all if there are many.
+    pub(crate) fn sites(&self) -> Vec<Site> {
+        serde_json::from_value(self.value["sites"].clone())
+            .unwrap_or_else(|error| panic!("{error} in the sites of {}", self.value))
+    }
+
     pub(crate) fn node_version(&self) -> Option<&str> {
         self.value["node_version"].as_str().map(|version| version.trim_start_matches('v'))
     }
+}
+
+/// What allocated, as bufwatch names it. Keys that only some tests look at may be missing.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Site {
+    /// The same for all samples of a session.
+    pub(crate) stack: String,
+    pub(crate) label: String,
+    pub(crate) via: Option<String>,
+    /// Innermost first.
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) is_cut: bool,
+    pub(crate) n_created: u64,
+    pub(crate) created_bytes: u64,
+    /// Index into the frames.
+    #[serde(default)]
+    pub(crate) user_frame: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Frame {
+    pub(crate) function: String,
+    pub(crate) script: Option<String>,
+    pub(crate) line: Option<u32>,
+    pub(crate) column: Option<u32>,
+    /// `js`, `node`, `builtin` or `native`.
+    pub(crate) kind: String,
+    pub(crate) is_approximate: bool,
+    pub(crate) is_resolved: bool,
+    pub(crate) original: Option<Place>,
+}
+
+/// Where a source map says that a line came from.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) script: String,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
 }

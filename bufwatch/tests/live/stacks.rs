@@ -1,0 +1,346 @@
+//! The frames of a site are the program's own call chain: functions, files and lines as V8 tells them for the
+//! same call, in every tier, on the main thread and in a worker. How many are resolved under load is not asked here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::harness::{Lab, Watch, with_node};
+use crate::sample::{Frame, Place, Sample, Site};
+
+/// The scenario's stores are larger, and Node's own slabs and chunks are not.
+pub(crate) const MIN_SIZE: &str = "65537";
+
+/// Samples have some hundred sites, each with its frames.
+pub(crate) const INTERVAL: &str = "0.5";
+
+/// The share of frames that have to be exact where Maglev made the code.
+const EXACT_WITH_MAGLEV: f64 = 0.95;
+
+/// The share of cells that have to be seen in the tier that a phase is for, or the phase shows nothing.
+const IN_TIER_MIN: f64 = 0.5;
+
+/// A chain that is longer may be cut.
+const LONG_CHAIN: usize = 40;
+
+const FAILURES_SHOWN: usize = 25;
+
+/// What the scenario says about one phase.
+#[derive(Debug, Deserialize)]
+struct Phase {
+    phase: String,
+    cells: Vec<Cell>,
+}
+
+/// One way to allocate, on one thread in one phase.
+#[derive(Debug, Deserialize)]
+struct Cell {
+    name: String,
+    /// Of no other cell, thread or phase.
+    size: u64,
+    n: u64,
+    /// In which the outermost function of the cell is; none if V8 was not to be asked.
+    tier: Option<String>,
+    chain: Vec<TrueFrame>,
+}
+
+/// A frame as V8 tells it.
+#[derive(Debug, Deserialize)]
+struct TrueFrame {
+    function: Option<String>,
+    script: Option<String>,
+    line: u32,
+    column: u32,
+    /// The index of a WebAssembly function.
+    wasm: Option<u32>,
+    original: Option<Place>,
+    #[serde(default)]
+    is_name_computed: bool,
+}
+
+/// What may be asked of the code of a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Precision {
+    /// Interpreted or baseline code: everything, to the column.
+    Column,
+    /// `TurboFan`: each line.
+    Line,
+    /// Maglev: most lines, and the others are marked.
+    MostLines,
+}
+
+/// The frames of a phase, and what is wrong with them.
+#[derive(Debug, Default)]
+struct Findings {
+    n_exact: u64,
+    n_approximate: u64,
+    failures: Vec<String>,
+}
+
+pub(crate) fn of_each_tier(lab: &Lab) {
+    check_mode(lab, "tiers");
+}
+
+#[test]
+fn maglev_24() {
+    with_node("24", |lab| check_mode(lab, "maglev"));
+}
+
+#[test]
+fn maglev_26() {
+    with_node("26", |lab| check_mode(lab, "maglev"));
+}
+
+pub(crate) fn without_flags(lab: &Lab) {
+    check_mode(lab, "plain");
+}
+
+fn check_mode(lab: &Lab, mode: &str) {
+    let mut scenario = lab.scenario("stacks/truth.mjs", &[mode]);
+    let watch = lab.attach_printing(INTERVAL, scenario.pid(), &["--min-size", MIN_SIZE]);
+    let mut counts = Counts::default();
+    let mut failures = Vec::new();
+    for _ in scenario.ready()["phases"].as_array().unwrap().clone() {
+        let phase: Phase = serde_json::from_value(scenario.tell("go")).unwrap();
+        let sample = counts.sample_with(&watch, phase.cells.iter().map(|cell| cell.n).sum());
+        let precision = phase.precision(lab);
+        let found = phase.compare(&counts.new_stores(&sample), precision);
+        println!("{}: {found}", phase.phase);
+        phase.assert_in_tier();
+        let share = found.exact_share();
+        let share_min = if precision == Precision::MostLines { EXACT_WITH_MAGLEV } else { 1.0 };
+        failures.extend(found.failures);
+        if share < share_min {
+            failures.push(format!("{}: only {share:.4} of the frames are exact", phase.phase));
+        }
+    }
+    assert_eq!(watch.next_sample().n_lost(), 0);
+    let n_failures = failures.len();
+    failures.truncate(FAILURES_SHOWN);
+    assert!(failures.is_empty(), "{n_failures} failures:\n{}", failures.join("\n"));
+}
+
+/// Sites grow for as long as bufwatch runs; what a phase added is the difference.
+#[derive(Debug, Default)]
+struct Counts {
+    n_created: u64,
+    by_stack: BTreeMap<String, (u64, u64)>,
+}
+
+impl Counts {
+    fn sample_with(&mut self, watch: &Watch, n_more: u64) -> Sample {
+        self.n_created += n_more;
+        watch.wait_for_sample(&format!("{} stores", self.n_created), |sample| {
+            sample.n_created() >= self.n_created
+        })
+    }
+
+    /// The sites that have new stores, with their number and bytes.
+    fn new_stores(&mut self, sample: &Sample) -> Vec<(Site, u64, u64)> {
+        let mut grown = Vec::new();
+        for site in sample.sites() {
+            let now = (site.n_created, site.created_bytes);
+            let before = self.by_stack.insert(site.stack.clone(), now).unwrap_or_default();
+            if now.0 > before.0 {
+                grown.push((site, now.0 - before.0, now.1 - before.1));
+            }
+        }
+        grown
+    }
+}
+
+impl Phase {
+    fn precision(&self, lab: &Lab) -> Precision {
+        let has_maglev = !["18.", "20.", "22."].iter().any(|old| lab.version().starts_with(old));
+        match self.phase.as_str() {
+            "ignition" | "cold" | "sparkplug" => Precision::Column,
+            "maglev" => Precision::MostLines,
+            "hot" if has_maglev => Precision::MostLines,
+            _ => Precision::Line,
+        }
+    }
+
+    fn assert_in_tier(&self) {
+        let tiers = || self.cells.iter().filter_map(|cell| cell.tier.as_deref());
+        let n_in_tier = tiers().filter(|tier| *tier == self.phase).count();
+        let n_known = tiers().count();
+        assert!(
+            n_in_tier as f64 >= IN_TIER_MIN * n_known as f64,
+            "only {n_in_tier} of {n_known} cells are in {}",
+            self.phase
+        );
+    }
+
+    fn compare(&self, grown: &[(Site, u64, u64)], precision: Precision) -> Findings {
+        let mut findings = Findings::default();
+        let mut n_seen: BTreeMap<u64, u64> = BTreeMap::new();
+        for (site, n_new, new_bytes) in grown {
+            // A site of two cells has no size of a cell.
+            let size = new_bytes / n_new;
+            let cell =
+                self.cells.iter().find(|cell| cell.size == size && size * n_new == *new_bytes);
+            let Some(cell) = cell else {
+                findings.failures.push(format!(
+                    "{}: {n_new} stores of {new_bytes} bytes are of no cell, or of several:\n{}",
+                    self.phase,
+                    Shown(&site.frames)
+                ));
+                continue;
+            };
+            *n_seen.entry(size).or_default() += n_new;
+            findings.compare(cell, site, precision);
+        }
+        for cell in &self.cells {
+            let n = n_seen.get(&cell.size).copied().unwrap_or_default();
+            if n != cell.n {
+                let cell_name = &cell.name;
+                findings.failures.push(format!("{cell_name}: {n} stores seen of {}", cell.n));
+            }
+        }
+        findings
+    }
+}
+
+impl Findings {
+    fn exact_share(&self) -> f64 {
+        self.n_exact as f64 / (self.n_exact + self.n_approximate).max(1) as f64
+    }
+
+    fn compare(&mut self, cell: &Cell, site: &Site, precision: Precision) {
+        let got: Vec<&Frame> = site.frames.iter().filter(|frame| is_of_program(frame)).collect();
+        let may_be_short = site.is_cut && cell.chain.len() > LONG_CHAIN;
+        let mut wrong = None;
+        if got.len() < cell.chain.len() && !may_be_short {
+            wrong = Some(format!("{} frames of {}", got.len(), cell.chain.len()));
+        }
+        for (index, (got, expected)) in got.iter().zip(&cell.chain).enumerate() {
+            if let Some(what) = expected.difference(got, precision) {
+                wrong.get_or_insert_with(|| format!("frame {index}: {what}"));
+            } else if got.is_approximate {
+                self.n_approximate += 1;
+            } else {
+                self.n_exact += 1;
+            }
+        }
+        if let Some(what) = wrong {
+            self.failures.push(format!(
+                "{} (tier {:?}, cut {}): {what}\n  expected\n{}  got\n{}",
+                cell.name,
+                cell.tier,
+                site.is_cut,
+                cell.chain.iter().fold(String::new(), |text, frame| format!("{text}    {frame}\n")),
+                Shown(&site.frames)
+            ));
+        }
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} frames exact, {} approximate, {} failures",
+            self.n_exact,
+            self.n_approximate,
+            self.failures.len()
+        )
+    }
+}
+
+/// WebAssembly counts as the program's, whatever bufwatch says that it is.
+fn is_of_program(frame: &Frame) -> bool {
+    frame.kind == "js" || frame.function.contains("wasm")
+}
+
+impl TrueFrame {
+    /// What is wrong with a reported frame, if anything is.
+    fn difference(&self, got: &Frame, precision: Precision) -> Option<String> {
+        if !got.is_resolved {
+            return Some("unresolved".to_owned());
+        }
+        if let Some(index) = self.wasm {
+            let has_index = got.function.contains(&index.to_string());
+            let is_right = got.function.contains("wasm") && has_index;
+            return (!is_right).then(|| format!("`{}` is not wasm {index}", got.function));
+        }
+        if !self.is_named(&got.function) {
+            return Some(format!("`{}` is not {:?}", got.function, self.function));
+        }
+        if self.script.is_some() && !self.is_made_up() && got.script != self.script {
+            return Some(format!("the script {:?}", got.script));
+        }
+        if got.is_approximate {
+            return None;
+        }
+        if got.line != Some(self.line) {
+            return Some(format!("the line {:?} is not {}", got.line, self.line));
+        }
+        if precision == Precision::Column && got.column != Some(self.column) {
+            return Some(format!("the column {:?} is not {}", got.column, self.column));
+        }
+        match (&self.original, &got.original) {
+            (None, None) => None,
+            (Some(expected), Some(place)) if is_same_place(expected, place, precision) => None,
+            (expected, place) => Some(format!("the original {place:?} is not {expected:?}")),
+        }
+    }
+
+    /// V8 calls a function of evaluated code that has no name `eval`.
+    fn is_named(&self, got: &str) -> bool {
+        let is_anonymous = ["", "anonymous", "(anonymous)"].contains(&got);
+        match self.function.as_deref() {
+            _ if self.is_name_computed => true,
+            None => is_anonymous,
+            Some("eval") => is_anonymous || got == "eval",
+            Some(name) => got == name,
+        }
+    }
+
+    /// The name from a `sourceURL` comment is not the script's own.
+    fn is_made_up(&self) -> bool {
+        self.script.as_deref() == Some("made-up.js")
+    }
+}
+
+/// A source map names files relative to itself.
+fn is_same_place(expected: &Place, got: &Place, precision: Precision) -> bool {
+    let name = |script: &str| script.rsplit('/').next().unwrap_or_default().to_owned();
+    name(&expected.script) == name(&got.script)
+        && expected.line == got.line
+        && (precision != Precision::Column || expected.column == got.column)
+}
+
+impl fmt::Display for TrueFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.function.as_deref().unwrap_or("(anonymous)");
+        let script = self.script.as_deref().unwrap_or("(no file)");
+        write!(f, "{name} {script}:{}:{}", self.line, self.column)?;
+        if let Some(place) = &self.original {
+            write!(f, " from {}:{}:{}", place.script, place.line, place.column)?;
+        }
+        Ok(())
+    }
+}
+
+/// All frames of a site, one a line, as a failure shows them.
+pub(crate) struct Shown<'a>(pub(crate) &'a [Frame]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for frame in self.0 {
+            let mark = if frame.is_approximate { "~" } else { "" };
+            let unresolved = if frame.is_resolved { "" } else { " (unresolved)" };
+            let number = |n: Option<u32>| n.map_or("–".to_owned(), |n| n.to_string());
+            write!(f, "    [{}] {}{unresolved}", frame.kind, frame.function)?;
+            if let Some(script) = &frame.script {
+                write!(f, " {script}:{mark}{}:{}", number(frame.line), number(frame.column))?;
+            }
+            if let Some(place) = &frame.original {
+                write!(f, " from {}:{}:{}", place.script, place.line, place.column)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
