@@ -304,6 +304,10 @@ impl Scenario {
         serde_json::from_str(&line).unwrap()
     }
 
+    pub(crate) fn has_answered(&self) -> bool {
+        self.program.stdout.lines.lock().unwrap().lines.len() > self.n_read
+    }
+
     pub(crate) fn kill(&mut self) {
         self.program.signal(Signal::SIGKILL);
         self.program.wait(EXIT_LIMIT);

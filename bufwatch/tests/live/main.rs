@@ -12,6 +12,7 @@ mod lifecycle;
 mod probes;
 mod sample;
 mod several;
+mod stack_storm;
 mod stacks;
 
 /// One test for each Node version, so that a failure names it and the runner's limits are per version.
@@ -53,3 +54,4 @@ on_every_node!(worker_exit, super::lifecycle::worker_exit);
 on_every_node!(exec, super::lifecycle::exec);
 on_every_node!(stacks_of_each_tier, super::stacks::of_each_tier);
 on_every_node!(stacks_without_flags, super::stacks::without_flags);
+on_every_node!(stacks_in_a_storm, super::stack_storm::chains_are_real);
