@@ -5,6 +5,7 @@ mod demangle;
 mod generated_code;
 pub mod js;
 mod native;
+mod source_map;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use bufwatch_common::{RawFrame, frame_kind};
 
 pub use js::V8Facts;
 pub use native::NativeSymbols;
+pub use source_map::SourceMaps;
 
 use crate::base::{Avma, Tid};
 use crate::event::{Frame, FrameKind, OriginalPlace};

@@ -8,3 +8,4 @@ pub mod kernel;
 pub mod memory;
 pub mod pidfd;
 pub mod procfs;
+pub mod root;

@@ -156,6 +156,14 @@ pub fn second_thread(pid: u32) -> u32 {
     started.min().map_or(pid, |(_, tid)| tid)
 }
 
+/// When the program that a process runs now began, in clock ticks since boot, or a little later but before it
+/// can have read its scripts. The process itself may be older, a shell that prepared files and then became
+/// Node with `exec`; exec ends all other threads, and Node starts its own before it loads a script.
+pub fn program_start_ticks(pid: u32) -> Option<u64> {
+    let tid = second_thread(pid);
+    parse_start_ticks(&read_text(pid, &format!("task/{tid}/stat")).ok()?)
+}
+
 /// Pids of all processes that this /proc shows, ascending.
 pub fn processes() -> io::Result<Vec<u32>> {
     let mut pids: Vec<u32> = fs::read_dir("/proc")?
