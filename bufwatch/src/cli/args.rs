@@ -62,6 +62,10 @@ pub struct WatchArgs {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_min_size)]
     pub min_size: Bytes,
 
+    /// Do not read source maps: show lines of the code that runs only
+    #[arg(long)]
+    pub no_source_maps: bool,
+
     /// Thread of the process that carries the perf events; for tests
     #[arg(long, value_name = "TID", hide = true)]
     pub anchor_tid: Option<u32>,

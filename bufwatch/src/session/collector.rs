@@ -55,7 +55,7 @@ pub(super) fn run(
     let mut collector = Collector {
         model: Model::new(started_at),
         interest: Interest { notices, ..Interest::default() },
-        symbolizer: Symbolizer::new(pid, v8),
+        symbolizer: Symbolizer::new(pid, v8, config.has_source_maps),
         batch: Vec::new(),
         n_ring_full: 0,
         reconcile_due: false,

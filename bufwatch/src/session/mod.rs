@@ -25,6 +25,8 @@ pub struct SessionConfig {
     pub pid: u32,
     /// Thread that carries the perf events; chosen if not given.
     pub anchor_tid: Option<u32>,
+    /// Lines of generated scripts are shown with the lines they were made from.
+    pub has_source_maps: bool,
     pub min_size: Bytes,
     pub ring_bytes: u32,
     /// Where plans are kept between runs, if anywhere.

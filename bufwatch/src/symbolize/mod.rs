@@ -30,6 +30,7 @@ pub struct Symbolizer {
     native: NativeSymbols,
     js: JsResolver<ProcessMemory>,
     generated: GeneratedCode,
+    source_maps: SourceMaps,
 }
 
 impl CodeMappings for GeneratedCode {
@@ -38,27 +39,27 @@ impl CodeMappings for GeneratedCode {
     }
 }
 
-/// Source maps are not looked at.
-struct NoSourceMaps;
-
-impl OriginalPlaces for NoSourceMaps {
+impl OriginalPlaces for SourceMaps {
     fn original(
         &mut self,
-        _script: &str,
-        _map_url: Option<&str>,
-        _line: u32,
-        _column: u32,
+        script: &str,
+        map_url: Option<&str>,
+        line: u32,
+        column: u32,
     ) -> Option<Arc<OriginalPlace>> {
-        None
+        // V8 has read the comment; a script without one has no map.
+        let comment = format!("//# sourceMappingURL={}", map_url?);
+        Self::original(self, script, Some(&comment), line, column)
     }
 }
 
 impl Symbolizer {
-    pub fn new(pid: u32, v8: V8Facts) -> Self {
+    pub fn new(pid: u32, v8: V8Facts, has_source_maps: bool) -> Self {
         Self {
             native: NativeSymbols::new(pid),
             js: JsResolver::new(ProcessMemory::new(pid), v8),
             generated: GeneratedCode::new(pid),
+            source_maps: if has_source_maps { SourceMaps::new(pid) } else { SourceMaps::off() },
         }
     }
 
@@ -106,7 +107,7 @@ impl Symbolizer {
             let place = format!("[code {:#x}]", raw.pc);
             frames.push(frame(FrameKind::Native, place.into(), false));
         } else if raw.kind != frame_kind::JS
-            || !self.js.resolve(tid, raw, &mut self.generated, &mut NoSourceMaps, frames)
+            || !self.js.resolve(tid, raw, &mut self.generated, &mut self.source_maps, frames)
         {
             frames.push(frame(FrameKind::Js, unresolved(raw).into(), false));
         }

@@ -20,7 +20,7 @@ use crate::v8::{
 const ISOLATES_MAX: usize = 4_096;
 
 /// Frames remembered by code address.
-const PLACES_MAX: usize = 200_000;
+const FRAMES_MAX: usize = 200_000;
 
 /// Pieces of code remembered.
 const CODE_MAX: usize = 50_000;
@@ -63,11 +63,11 @@ pub struct JsResolver<M> {
     /// By start. Holds until V8 moves or frees code: at a major collection.
     code: BTreeMap<Avma, Arc<CodeFacts>>,
     /// By thread and what tells frames apart; innermost first where functions are inlined.
-    places: FastMap<(Tid, u64, u64, u32), Arc<[Place]>>,
+    frames: FastMap<(Tid, u64, u64, u32), Arc<[Frame]>>,
 }
 
-/// A frame before source maps: what can be remembered.
-#[derive(Clone, Debug)]
+/// A function and where it is.
+#[derive(Debug)]
 struct Place {
     function: Arc<Function>,
     spot: Option<Spot>,
@@ -81,14 +81,14 @@ impl<M: ReadMemory> JsResolver<M> {
             isolates: FastMap::default(),
             maps: CodeMaps::default(),
             code: BTreeMap::new(),
-            places: FastMap::default(),
+            frames: FastMap::default(),
         }
     }
 
     /// Code moves and is freed in major collections: what is known by its address no longer holds.
     pub fn forget_code(&mut self) {
         self.code.clear();
-        self.places.clear();
+        self.frames.clear();
     }
 
     /// The isolate of this thread is gone; the number may come again with another.
@@ -109,18 +109,17 @@ impl<M: ReadMemory> JsResolver<M> {
         frames: &mut Vec<Frame>,
     ) -> bool {
         let key = (tid, raw.identity, raw.pc, raw.bytecode_offset);
-        let places = match self.places.get(&key) {
-            Some(places) => Arc::clone(places),
-            None => {
-                let Some(places) = self.find_places(tid, raw, mappings) else { return false };
-                if self.places.len() >= PLACES_MAX {
-                    self.places.clear();
-                }
-                self.places.insert(key, Arc::clone(&places));
-                places
-            }
-        };
-        frames.extend(places.iter().map(|place| to_frame(place, originals)));
+        if let Some(known) = self.frames.get(&key) {
+            frames.extend_from_slice(known);
+            return true;
+        }
+        let Some(places) = self.find_places(tid, raw, mappings) else { return false };
+        let found: Arc<[Frame]> = places.iter().map(|place| to_frame(place, originals)).collect();
+        frames.extend_from_slice(&found);
+        if self.frames.len() >= FRAMES_MAX {
+            self.frames.clear();
+        }
+        self.frames.insert(key, found);
         true
     }
 
@@ -129,7 +128,7 @@ impl<M: ReadMemory> JsResolver<M> {
         tid: Tid,
         raw: &RawFrame,
         mappings: &mut impl CodeMappings,
-    ) -> Option<Arc<[Place]>> {
+    ) -> Option<Vec<Place>> {
         if self.isolates.len() >= ISOLATES_MAX {
             self.isolates.clear();
         }
@@ -145,11 +144,10 @@ impl<M: ReadMemory> JsResolver<M> {
                 .and_then(|data| u32::try_from(data).ok())
                 .and_then(|data| raw.bytecode_offset.checked_sub(data));
             let spot = function.spot_of_bytecode(offset);
-            return Some(Arc::from([Place { function, spot }]));
+            return Some(vec![Place { function, spot }]);
         }
         let at_beginning = |function: &Arc<Function>| {
-            let place = Place { function: Arc::clone(function), spot: function.beginning() };
-            Arc::from([place])
+            vec![Place { function: Arc::clone(function), spot: function.beginning() }]
         };
         let pc = Avma(raw.pc);
         let Some(code) = find_code(&mut self.code, &mut self.maps, heap, pc, mappings) else {
@@ -167,7 +165,7 @@ impl<M: ReadMemory> JsResolver<M> {
                     return_offset,
                 );
                 let spot = function.spot_of_bytecode(offset);
-                return Some(Arc::from([Place { function, spot }]));
+                return Some(vec![Place { function, spot }]);
             }
             Tier::Maglev => {
                 let opcodes = self.facts.translation_opcodes.as_ref();
@@ -198,7 +196,7 @@ impl<M: ReadMemory> JsResolver<M> {
             let spot = spot.or_else(|| at.beginning());
             places.push(Place { function: at, spot });
         }
-        Some(places.into())
+        Some(places)
     }
 }
 
