@@ -31,6 +31,8 @@ impl Snapshot {
             }),
             sites: Arc::from([]),
             n_sites_total: 0,
+            groups: Arc::from([]),
+            n_groups_total: 0,
             table: StoreTable { query: StoreQuery::default(), rows: Arc::from([]), n_matched: 0 },
             detail: None,
             health: Health::default(),

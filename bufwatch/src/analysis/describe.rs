@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::analysis::snapshot::{
-    LIFETIME_FIRST_NS, N_LIFETIME_BUCKETS, SiteRow, Snapshot, TargetState,
+    GroupRow, LIFETIME_FIRST_NS, N_LIFETIME_BUCKETS, Snapshot, TargetState,
 };
 use crate::base::{Bytes, Nanos, Series};
 use crate::event::{Frame, FrameKind};
@@ -115,10 +115,17 @@ pub fn frame_text(frame: &Frame) -> String {
 }
 
 /// `onChunk ingest.js:31 via Buffer.concat`.
-pub fn site_text(site: &SiteRow) -> String {
-    match &site.via {
-        Some(via) => format!("{} via {via}", site.label),
-        None => site.label.to_string(),
+pub fn site_text(label: &str, via: Option<&str>) -> String {
+    match via {
+        Some(via) => format!("{label} via {via}"),
+        None => label.to_owned(),
+    }
+}
+
+impl GroupRow {
+    /// What it is called, with the API.
+    pub fn text(&self) -> String {
+        site_text(&self.label, self.via.as_deref())
     }
 }
 

@@ -4,11 +4,12 @@ pub mod blank;
 pub mod describe;
 pub mod holding;
 pub mod query;
+mod ranking;
 pub mod snapshot;
 pub mod take;
 
 pub use describe::LifetimeBound;
 pub use holding::Holdings;
 pub use query::{StoreFilter, StoreQuery, StoreSort};
-pub use snapshot::{Health, SiteRow, Snapshot, StoreRow, StoreTable, TargetState};
+pub use snapshot::{GroupRow, Health, SiteRow, Snapshot, StoreRow, StoreTable, TargetState};
 pub use take::{Interest, take};

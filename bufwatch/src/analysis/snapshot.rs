@@ -15,8 +15,12 @@ pub use crate::model::mapping::Placement;
 pub use crate::model::site::GroupId;
 pub use crate::model::{FrameCounts, frame_kind_index};
 
-/// Sites of a snapshot at most; the rest is in the totals.
-pub const SITES_MAX: usize = 500;
+/// Sites of a snapshot at most, half of them by live bytes and half by allocated bytes; the rest is in the
+/// totals.
+pub const SITES_MAX: usize = 1_000;
+
+/// Groups of a snapshot at most, chosen like the sites.
+pub const GROUPS_MAX: usize = 1_000;
 
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -33,6 +37,10 @@ pub struct Snapshot {
     pub sites: Arc<[SiteRow]>,
     /// Before the limit.
     pub n_sites_total: usize,
+    /// By live bytes, largest first; at most [`GROUPS_MAX`].
+    pub groups: Arc<[GroupRow]>,
+    /// Before the limit.
+    pub n_groups_total: usize,
     pub table: StoreTable,
     /// The store whose detail was asked for, if it is known.
     pub detail: Option<StoreDetail>,
@@ -142,6 +150,37 @@ pub struct SiteRow {
     pub label: Arc<str>,
     /// The API that the user frame called, if one is on the stack.
     pub via: Option<Arc<str>>,
+    pub tally: TallyRow,
+}
+
+/// A line of the application and the API it called, with all that came from there.
+#[derive(Clone, Debug)]
+pub struct GroupRow {
+    pub id: GroupId,
+    /// The user frame in short; without one, what made it.
+    pub label: Arc<str>,
+    /// The API that the user frame called, if one is on its stacks.
+    pub via: Option<Arc<str>>,
+    /// Distinct stacks through this line.
+    pub n_sites: usize,
+    pub tally: TallyRow,
+    /// The stack of most live bytes: where the frames of the two names are looked up.
+    pub heaviest: Heaviest,
+}
+
+/// The stack that stands for a group.
+#[derive(Clone, Debug)]
+pub struct Heaviest {
+    pub stack: StackId,
+    pub frames: Arc<[Frame]>,
+    pub is_cut: bool,
+    pub user_frame: Option<usize>,
+    pub app_frame: Option<usize>,
+}
+
+/// What came from somewhere since the attach.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TallyRow {
     pub n_live: u64,
     pub live_bytes: Bytes,
     pub peak_bytes: Bytes,
@@ -181,6 +220,7 @@ pub struct StoreRow {
     pub n_major_survived: u32,
     pub tid: Tid,
     pub thread: Option<Arc<str>>,
+    /// The first stack of its site.
     pub stack: StackId,
     pub site: Arc<str>,
     pub placement: Placement,
@@ -193,7 +233,10 @@ pub struct StoreDetail {
     pub is_live: bool,
     pub frames: Arc<[Frame]>,
     pub is_cut: bool,
+    pub user_frame: Option<usize>,
+    pub app_frame: Option<usize>,
     pub label: Arc<str>,
+    pub via: Option<Arc<str>>,
 }
 
 /// How well bufwatch itself is doing.

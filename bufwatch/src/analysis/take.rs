@@ -8,16 +8,16 @@ use std::sync::Arc;
 use bufwatch_common::DropReason;
 
 use crate::analysis::query::{Condition, StoreFacts, StoreFilter, StoreQuery, StoreSort};
+use crate::analysis::ranking;
 use crate::analysis::snapshot::{
-    GcTotals, Health, History, Memory, SITES_MAX, SiteRow, Snapshot, StoreDetail, StoreRow,
-    StoreTable, StoreTotals, Target, TargetState,
+    GcTotals, Health, History, Memory, Snapshot, StoreDetail, StoreRow, StoreTable, StoreTotals,
+    Target, TargetState,
 };
 use crate::base::{FastMap, Fidelity, Nanos, StoreKey};
 use crate::event::CountersSampled;
 use crate::model::limits::{SITES_MAX as MODEL_SITES_MAX, STACKS_MAX};
 use crate::model::live::Store;
 use crate::model::site::{Site, SiteId};
-use crate::model::tally::Tally;
 use crate::model::{Model, Phase};
 
 /// What the looker wants beyond the totals.
@@ -32,6 +32,8 @@ pub struct Interest {
 /// Freezes the model as of `now`.
 pub fn take(model: &Model, interest: &Interest, now: Nanos) -> Snapshot {
     let scan = scan(model, &interest.query, now);
+    let sites = ranking::sites(model, &scan.n_survivors);
+    let groups = ranking::groups(model, &scan.n_survivors);
     let detail = interest.detail.and_then(|key| detail(model, key, now));
     Snapshot {
         taken_at: now,
@@ -47,8 +49,10 @@ pub fn take(model: &Model, interest: &Interest, now: Nanos) -> Snapshot {
             total: model.gc.total,
         },
         history: Arc::new(history(model)),
-        sites: sites(model, &scan.n_survivors),
-        n_sites_total: model.sites.iter().filter(|site| site.tally.n_created > 0).count(),
+        sites: sites.rows,
+        n_sites_total: sites.n_total,
+        groups: groups.rows,
+        n_groups_total: groups.n_total,
         table: StoreTable {
             query: interest.query.clone(),
             rows: scan.rows.into(),
@@ -257,7 +261,7 @@ fn row(model: &Model, store: &Store, now: Nanos) -> StoreRow {
         n_major_survived: survived.n_major,
         tid: store.tid,
         thread: model.thread_name(store.tid),
-        stack: store.stack,
+        stack: model.sites.get(store.site).map_or(store.stack, |site| site.stack),
         site: model.site_label(store.site),
         placement: model.address_space.place(store.data),
     }
@@ -271,51 +275,11 @@ fn detail(model: &Model, key: StoreKey, now: Nanos) -> Option<StoreDetail> {
         is_live: true,
         frames: Arc::clone(&site.frames),
         is_cut: site.is_cut,
-        label: Arc::clone(&site.origin.label),
-    })
-}
-
-fn sites(model: &Model, n_survivors: &FastMap<SiteId, u64>) -> Arc<[SiteRow]> {
-    let mut sites: Vec<&Site> =
-        model.sites.iter().filter(|site| site.tally.n_created > 0).collect();
-    let rank =
-        |site: &Site| (site.tally.live_bytes, site.tally.created_bytes, std::cmp::Reverse(site.id));
-    sites.sort_unstable_by_key(|site| std::cmp::Reverse(rank(site)));
-    sites.truncate(SITES_MAX);
-    sites
-        .into_iter()
-        .map(|site| site_row(site, n_survivors.get(&site.id).copied().unwrap_or(0)))
-        .collect()
-}
-
-fn site_row(site: &Site, n_survivors: u64) -> SiteRow {
-    let tally = &site.tally;
-    SiteRow {
-        stack: site.stack,
-        frames: Arc::clone(&site.frames),
-        is_cut: site.is_cut,
-        group: site.group,
         user_frame: site.origin.user_frame,
         app_frame: site.origin.app_frame,
         label: Arc::clone(&site.origin.label),
         via: site.origin.via.clone(),
-        n_live: tally.n_live,
-        live_bytes: tally.live_bytes,
-        peak_bytes: tally.peak_bytes,
-        n_created: tally.n_created,
-        created_bytes: tally.created_bytes,
-        created_bytes_per_s: tally.created_rate.per_s() as u64,
-        n_created_per_s: tally.n_created_rate.per_s(),
-        lifetimes: tally.lifetimes.by_time,
-        majors_survived: tally.lifetimes.by_majors,
-        survival: survival(tally, n_survivors),
-    }
-}
-
-fn survival(tally: &Tally, n_survivors: u64) -> Option<f64> {
-    let n_survived = tally.lifetimes.n_survived(2) + n_survivors;
-    let n_judged = tally.lifetimes.n_dead() + n_survivors;
-    (n_judged > 0).then(|| n_survived as f64 / n_judged as f64)
+    })
 }
 
 fn health(model: &Model, notices: &[String]) -> Health {

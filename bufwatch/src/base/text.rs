@@ -48,7 +48,7 @@ pub fn pad_left(text: &str, n_columns: usize) -> String {
     out
 }
 
-/// Words of `text` in lines of at most `n_columns`; a longer word is cut.
+/// Words of `text` in lines of at most `n_columns`; a longer word, such as a path, goes on in the next line.
 pub fn wrap(text: &str, n_columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -59,7 +59,13 @@ pub fn wrap(text: &str, n_columns: usize) -> Vec<String> {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(&fit(word, n_columns));
+        for c in word.chars() {
+            let n_needed = c.width().unwrap_or(0);
+            if n_needed <= n_columns && width(&line) + n_needed > n_columns {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(c);
+        }
     }
     if !line.is_empty() {
         lines.push(line);
@@ -121,7 +127,8 @@ mod tests {
     #[test]
     fn words_wrap() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("incomprehensible", 5), ["inco…"]);
+        assert_eq!(wrap("an incomprehensible", 8), ["an", "incompre", "hensible"]);
+        assert_eq!(wrap("日本", 1), ["日本"], "what never fits is left to the caller");
         assert!(wrap("", 5).is_empty());
     }
 

@@ -117,6 +117,7 @@ fn frame_counts(health: &Health) -> Value {
 }
 
 fn site(row: &SiteRow) -> Value {
+    let tally = &row.tally;
     let frames: Vec<Value> = row.frames.iter().map(frame).collect();
     json!({
         "stack": format!("{:016x}", row.stack.0),
@@ -126,14 +127,14 @@ fn site(row: &SiteRow) -> Value {
         "user_frame": row.user_frame,
         "app_frame": row.app_frame,
         "is_cut": row.is_cut,
-        "n_live": row.n_live,
-        "live_bytes": row.live_bytes.0,
-        "peak_bytes": row.peak_bytes.0,
-        "n_created": row.n_created,
-        "created_bytes": row.created_bytes.0,
-        "survival": row.survival,
-        "majors_survived": row.majors_survived,
-        "lifetimes": row.lifetimes,
+        "n_live": tally.n_live,
+        "live_bytes": tally.live_bytes.0,
+        "peak_bytes": tally.peak_bytes.0,
+        "n_created": tally.n_created,
+        "created_bytes": tally.created_bytes.0,
+        "survival": tally.survival,
+        "majors_survived": tally.majors_survived,
+        "lifetimes": tally.lifetimes,
     })
 }
 

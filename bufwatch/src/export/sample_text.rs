@@ -2,13 +2,14 @@
 //! they read the JSON.
 
 use crate::analysis::describe::{
-    growth_noise, growth_per_min, growth_text, lifetime_quantile, site_text, state_text,
+    growth_noise, growth_per_min, growth_text, lifetime_quantile, state_text,
 };
 use crate::analysis::holding::Holdings;
-use crate::analysis::snapshot::{SiteRow, Snapshot, TargetState};
+use crate::analysis::snapshot::{GroupRow, Snapshot, TallyRow, TargetState};
 use crate::base::text::{UNKNOWN, count, fit, known, pad, pad_left, percent, wrap};
 use crate::base::{Bytes, Fidelity, sanitize};
 use crate::event::{Frame, FrameKind};
+use crate::model::place::function;
 
 /// Columns of the summary: fits the usual terminal.
 const N_COLUMNS: usize = 80;
@@ -144,18 +145,18 @@ fn site_lines(snapshot: &Snapshot) -> Vec<String> {
     if snapshot.target.state == TargetState::Attaching {
         return vec!["Sites: none, the probes are not in place".to_owned()];
     }
-    if snapshot.sites.is_empty() {
+    if snapshot.groups.is_empty() {
         return vec!["Sites: no store has been allocated since the attach".to_owned()];
     }
-    let n_shown = snapshot.sites.len().min(N_TOP_SITES);
+    let n_shown = snapshot.groups.len().min(N_TOP_SITES);
     let mut lines = vec![format!(
         "Sites by live bytes ({} of {})",
         n_shown,
-        count(snapshot.n_sites_total.max(n_shown) as u64)
+        count(snapshot.n_groups_total.max(n_shown) as u64)
     )];
-    for row in snapshot.sites.iter().take(N_TOP_SITES) {
-        lines.push(format!("  {}", fit(&sanitize(&site_text(row)), N_COLUMNS - 2)));
-        lines.push(format!("    {}", site_facts(row)));
+    for row in snapshot.groups.iter().take(N_TOP_SITES) {
+        lines.push(format!("  {}", fit(&sanitize(&row.text()), N_COLUMNS - 2)));
+        lines.push(format!("    {}", site_facts(&row.tally)));
         let called_from = callers(row);
         if !called_from.is_empty() {
             lines.push(format!("    {}", fit(&called_from, N_COLUMNS - 4)));
@@ -164,7 +165,7 @@ fn site_lines(snapshot: &Snapshot) -> Vec<String> {
     lines
 }
 
-fn site_facts(row: &SiteRow) -> String {
+fn site_facts(row: &TallyRow) -> String {
     let mut facts = vec![
         format!("{} live in {}", row.live_bytes, count(row.n_live)),
         format!("{} allocated in {}", row.created_bytes, count(row.n_created)),
@@ -174,17 +175,15 @@ fn site_facts(row: &SiteRow) -> String {
     facts.join(", ")
 }
 
-/// The application's frames around the one that names the site, which say more than Node's own.
-fn callers(row: &SiteRow) -> String {
+/// The application's frames that called the one which names it.
+fn callers(row: &GroupRow) -> String {
+    let from = row.heaviest.user_frame.map_or(0, |at| at + 1);
+    let outer = row.heaviest.frames.get(from..).unwrap_or_default();
     let is_telling = |frame: &&Frame| frame.kind == FrameKind::Js && frame.is_resolved;
-    let names: Vec<String> = row
-        .frames
-        .iter()
-        .filter(is_telling)
-        .map(|frame| sanitize(&frame.function))
-        .filter(|name| !row.label.contains(name.as_str()))
-        .take(4)
-        .collect();
+    let mut names: Vec<String> = outer.iter().filter(is_telling).map(function).collect();
+    // A function that calls itself.
+    names.dedup();
+    names.truncate(4);
     if names.is_empty() { String::new() } else { format!("← {}", names.join(" ← ")) }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::analysis::query::StoreQuery;
+use crate::analysis::snapshot::GroupId;
 use crate::analysis::snapshot::Snapshot;
 use crate::base::{StackId, StoreKey};
 use crate::tui::keymap::Context;
@@ -80,7 +81,7 @@ impl<K: Copy + PartialEq> List<K> {
 /// What is open on top of the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    Site(StackId),
+    Site(GroupId),
     Store(StoreKey),
 }
 
@@ -102,9 +103,11 @@ pub struct App {
     pub detail: Option<Detail>,
     pub is_help_open: bool,
     /// The sites of the overview, of the sites screen, and the stores.
-    pub top_sites: List<StackId>,
-    pub sites: List<StackId>,
+    pub top_sites: List<GroupId>,
+    pub sites: List<GroupId>,
     pub stores: List<StoreKey>,
+    /// The stack shown on the page of a site; `None` for the heaviest.
+    pub site_stack: Option<StackId>,
     pub site_sort: SiteSort,
     pub is_site_order_ascending: bool,
     pub query: StoreQuery,
@@ -138,8 +141,10 @@ impl App {
         if self.is_help_open {
             return Context::Help;
         }
-        if self.detail.is_some() {
-            return Context::Detail;
+        match self.detail {
+            Some(Detail::Site(_)) => return Context::SitePage,
+            Some(Detail::Store(_)) => return Context::Detail,
+            None => {}
         }
         match self.screen {
             Screen::Overview => Context::Overview,

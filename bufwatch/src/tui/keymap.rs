@@ -32,6 +32,8 @@ pub enum Action {
     Down,
     PageUp,
     PageDown,
+    NextStack,
+    PreviousStack,
     First,
     Last,
     Open,
@@ -54,8 +56,10 @@ pub enum Context {
     Stores,
     /// Text that only scrolls: health.
     Text,
-    /// A store or a site in full.
+    /// A store in full.
     Detail,
+    /// A site in full, with a selected stack.
+    SitePage,
     Help,
 }
 
@@ -72,10 +76,10 @@ pub struct Binding {
     pub contexts: &'static [Context],
 }
 
-use Context::{Detail, Help, Overview, Sites, Stores, Text};
+use Context::{Detail, Help, Overview, SitePage, Sites, Stores, Text};
 
-const EVERYWHERE: &[Context] = &[Overview, Sites, Stores, Text, Detail, Help];
-const UNCOVERED: &[Context] = &[Overview, Sites, Stores, Text, Detail];
+const EVERYWHERE: &[Context] = &[Overview, Sites, Stores, Text, Detail, SitePage, Help];
+const UNCOVERED: &[Context] = &[Overview, Sites, Stores, Text, Detail, SitePage];
 const LISTS: &[Context] = &[Overview, Sites, Stores];
 const TABLES: &[Context] = &[Sites, Stores];
 
@@ -103,7 +107,7 @@ pub const BINDINGS: &[Binding] = &[
         action: Action::Close,
         short: "back",
         long: "out of what is open (also ← h)",
-        contexts: &[Detail, Help],
+        contexts: &[Detail, SitePage, Help],
     },
     Binding {
         keys: &[Key::Esc],
@@ -144,6 +148,22 @@ pub const BINDINGS: &[Binding] = &[
         short: "open",
         long: "open the selected row: all of it, with its stack (also → l, or click)",
         contexts: LISTS,
+    },
+    Binding {
+        keys: &[Key::Char('n'), Key::Char(']')],
+        name: "n",
+        action: Action::NextStack,
+        short: "stack",
+        long: "on the page of a site: its next stack",
+        contexts: &[SitePage],
+    },
+    Binding {
+        keys: &[Key::Char('N'), Key::Char('[')],
+        name: "N",
+        action: Action::PreviousStack,
+        short: "",
+        long: "on the page of a site: the stack before",
+        contexts: &[SitePage],
     },
     Binding {
         keys: &[Key::Char('y')],

@@ -2,9 +2,9 @@
 //! neither colours nor the terminal.
 
 use crate::analysis::describe::{LifetimeBound, lifetime_quantile, site_text};
-use crate::analysis::snapshot::{SiteRow, StoreRow};
-use crate::base::Nanos;
-use crate::base::text::{UNKNOWN, count, known, pad, percent, width, wrap};
+use crate::analysis::snapshot::{GroupRow, StoreRow, TallyRow};
+use crate::base::text::{UNKNOWN, count, fit, known, pad, percent, width, wrap};
+use crate::base::{Nanos, sanitize};
 
 /// What a piece of text means; the theme gives it a look. No meaning hangs on the look alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,9 @@ pub type Page = Vec<Line>;
 pub fn span(role: Role, text: impl Into<String>) -> Span {
     Span { role, text: text.into() }
 }
+
+/// Fewer columns of a function's name say nothing.
+const FUNCTION_COLUMNS_MIN: usize = 4;
 
 /// Columns of the label in [`fact`].
 const LABEL_COLUMNS: usize = 19;
@@ -96,9 +99,43 @@ pub fn bar(share: f64, n_columns: usize) -> String {
     out
 }
 
+/// The name of a site in at most `n_columns`: where it is says more than how its function is called, and
+/// the end of a path more than its beginning.
+pub fn fit_site(label: &str, via: Option<&str>, n_columns: usize) -> String {
+    let whole = sanitize(&site_text(label, via));
+    if width(&whole) <= n_columns {
+        return whole;
+    }
+    let label = sanitize(label);
+    if width(&label) <= n_columns {
+        return label;
+    }
+    // What a bundle made of it can be read on its page.
+    let short = label.split_once(" (").filter(|_| label.ends_with(')')).map_or(&*label, |it| it.0);
+    let is_place =
+        |place: &str| place.ends_with(|c: char| c.is_ascii_digit()) && place.contains(':');
+    let Some((function, place)) = short.rsplit_once(' ').filter(|(_, place)| is_place(place))
+    else {
+        return fit(&label, n_columns);
+    };
+    let n_left = n_columns.saturating_sub(width(place) + 1);
+    if n_left >= FUNCTION_COLUMNS_MIN {
+        return format!("{} {place}", fit(function, n_left));
+    }
+    let mut end = place;
+    while width(end) + 1 > n_columns {
+        let mut chars = end.chars();
+        if chars.next().is_none() {
+            break;
+        }
+        end = chars.as_str();
+    }
+    if end.len() < place.len() { format!("…{end}") } else { end.to_owned() }
+}
+
 /// `≤ 262 ms / 4 s`: the lifetimes that half and 99 % of the freed stores did not outlive.
-pub fn lifetimes(site: &SiteRow) -> String {
-    let quantile = |q| lifetime_quantile(&site.lifetimes, q);
+pub fn lifetimes(tally: &TallyRow) -> String {
+    let quantile = |q| lifetime_quantile(&tally.lifetimes, q);
     match (quantile(0.5), quantile(0.99)) {
         (Some(LifetimeBound::AtMost(p50)), Some(LifetimeBound::AtMost(p99))) => {
             format!("≤ {} / {}", rounded(p50), rounded(p99))
@@ -107,7 +144,7 @@ pub fn lifetimes(site: &SiteRow) -> String {
             format!("≤ {} / > {}", rounded(p50), rounded(p99))
         }
         (Some(LifetimeBound::MoreThan(p50)), Some(_)) => format!("> {}", rounded(p50)),
-        _ if site.n_live > 0 => "none freed".to_owned(),
+        _ if tally.n_live > 0 => "none freed".to_owned(),
         _ => UNKNOWN.to_owned(),
     }
 }
@@ -124,21 +161,22 @@ fn rounded(time: Nanos) -> String {
     }
 }
 
-pub fn survival(site: &SiteRow) -> String {
-    known(site.survival.map(percent))
+pub fn survival(tally: &TallyRow) -> String {
+    known(tally.survival.map(percent))
 }
 
 /// One line of text for the clipboard.
-pub fn site_row(site: &SiteRow) -> String {
+pub fn group_row(group: &GroupRow) -> String {
+    let tally = &group.tally;
     format!(
         "{}: {} live in {} stores, {} allocated in {}, lifetime p50 / p99 {}, {} survived 2 major GCs",
-        site_text(site),
-        site.live_bytes,
-        count(site.n_live),
-        site.created_bytes,
-        count(site.n_created),
-        lifetimes(site),
-        survival(site),
+        sanitize(&group.text()),
+        tally.live_bytes,
+        count(tally.n_live),
+        tally.created_bytes,
+        count(tally.n_created),
+        lifetimes(tally),
+        survival(tally),
     )
 }
 
@@ -177,6 +215,25 @@ mod tests {
         assert_eq!(bar(0.001, 10), "▏");
         assert_eq!(bar(0.5, 3), "█▌");
         assert_eq!(bar(7.0, 3), "███");
+    }
+
+    #[test]
+    fn a_site_keeps_its_line_as_long_as_possible() {
+        let label = "openTile lib/tiles.ts:204 (bundle.js:1)";
+        let cases = [
+            (80, "openTile lib/tiles.ts:204 (bundle.js:1) via x"),
+            (40, label),
+            (30, "openTile lib/tiles.ts:204"),
+            (21, "ope… lib/tiles.ts:204"),
+            (17, "lib/tiles.ts:204"),
+            (12, "…iles.ts:204"),
+            (1, "…"),
+            (0, "…"),
+        ];
+        for (n, text) in cases {
+            assert_eq!(fit_site(label, Some("x"), n), text, "{n}");
+        }
+        assert_eq!(fit_site("socket data (or pipe)", None, 15), "socket data (o…");
     }
 
     #[test]

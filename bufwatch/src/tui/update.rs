@@ -10,7 +10,7 @@ use crate::tui::command::Command;
 use crate::tui::keymap::{self, Action, Context, Key};
 use crate::tui::layout::{self, Hit};
 use crate::tui::message::Message;
-use crate::tui::text::{plain, site_row, store_row};
+use crate::tui::text::{group_row, plain, store_row};
 use crate::tui::view;
 
 /// A filter is one line; longer than any that makes sense.
@@ -63,6 +63,8 @@ fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command>
         Action::PageDown => move_by(app, page_step(app, latest), latest),
         Action::First => move_by(app, isize::MIN, latest),
         Action::Last => move_by(app, isize::MAX, latest),
+        Action::NextStack => select_stack(app, 1, latest),
+        Action::PreviousStack => select_stack(app, -1, latest),
         Action::Open => return open(app, latest),
         Action::Close => return close(app, latest),
         Action::Sort | Action::Reverse => return sort(app, action, latest),
@@ -108,10 +110,10 @@ fn open(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
     let snapshot = app.shown(latest);
     let detail = match app.screen {
         Screen::Overview => {
-            snapshot.sites.get(app.top_sites.selected).map(|row| Detail::Site(row.stack))
+            snapshot.groups.get(app.top_sites.selected).map(|row| Detail::Site(row.id))
         }
         Screen::Sites => {
-            view::sites(app, snapshot).get(app.sites.selected).map(|row| Detail::Site(row.stack))
+            view::sites(app, snapshot).get(app.sites.selected).map(|row| Detail::Site(row.id))
         }
         Screen::Stores => {
             view::stores(app, snapshot).get(app.stores.selected).map(|row| Detail::Store(row.key))
@@ -120,10 +122,22 @@ fn open(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
     }?;
     app.detail = Some(detail);
     app.page_offset = 0;
+    app.site_stack = None;
     match detail {
         Detail::Store(key) => Some(Command::SetDetail(Some(key))),
         Detail::Site(_) => None,
     }
+}
+
+/// Another stack of the site that is open.
+fn select_stack(app: &mut App, delta: isize, latest: &Arc<Snapshot>) {
+    let Some(Detail::Site(id)) = app.detail else { return };
+    let stacks: Vec<_> =
+        view::stacks_of(id, app.shown(latest)).iter().map(|row| row.stack).collect();
+    let at = app.site_stack.and_then(|stack| stacks.iter().position(|s| *s == stack)).unwrap_or(0);
+    let wanted = at.saturating_add_signed(delta).min(stacks.len().saturating_sub(1));
+    app.site_stack = stacks.get(wanted).copied();
+    settle(app, latest);
 }
 
 fn close(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
@@ -304,7 +318,7 @@ fn move_by(app: &mut App, delta: isize, latest: &Arc<Snapshot>) {
     let snapshot = app.shown(latest);
     match app.screen {
         Screen::Overview => {
-            let keys: Vec<_> = snapshot.sites.iter().map(|row| row.stack).collect();
+            let keys: Vec<_> = snapshot.groups.iter().map(|row| row.id).collect();
             app.top_sites.move_by(delta, &keys, n_visible);
         }
         Screen::Sites => {
@@ -323,7 +337,7 @@ fn move_by(app: &mut App, delta: isize, latest: &Arc<Snapshot>) {
 fn settle(app: &mut App, latest: &Arc<Snapshot>) {
     move_by_page_only(app, latest);
     let snapshot = app.shown(latest);
-    let top_keys: Vec<_> = snapshot.sites.iter().map(|row| row.stack).collect();
+    let top_keys: Vec<_> = snapshot.groups.iter().map(|row| row.id).collect();
     let site_keys = view::site_keys(&view::sites(app, snapshot));
     let store_keys = view::store_keys(&view::stores(app, snapshot));
     let n_visible = |screen| layout::n_visible(app.size, screen);
@@ -346,9 +360,9 @@ fn copy(app: &mut App, latest: &Arc<Snapshot>) {
         Some(plain(&page))
     } else {
         match app.screen {
-            Screen::Overview => snapshot.sites.get(app.top_sites.selected).map(site_row),
+            Screen::Overview => snapshot.groups.get(app.top_sites.selected).map(group_row),
             Screen::Sites => {
-                view::sites(app, snapshot).get(app.sites.selected).map(|row| site_row(row))
+                view::sites(app, snapshot).get(app.sites.selected).map(|row| group_row(row))
             }
             Screen::Stores => {
                 view::stores(app, snapshot).get(app.stores.selected).map(|row| store_row(row))

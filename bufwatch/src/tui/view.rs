@@ -4,8 +4,8 @@
 use std::cmp::Ordering;
 
 use crate::analysis::query::{StoreQuery, StoreSort};
-use crate::analysis::snapshot::{SiteRow, Snapshot, StoreRow};
-use crate::base::{StackId, StoreKey};
+use crate::analysis::snapshot::{GroupId, GroupRow, SiteRow, Snapshot, StoreRow};
+use crate::base::StoreKey;
 use crate::tui::app::{App, Detail, Screen};
 use crate::tui::screen::{health, help, site, store};
 use crate::tui::text::Page;
@@ -42,7 +42,8 @@ impl SiteSort {
     }
 
     /// Largest first.
-    fn compare(self, a: &SiteRow, b: &SiteRow) -> Ordering {
+    fn compare(self, a: &GroupRow, b: &GroupRow) -> Ordering {
+        let (a, b) = (&a.tally, &b.tally);
         match self {
             Self::Live => b.live_bytes.cmp(&a.live_bytes),
             Self::Allocated => b.created_bytes.cmp(&a.created_bytes),
@@ -54,13 +55,14 @@ impl SiteSort {
     }
 }
 
-/// All sites in the order of the sites screen; equal ones by their stack, so that rows do not flicker.
-pub fn sites<'a>(app: &App, snapshot: &'a Snapshot) -> Vec<&'a SiteRow> {
-    let mut rows: Vec<&SiteRow> = snapshot.sites.iter().collect();
+/// The lines of code in the order of the sites screen; equal ones by their number, so that rows do not
+/// flicker.
+pub fn sites<'a>(app: &App, snapshot: &'a Snapshot) -> Vec<&'a GroupRow> {
+    let mut rows: Vec<&GroupRow> = snapshot.groups.iter().collect();
     rows.sort_by(|a, b| {
         let order = app.site_sort.compare(a, b);
         let order = if app.is_site_order_ascending { order.reverse() } else { order };
-        order.then(a.stack.cmp(&b.stack))
+        order.then(a.id.cmp(&b.id))
     });
     rows
 }
@@ -88,8 +90,13 @@ fn compare_stores(query: &StoreQuery, a: &StoreRow, b: &StoreRow) -> Ordering {
     order.then(a.number.cmp(&b.number))
 }
 
-pub fn site_keys(rows: &[&SiteRow]) -> Vec<StackId> {
-    rows.iter().map(|row| row.stack).collect()
+pub fn site_keys(rows: &[&GroupRow]) -> Vec<GroupId> {
+    rows.iter().map(|row| row.id).collect()
+}
+
+/// The stacks of a site, those of most live bytes first; without those that the snapshot has no room for.
+pub fn stacks_of(id: GroupId, snapshot: &Snapshot) -> Vec<&SiteRow> {
+    snapshot.sites.iter().filter(|row| row.group == id).collect()
 }
 
 pub fn store_keys(rows: &[&StoreRow]) -> Vec<StoreKey> {
@@ -103,11 +110,11 @@ pub fn page(app: &App, latest: &Snapshot, n_columns: usize) -> Option<Page> {
         return Some(help::page(n_columns));
     }
     match (app.detail, app.screen) {
-        (Some(Detail::Site(stack)), _) => {
-            let found = snapshot.sites.iter().find(|row| row.stack == stack);
+        (Some(Detail::Site(id)), _) => {
+            let found = snapshot.groups.iter().find(|row| row.id == id);
             Some(found.map_or_else(
                 || site::missing_page(n_columns),
-                |row| site::page(row, snapshot, n_columns),
+                |row| site::page(row, app.site_stack, snapshot, n_columns),
             ))
         }
         (Some(Detail::Store(key)), _) => Some(store::page(key, snapshot, latest, n_columns)),

@@ -30,7 +30,7 @@ fn the_keys_of_the_contract_are_there() {
     assert_eq!(
         site["frames"][3],
         json!({
-            "function": "onChunk", "script": "/srv/ingest/ingest.js", "line": 31, "column": null,
+            "function": "onChunk", "script": "/srv/ingest/ingest.js", "line": 31, "column": 9,
             "kind": "js", "is_approximate": false, "is_resolved": true, "original": null,
         })
     );
@@ -66,7 +66,7 @@ fn lines() {
     assert_eq!(sample_text::line(&Snapshot::blank()), "attaching…     RSS –  arrayBuffers –");
     assert_eq!(
         sample_text::line(&fixture::usual()),
-        "live 3m41s     RSS 10.2 GiB  arrayBuffers 9.75 GiB  stores 9.71 GiB in 1,229  \
+        "live 3m41s     RSS 10.1 GiB  arrayBuffers 9.72 GiB  stores 9.68 GiB in 1,258  \
          alloc 232 MiB/s  freed 188 MiB/s  GC 99+11  lost 0"
     );
 }

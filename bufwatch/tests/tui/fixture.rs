@@ -5,120 +5,28 @@ use std::sync::Arc;
 
 use bufwatch::analysis::query::{StoreQuery, StoreSort};
 use bufwatch::analysis::snapshot::{
-    FrameCounts, GcTotals, GroupId, Health, History, Memory, N_GC_BUCKETS, N_LIFETIME_BUCKETS,
-    Placement, SiteRow, Snapshot, StoreDetail, StoreRow, StoreTable, StoreTotals, Target,
-    TargetState,
+    FrameCounts, GcTotals, Health, History, Memory, Placement, SiteRow, Snapshot, StoreDetail,
+    StoreRow, StoreTable, StoreTotals, Target, TargetState,
 };
-use bufwatch::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
-use bufwatch::event::{Frame, FrameKind, GcKind, StoreKind};
+use bufwatch::base::{Bytes, Fidelity, Nanos, Series, StoreKey, Tid};
+use bufwatch::event::{GcKind, StoreKind};
 use bufwatch_common::DropReason;
 
+#[path = "fixture_sites.rs"]
+mod sites;
+
 const MIB: u64 = 1 << 20;
-
-fn frame(kind: FrameKind, function: &str, script: Option<(&str, u32)>) -> Frame {
-    Frame {
-        kind,
-        function: Arc::from(function),
-        script: script.map(|(script, _)| Arc::from(script)),
-        line: script.map(|(_, line)| line),
-        is_resolved: !function.starts_with("0x"),
-        ..Frame::default()
-    }
-}
-
-fn frames(innermost: &[Frame]) -> Arc<[Frame]> {
-    let native = [
-        frame(FrameKind::Native, "v8::ArrayBuffer::NewBackingStore", None),
-        frame(FrameKind::Native, "node::Buffer::New", None),
-        frame(FrameKind::Builtin, "Builtins_CallApiCallback", None),
-    ];
-    let outer = [
-        frame(FrameKind::Js, "0x3f21c0a84b1 (js)", None),
-        frame(FrameKind::Js, "Ingest.handle", Some(("/srv/ingest/server.js", 118))),
-        frame(FrameKind::Node, "emit", Some(("node:events", 518))),
-        frame(FrameKind::Node, "onStreamRead", Some(("node:internal/stream_base_commons", 191))),
-        frame(FrameKind::Builtin, "Builtins_JSEntryTrampoline", None),
-        frame(FrameKind::Native, "node::AsyncWrap::MakeCallback", None),
-        frame(FrameKind::Native, "uv__stream_io", None),
-        frame(FrameKind::Native, "uv_run", None),
-        frame(FrameKind::Native, "node::NodeMainInstance::Run", None),
-        frame(FrameKind::Native, "main", None),
-    ];
-    native.iter().chain(innermost).chain(&outer).cloned().collect()
-}
-
-struct SiteSpec {
-    label: &'static str,
-    via: Option<&'static str>,
-    frame: (&'static str, &'static str, u32),
-    size: u64,
-    per_second: f64,
-    /// Of its stores, how many of a thousand are never freed.
-    kept_permille: u64,
-    /// Bucket of the lifetime of the others.
-    bucket: usize,
-}
-
-#[rustfmt::skip]
-const SITES: [SiteSpec; 9] = [
-    SiteSpec { label: "onChunk ingest.js:31", via: Some("Buffer.concat"), frame: ("onChunk", "/srv/ingest/ingest.js", 31), size: 10 * MIB, per_second: 4.4, kept_permille: 980, bucket: 8 },
-    SiteSpec { label: "readBody http.js:88", via: Some("Buffer.allocUnsafe"), frame: ("readBody", "/srv/ingest/http.js", 88), size: 2_400_000, per_second: 61.0, kept_permille: 4, bucket: 7 },
-    SiteSpec { label: "compress gzip.js:12", via: Some("zlib.gzipSync"), frame: ("compress", "/srv/ingest/gzip.js", 12), size: 65_536 * 4, per_second: 118.0, kept_permille: 0, bucket: 5 },
-    SiteSpec { label: "openTile tiles.js:204", via: Some("ArrayBuffer"), frame: ("openTile", "/srv/ingest/tiles.js", 204), size: MIB, per_second: 0.6, kept_permille: 410, bucket: 10 },
-    SiteSpec { label: "0x3f21c0a84b1 (js)", via: None, frame: ("0x3f21c0a84b1 (js)", "", 0), size: 131_072, per_second: 9.0, kept_permille: 0, bucket: 3 },
-    SiteSpec { label: "Hasher.update hasher.js:57", via: Some("WebAssembly.Memory"), frame: ("Hasher.update", "/srv/ingest/hasher.js", 57), size: 16 * MIB, per_second: 0.01, kept_permille: 1_000, bucket: 0 },
-    SiteSpec { label: "readFile node:fs:373", via: Some("fs.readFileSync"), frame: ("readFileSync", "node:fs", 373), size: 812_000, per_second: 2.0, kept_permille: 0, bucket: 6 },
-    SiteSpec { label: "日本語ファイル.js:7 の関数", via: None, frame: ("の関数", "/srv/日本語ファイル.js", 7), size: 98_304, per_second: 1.0, kept_permille: 20, bucket: 6 },
-    SiteSpec { label: "napi_create_external_buffer", via: Some("sharp.node"), frame: ("toBuffer", "/srv/ingest/node_modules/sharp/lib/output.js", 143), size: 5 * MIB, per_second: 0.3, kept_permille: 100, bucket: 9 },
-];
-
-fn site(n: usize, spec: &SiteSpec, second: u64) -> SiteRow {
-    let n_created = (spec.per_second * second as f64) as u64;
-    let n_kept = (n_created * spec.kept_permille).div_ceil(1_000);
-    let n_young = (n_created - n_kept).min((spec.per_second * 0.8) as u64);
-    let n_live = n_kept + n_young;
-    let n_freed = n_created - n_live;
-    let mut lifetimes = [0; N_LIFETIME_BUCKETS];
-    let mut majors_survived = [0; N_GC_BUCKETS];
-    for (distance, part) in [(0, 6), (1, 3), (2, 1)] {
-        lifetimes[spec.bucket.saturating_sub(distance)] += n_freed * part / 10;
-    }
-    majors_survived[0] = n_freed * 9 / 10;
-    majors_survived[1] = n_freed / 10;
-    let (function, script, line) = spec.frame;
-    let script = (!script.is_empty()).then_some((script, line));
-    SiteRow {
-        stack: StackId(0x1000 + n as u64),
-        frames: frames(&[frame(FrameKind::Js, function, script)]),
-        is_cut: n == 3,
-        group: GroupId(n as u32),
-        user_frame: Some(3),
-        app_frame: Some(3),
-        label: Arc::from(spec.label),
-        via: spec.via.map(Arc::from),
-        n_live,
-        live_bytes: Bytes(n_live * spec.size),
-        peak_bytes: Bytes((n_live + n_young) * spec.size),
-        n_created,
-        created_bytes: Bytes(n_created * spec.size),
-        created_bytes_per_s: (spec.per_second * spec.size as f64) as u64,
-        n_created_per_s: spec.per_second,
-        lifetimes,
-        majors_survived,
-        survival: (n_created > 10).then(|| spec.kept_permille as f64 / 1_000.0),
-    }
-}
 
 fn stores(sites: &[SiteRow], second: u64) -> Vec<StoreRow> {
     let kinds = [StoreKind::Plain, StoreKind::Plain, StoreKind::Plain, StoreKind::Resizable];
     let mut rows = Vec::new();
     for site in sites {
-        let n = site.n_live.min(400);
+        let n = site.tally.n_live.min(400);
         for i in 0..n {
             let number = site.stack.0 % 0x1000 * 1_000 + i + 1;
             let age = second * (n - i) / n.max(1);
             let data = 0x7f31_0000_0000 + number * 0x100_0000;
-            let size = Bytes(site.live_bytes.0 / site.n_live.max(1));
+            let size = Bytes(site.tally.live_bytes.0 / site.tally.n_live.max(1));
             rows.push(StoreRow {
                 key: StoreKey { address: 0x5581_0000 + number * 64, id: number as u32 },
                 number,
@@ -126,8 +34,8 @@ fn stores(sites: &[SiteRow], second: u64) -> Vec<StoreRow> {
                 size,
                 max_size: size,
                 kind: match site.via.as_deref() {
-                    Some("WebAssembly.Memory") => StoreKind::Wasm,
-                    Some("sharp.node") => StoreKind::External,
+                    Some("new WebAssembly.Memory") => StoreKind::Wasm,
+                    Some("napi_create_external_buffer") => StoreKind::External,
                     _ => kinds[i as usize % kinds.len()],
                 },
                 age: Nanos(age * 1_000_000_000 + 300_000_000),
@@ -199,23 +107,32 @@ fn history(second: u64) -> History {
     }
 }
 
+fn detail(key: StoreKey, rows: &[StoreRow], sites: &[SiteRow]) -> Option<StoreDetail> {
+    let row = rows.iter().find(|row| row.key == key)?.clone();
+    let site = sites.iter().find(|site| site.stack == row.stack)?;
+    Some(StoreDetail {
+        row,
+        is_live: true,
+        frames: Arc::clone(&site.frames),
+        is_cut: site.is_cut,
+        user_frame: site.user_frame,
+        app_frame: site.app_frame,
+        label: Arc::clone(&site.label),
+        via: site.via.clone(),
+    })
+}
+
 /// The target after `second` seconds, its stores listed by `query`, with the detail of `key`.
 pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -> Snapshot {
     let history = history(second);
-    let mut sites: Vec<SiteRow> =
-        SITES.iter().enumerate().map(|(n, spec)| site(n, spec, second)).collect();
-    sites.sort_by_key(|site| std::cmp::Reverse(site.live_bytes));
+    let sites = sites::sites(second);
+    let groups = sites::groups(&sites);
     let rows = stores(&sites, second);
-    let detail = key.and_then(|key| {
-        let row = rows.iter().find(|row| row.key == key)?.clone();
-        let site = sites.iter().find(|site| site.stack == row.stack)?;
-        let (frames, label) = (Arc::clone(&site.frames), Arc::clone(&site.label));
-        Some(StoreDetail { row, is_live: true, frames, is_cut: site.is_cut, label })
-    });
-    let n_live = sites.iter().map(|site| site.n_live).sum();
-    let n_created = sites.iter().map(|site| site.n_created).sum();
-    let live_bytes = sites.iter().map(|site| site.live_bytes).sum::<Bytes>();
-    let created_bytes = sites.iter().map(|site| site.created_bytes).sum::<Bytes>();
+    let detail = key.and_then(|key| detail(key, &rows, &sites));
+    let n_live = sites.iter().map(|site| site.tally.n_live).sum();
+    let n_created = sites.iter().map(|site| site.tally.n_created).sum();
+    let live_bytes = sites.iter().map(|site| site.tally.live_bytes).sum::<Bytes>();
+    let created_bytes = sites.iter().map(|site| site.tally.created_bytes).sum::<Bytes>();
     Snapshot {
         taken_at: Nanos::from_secs(10_000 + second),
         elapsed: Nanos::from_secs(second),
@@ -260,6 +177,8 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
             total: Nanos::from_millis(second * 9),
         },
         history: Arc::new(history),
+        n_groups_total: groups.len(),
+        groups: groups.into(),
         n_sites_total: sites.len(),
         sites: sites.into(),
         table: table(rows, query),

@@ -80,6 +80,12 @@ fn site() {
 }
 
 #[test]
+fn site_with_two_stacks() {
+    let keys = [Key::Char('2'), Key::Enter, Key::Char('n')];
+    check("site_stacks", &fixture::usual(), &keys);
+}
+
+#[test]
 fn stores() {
     check("stores", &fixture::usual(), &[Key::Char('3'), Key::Down]);
 }
@@ -180,7 +186,7 @@ fn the_last_state_stays_when_the_session_ends() {
     update(&mut app, Message::SessionEnded, &latest);
     let text = render(&app, &latest, (80, 24), true);
     assert!(text.contains("■ ended after 3m41s"), "{text}");
-    assert!(text.contains("10.2 GiB"), "{text}");
+    assert!(text.contains("10.1 GiB"), "{text}");
 }
 
 fn any_message() -> impl Strategy<Value = Message> {
@@ -231,7 +237,7 @@ proptest! {
             let n_stores = view::stores(&app, app.shown(latest)).len();
             prop_assert!(app.stores.selected < n_stores.max(1));
             prop_assert!(app.stores.offset <= app.stores.selected);
-            prop_assert!(app.sites.selected < app.shown(latest).sites.len().max(1));
+            prop_assert!(app.sites.selected < app.shown(latest).groups.len().max(1));
             let (width, height) = app.size;
             let text = render(&app, latest, (width.max(1), height.max(1)), true);
             prop_assert!(!text.is_empty());

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bufwatch::analysis::query::{Condition, StoreQuery, StoreSort};
-use bufwatch::analysis::snapshot::Snapshot;
-use bufwatch::base::{Bytes, StackId};
+use bufwatch::analysis::snapshot::{GroupId, Snapshot};
+use bufwatch::base::Bytes;
 use bufwatch::tui::app::{App, Detail, Screen};
 use bufwatch::tui::command::Command;
 use bufwatch::tui::keymap::Key;
@@ -43,8 +43,8 @@ impl Session {
         self.send(Message::SnapshotArrived);
     }
 
-    fn selected_site(&self) -> StackId {
-        self.latest.sites[self.app.top_sites.selected].stack
+    fn selected_site(&self) -> GroupId {
+        self.latest.groups[self.app.top_sites.selected].id
     }
 }
 
@@ -89,22 +89,22 @@ fn the_selection_stays_with_its_row() {
     session.press(Key::Down);
     let chosen = session.selected_site();
     let mut next = fixture::usual();
-    let mut sites = next.sites.to_vec();
-    sites.rotate_right(3);
-    next.sites = sites.into();
+    let mut groups = next.groups.to_vec();
+    groups.rotate_right(3);
+    next.groups = groups.into();
     session.arrive(next);
     assert_eq!(session.app.top_sites.selected, 5);
     assert_eq!(session.selected_site(), chosen);
 
     session.press(Key::Char('g'));
     let mut next = fixture::usual();
-    next.sites = next.sites[1..].into();
+    next.groups = next.groups[1..].into();
     session.arrive(next);
     assert_eq!(session.app.top_sites.selected, 0, "at the top it stays at the top");
 
     session.press(Key::End);
     let mut next = fixture::usual();
-    next.sites = next.sites[..2].into();
+    next.groups = next.groups[..2].into();
     session.arrive(next);
     assert_eq!(session.app.top_sites.selected, 1, "clamped when the row is gone");
     session.arrive(Snapshot::blank());
@@ -186,12 +186,16 @@ fn sorting_stores_asks_the_session_and_sorting_sites_does_not() {
     session.press(Key::Char('2'));
     assert_eq!(session.press(Key::Char('s')), None);
     assert_eq!(session.app.site_sort, SiteSort::Allocated);
-    let created: Vec<_> =
-        view::sites(&session.app, &session.latest).iter().map(|row| row.created_bytes).collect();
+    let created: Vec<_> = view::sites(&session.app, &session.latest)
+        .iter()
+        .map(|row| row.tally.created_bytes)
+        .collect();
     assert!(created.is_sorted_by(|a, b| a >= b));
     session.press(Key::Char('r'));
-    let created: Vec<_> =
-        view::sites(&session.app, &session.latest).iter().map(|row| row.created_bytes).collect();
+    let created: Vec<_> = view::sites(&session.app, &session.latest)
+        .iter()
+        .map(|row| row.tally.created_bytes)
+        .collect();
     assert!(created.is_sorted());
 }
 
@@ -230,11 +234,11 @@ fn pause_keeps_what_is_shown() {
     let mut session = Session::new();
     session.press(Key::Char('p'));
     session.arrive(Snapshot::blank());
-    assert_eq!(session.app.shown(&session.latest).sites.len(), 9);
+    assert_eq!(session.app.shown(&session.latest).groups.len(), 11);
     session.press(Key::Down);
     assert_eq!(session.app.top_sites.selected, 1);
     session.press(Key::Char('p'));
-    assert!(session.app.shown(&session.latest).sites.is_empty());
+    assert!(session.app.shown(&session.latest).groups.is_empty());
     assert_eq!(session.app.top_sites.selected, 0);
 }
 

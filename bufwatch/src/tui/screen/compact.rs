@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 
 use crate::analysis::describe::{growth_noise, growth_per_min, growth_text};
 use crate::analysis::snapshot::Snapshot;
+use crate::base::sanitize;
 use crate::base::text::{count, known};
 use crate::tui::text::{Line, Role, span};
 use crate::tui::theme::Theme;
@@ -30,9 +31,12 @@ fn lines(snapshot: &Snapshot) -> Vec<Line> {
         )],
         vec![span(Role::Heap, format!(" V8 heap {}", known(memory.v8_heap)))],
     ];
-    if let Some(site) = snapshot.sites.first() {
+    if let Some(site) = snapshot.groups.first() {
         lines.push(vec![span(Role::Muted, " most is from")]);
-        lines.push(vec![span(Role::Neutral, format!(" {} ({})", site.label, site.live_bytes))]);
+        lines.push(vec![span(
+            Role::Neutral,
+            format!(" {} ({})", sanitize(&site.label), site.tally.live_bytes),
+        )]);
     }
     lines.push(vec![span(Role::Muted, " 60×16 or more shows tables")]);
     lines

@@ -115,8 +115,10 @@ fn coverage(snapshot: &Snapshot, n_columns: usize) -> Page {
     ] {
         say(label, frames_text(health.frames_of(kind)));
     }
-    let n_shown = snapshot.sites.len();
-    say("sites", format!("{} of {}", count(n_shown as u64), count(snapshot.n_sites_total as u64)));
+    let shown =
+        |n: usize, n_total: usize| format!("{} of {}", count(n as u64), count(n_total as u64));
+    say("sites", shown(snapshot.groups.len(), snapshot.n_groups_total));
+    say("their stacks", shown(snapshot.sites.len(), snapshot.n_sites_total));
     say("isolates", count(snapshot.memory.n_isolates.into()));
     say("V8", known(snapshot.target.v8_version.as_deref()));
     let gc = &snapshot.gc;

@@ -9,6 +9,7 @@ pub mod overview;
 pub mod picker;
 pub mod site;
 pub mod sites;
+pub mod stack;
 pub mod store;
 pub mod stores;
 

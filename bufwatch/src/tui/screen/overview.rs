@@ -24,13 +24,13 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     let areas = layout::overview(area);
     draw_memory(buf, areas.memory, areas.curve_height, snapshot, theme);
     draw_holds(buf, areas.holds, snapshot, theme);
-    let rows: Vec<_> = snapshot.sites.iter().collect();
+    let rows: Vec<_> = snapshot.groups.iter().collect();
     let order = (SiteSort::Live, false);
     sites::draw_list(buf, &areas.sites, &rows, &app.top_sites, order, snapshot, theme);
     if !areas.sites.preview.is_empty()
-        && let Some(row) = snapshot.sites.get(app.top_sites.selected)
+        && let Some(row) = snapshot.groups.get(app.top_sites.selected)
     {
-        let lines = site::page(row, snapshot, usize::from(areas.sites.preview.width));
+        let lines = site::page(row, None, snapshot, usize::from(areas.sites.preview.width));
         page::draw(buf, areas.sites.preview, &lines, 0, theme);
     }
 }

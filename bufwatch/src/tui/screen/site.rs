@@ -1,42 +1,138 @@
-//! One site in full: what it holds, how long its stores live, and its whole stack. Builds a page; the
-//! frame draws it.
+//! One site in full: the line of the application, what it holds, how long its stores live, and the stacks
+//! through it. Builds a page; the frame draws it.
 
-use crate::analysis::describe::{frame_text, lifetime_bucket_end, site_text};
-use crate::analysis::snapshot::{N_GC_BUCKETS, SiteRow, Snapshot};
-use crate::base::Bytes;
-use crate::base::text::{count, pad, pad_left, percent, rate};
+use crate::analysis::describe::lifetime_bucket_end;
+use crate::analysis::snapshot::{GroupRow, N_GC_BUCKETS, SiteRow, Snapshot, TallyRow};
+use crate::base::text::{count, fit, pad_left, percent, rate};
+use crate::base::{Bytes, StackId, sanitize};
 use crate::event::{Frame, FrameKind};
+use crate::model::place::{full_frame, full_place, short_frame};
+use crate::tui::screen::stack;
 use crate::tui::text::{Line, Page, Role, bar, fact, heading, lifetimes, span, survival};
+use crate::tui::view;
 
-pub fn page(row: &SiteRow, snapshot: &Snapshot, n_columns: usize) -> Page {
-    let mut page = vec![heading(&site_text(row), n_columns)];
+/// Stacks listed at once; the list scrolls with the selected one.
+const N_STACKS_LISTED: usize = 8;
+
+/// `selected`: the stack shown in full; `None` for the heaviest.
+pub fn page(
+    row: &GroupRow,
+    selected: Option<StackId>,
+    snapshot: &Snapshot,
+    n_columns: usize,
+) -> Page {
+    let mut page = vec![heading(&sanitize(&row.text()), n_columns)];
+    page.extend(places(row, n_columns));
+    page.extend(facts(&row.tally, snapshot, n_columns));
+    page.push(Line::new());
+    let stacks = view::stacks_of(row.id, snapshot);
+    let at = selected.and_then(|id| stacks.iter().position(|site| site.stack == id)).unwrap_or(0);
+    if row.n_sites > 1 {
+        page.extend(stack_list(row, &stacks, at, n_columns));
+        page.push(Line::new());
+    }
+    let heaviest = &row.heaviest;
+    let (frames, is_cut, user_frame, app_frame) = match stacks.get(at) {
+        Some(site) => (&site.frames, site.is_cut, site.user_frame, site.app_frame),
+        None => (&heaviest.frames, heaviest.is_cut, heaviest.user_frame, heaviest.app_frame),
+    };
+    let is_marked = |n| [user_frame, app_frame].contains(&Some(n));
+    page.extend(stack::lines(frames, is_cut, is_marked, n_columns));
+    page.push(Line::new());
+    page.extend(histograms(&row.tally, n_columns));
+    page
+}
+
+/// The whole path of the line, and who of the application called it, if a package has it.
+fn places(row: &GroupRow, n_columns: usize) -> Page {
+    let heaviest = &row.heaviest;
+    let frame = |at: Option<usize>| at.and_then(|at| heaviest.frames.get(at));
+    let mut page = Page::new();
+    if let Some(place) = frame(heaviest.user_frame).and_then(full_place) {
+        page.extend(fact("at", &place, Role::Title, n_columns));
+    }
+    if heaviest.app_frame != heaviest.user_frame
+        && let Some(caller) = frame(heaviest.app_frame)
+    {
+        let label = if row.n_sites > 1 { "called mostly by" } else { "called by" };
+        page.extend(fact(label, &full_frame(caller), Role::Title, n_columns));
+    }
+    page
+}
+
+fn facts(tally: &TallyRow, snapshot: &Snapshot, n_columns: usize) -> Page {
+    let mut page = Page::new();
     let all = snapshot.stores.live_bytes.0;
     let share = match all {
         0 => String::new(),
-        _ => format!(", {} of all tracked", percent(row.live_bytes.0 as f64 / all as f64)),
+        _ => format!(", {} of all tracked", percent(tally.live_bytes.0 as f64 / all as f64)),
     };
     let mut say = |label: &str, value: String, role| {
         page.extend(fact(label, &value, role, n_columns));
     };
-    say("live", format!("{} in {} stores{share}", row.live_bytes, count(row.n_live)), Role::Title);
-    say("peak", row.peak_bytes.to_string(), Role::Neutral);
-    say(
-        "allocated",
-        format!("{} in {} stores", row.created_bytes, count(row.n_created)),
-        Role::Neutral,
-    );
-    say(
-        "rate",
-        format!("{}/s, {} stores/s", Bytes(row.created_bytes_per_s), rate(row.n_created_per_s)),
-        Role::Neutral,
-    );
-    say("survive 2 majors", survival(row), Role::Neutral);
-    say("lifetime p50 / p99", lifetimes(row), Role::Neutral);
-    page.push(Line::new());
-    page.extend(stack(&row.frames, row.is_cut, n_columns));
-    page.push(Line::new());
-    page.extend(histograms(row, n_columns));
+    let live = format!("{} in {} stores{share}", tally.live_bytes, count(tally.n_live));
+    say("live", live, Role::Title);
+    say("peak", tally.peak_bytes.to_string(), Role::Neutral);
+    let allocated = format!("{} in {} stores", tally.created_bytes, count(tally.n_created));
+    say("allocated", allocated, Role::Neutral);
+    let per_second = Bytes(tally.created_bytes_per_s);
+    let rates = format!("{per_second}/s, {} stores/s", rate(tally.n_created_per_s));
+    say("rate", rates, Role::Neutral);
+    say("survive 2 majors", survival(tally), Role::Neutral);
+    say("lifetime p50 / p99", lifetimes(tally), Role::Neutral);
     page
+}
+
+/// The stacks with their share, by what called the line; `at` is the one shown below.
+fn stack_list(row: &GroupRow, stacks: &[&SiteRow], at: usize, n_columns: usize) -> Page {
+    let title = format!("{} stacks through it   n N another one", count(row.n_sites as u64));
+    let mut page = vec![heading(&title, n_columns)];
+    let (is_by_live, whole) = match row.tally.live_bytes.0 {
+        0 => (false, row.tally.created_bytes.0),
+        live => (true, live),
+    };
+    let first = at.saturating_sub(N_STACKS_LISTED - 1);
+    for (n, site) in stacks.iter().enumerate().skip(first).take(N_STACKS_LISTED) {
+        let tally = &site.tally;
+        let bytes = if is_by_live { tally.live_bytes } else { tally.created_bytes };
+        let share = percent(bytes.0 as f64 / whole.max(1) as f64);
+        let is_selected = n == at;
+        let role = if is_selected { Role::Title } else { Role::Neutral };
+        let numbers = format!(
+            "{}{}{}  ",
+            pad_left(&share, 7),
+            pad_left(&bytes.to_string(), 10),
+            pad_left(&format!("in {}", count(tally.n_live)), 9)
+        );
+        let room = n_columns.saturating_sub(2 + 7 + 10 + 9 + 2);
+        page.push(vec![
+            span(Role::Key, if is_selected { "▸ " } else { "  " }),
+            span(role, numbers),
+            span(role, fit(&callers(site), room)),
+        ]);
+    }
+    let n_below = row.n_sites.saturating_sub(stacks.len().min(first + N_STACKS_LISTED));
+    if n_below > 0 || first > 0 {
+        let text = format!("  {} before, {} more", count(first as u64), count(n_below as u64));
+        page.push(vec![span(Role::Muted, text)]);
+    }
+    page
+}
+
+/// What called the user frame, the next first; Node's own frames only where there is nothing else.
+fn callers(site: &SiteRow) -> String {
+    let from = site.user_frame.map_or(0, |at| at + 1);
+    let outer = site.frames.get(from..).unwrap_or_default();
+    let of = |kind: FrameKind| outer.iter().filter(move |frame| frame.kind == kind);
+    let names = |frames: &mut dyn Iterator<Item = &Frame>| -> String {
+        let mut names: Vec<String> = frames.map(short_frame).collect();
+        // A function that calls itself.
+        names.dedup();
+        names.iter().map(|name| format!("← {name}")).collect::<Vec<_>>().join(" ")
+    };
+    let js = names(&mut of(FrameKind::Js));
+    let text = if js.is_empty() { names(&mut of(FrameKind::Node)) } else { js };
+    if text.is_empty() { "(nothing of JavaScript around it)".to_owned() } else { text }
 }
 
 pub fn missing_page(n_columns: usize) -> Page {
@@ -47,8 +143,8 @@ pub fn missing_page(n_columns: usize) -> Page {
 }
 
 /// Lifetimes of the freed stores in time and in major GCs; rows without any at the ends are left out.
-fn histograms(row: &SiteRow, n_columns: usize) -> Page {
-    let n_freed: u64 = row.lifetimes.iter().sum();
+fn histograms(tally: &TallyRow, n_columns: usize) -> Page {
+    let n_freed: u64 = tally.lifetimes.iter().sum();
     if n_freed == 0 {
         return vec![
             heading("Lifetime of freed stores", n_columns),
@@ -61,13 +157,13 @@ fn histograms(row: &SiteRow, n_columns: usize) -> Page {
         Some(end) => format!("≤ {end}"),
         None => "longer".to_owned(),
     };
-    page.extend(bars(&row.lifetimes, label, n_columns));
+    page.extend(bars(&tally.lifetimes, label, n_columns));
     page.push(Line::new());
     page.push(heading("Major GCs that they survived", n_columns));
     let label = |n: usize| {
         if n + 1 < N_GC_BUCKETS { format!("{n}") } else { format!("{n} or more") }
     };
-    page.extend(bars(&row.majors_survived, label, n_columns));
+    page.extend(bars(&tally.majors_survived, label, n_columns));
     page
 }
 
@@ -92,31 +188,4 @@ fn bars(counts: &[u64], label: impl Fn(usize) -> String, n_columns: usize) -> Pa
             ]
         })
         .collect()
-}
-
-/// Every frame on a line; what is not resolved looks so and says so.
-pub fn stack(frames: &[Frame], is_cut: bool, n_columns: usize) -> Page {
-    let mut page = vec![heading("Stack, innermost first", n_columns)];
-    if frames.is_empty() {
-        page.push(vec![span(Role::Unknown, "  no stack was captured")]);
-    }
-    for (n, frame) in frames.iter().enumerate() {
-        let role = match frame.kind {
-            _ if !frame.is_resolved => Role::Unknown,
-            FrameKind::Js => Role::Title,
-            FrameKind::Node => Role::Neutral,
-            FrameKind::Builtin | FrameKind::Native => Role::Muted,
-        };
-        page.push(vec![
-            span(
-                Role::Muted,
-                format!("{} {} ", pad_left(&n.to_string(), 4), pad(frame.kind.name(), 8)),
-            ),
-            span(role, frame_text(frame)),
-        ]);
-    }
-    if is_cut {
-        page.push(vec![span(Role::Unknown, "  … the frames further out were cut off")]);
-    }
-    page
 }

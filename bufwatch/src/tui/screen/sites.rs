@@ -1,16 +1,15 @@
-//! "Which code allocates, and how much of it stays?": the table of all sites.
+//! "Which code allocates, and how much of it stays?": the table of the lines of code that allocated.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::analysis::describe::site_text;
-use crate::analysis::snapshot::{SiteRow, Snapshot, TargetState};
-use crate::base::text::{UNKNOWN, count, rate, width};
-use crate::base::{Bytes, StackId};
+use crate::analysis::snapshot::{GroupId, GroupRow, Snapshot, TargetState};
+use crate::base::Bytes;
+use crate::base::text::{UNKNOWN, count, rate};
 use crate::tui::app::{App, List};
 use crate::tui::layout::{self, Align, Column, ListAreas};
 use crate::tui::screen::site;
-use crate::tui::text::{Role, Span, bar, lifetimes, span, survival};
+use crate::tui::text::{Role, Span, bar, fit_site, lifetimes, span, survival};
 use crate::tui::theme::Theme;
 use crate::tui::view::{self, SiteSort};
 use crate::tui::widget::page;
@@ -24,7 +23,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     if !areas.preview.is_empty()
         && let Some(row) = rows.get(app.sites.selected)
     {
-        let lines = site::page(row, snapshot, usize::from(areas.preview.width));
+        let lines = site::page(row, None, snapshot, usize::from(areas.preview.width));
         page::draw(buf, areas.preview, &lines, 0, theme);
     }
 }
@@ -76,14 +75,14 @@ impl Field {
         };
         let column = match self {
             // With room to spare, names come before the less important numbers.
-            Self::Site => left("Sites", if n_columns < 110 { 20 } else { 40 }, 56, 0),
+            Self::Site => left("Sites", if n_columns < 110 { 34 } else { 40 }, 64, 0),
             Self::Live => right(SiteSort::Live.name(), 8, 1),
             Self::Count => right(SiteSort::Count.name(), 7, 2),
             Self::Peak => right("peak", 8, 8),
             Self::Allocated => right(SiteSort::Allocated.name(), 10, 7),
-            Self::BytesPerSecond => right(SiteSort::Rate.name(), 8, 5),
+            Self::BytesPerSecond => right(SiteSort::Rate.name(), 8, 4),
             Self::PerSecond => right("stores/s", 8, 9),
-            Self::Lifetimes => right("life p50 / p99", 17, 4),
+            Self::Lifetimes => right("life p50 / p99", 17, 5),
             Self::Survival => right(SiteSort::Survival.name(), 8, 3),
             Self::Bar => left("", 8, 24, 6),
         };
@@ -101,28 +100,25 @@ impl Field {
         }
     }
 
-    fn cell(self, row: &SiteRow, largest: Bytes, n_columns: u16) -> Span {
+    fn cell(self, row: &GroupRow, largest: Bytes, n_columns: u16) -> Span {
+        let tally = &row.tally;
         let neutral = |text: String| {
             let role = if text == UNKNOWN || text == "0" { Role::Unknown } else { Role::Neutral };
             span(role, text)
         };
         match self {
-            Self::Site => {
-                let whole = site_text(row);
-                let fits = width(&whole) <= usize::from(n_columns);
-                neutral(if fits { whole } else { row.label.to_string() })
-            }
-            Self::Live => span(Role::Title, row.live_bytes.to_string()),
-            Self::Count => neutral(count(row.n_live)),
-            Self::Peak => neutral(row.peak_bytes.to_string()),
-            Self::Allocated => neutral(row.created_bytes.to_string()),
-            Self::BytesPerSecond if row.created_bytes_per_s == 0 => neutral("0".to_owned()),
-            Self::BytesPerSecond => neutral(Bytes(row.created_bytes_per_s).to_string()),
-            Self::PerSecond => neutral(rate(row.n_created_per_s)),
-            Self::Lifetimes => neutral(lifetimes(row)),
-            Self::Survival => neutral(survival(row)),
+            Self::Site => neutral(fit_site(&row.label, row.via.as_deref(), usize::from(n_columns))),
+            Self::Live => span(Role::Title, tally.live_bytes.to_string()),
+            Self::Count => neutral(count(tally.n_live)),
+            Self::Peak => neutral(tally.peak_bytes.to_string()),
+            Self::Allocated => neutral(tally.created_bytes.to_string()),
+            Self::BytesPerSecond if tally.created_bytes_per_s == 0 => neutral("0".to_owned()),
+            Self::BytesPerSecond => neutral(Bytes(tally.created_bytes_per_s).to_string()),
+            Self::PerSecond => neutral(rate(tally.n_created_per_s)),
+            Self::Lifetimes => neutral(lifetimes(tally)),
+            Self::Survival => neutral(survival(tally)),
             Self::Bar => {
-                let share = row.live_bytes.0 as f64 / largest.0.max(1) as f64;
+                let share = tally.live_bytes.0 as f64 / largest.0.max(1) as f64;
                 span(Role::Stores, bar(share, usize::from(n_columns)))
             }
         }
@@ -133,15 +129,15 @@ impl Field {
 pub fn draw_list(
     buf: &mut Buffer,
     areas: &ListAreas,
-    rows: &[&SiteRow],
-    list: &List<StackId>,
+    rows: &[&GroupRow],
+    list: &List<GroupId>,
     (sort, is_ascending): (SiteSort, bool),
     snapshot: &Snapshot,
     theme: Theme,
 ) {
     let columns = FIELDS.map(|field| field.column(sort, areas.rows.width));
     let sorted = FIELDS.iter().position(|field| field.sort() == Some(sort));
-    let largest = rows.iter().map(|row| row.live_bytes).max().unwrap_or_default();
+    let largest = rows.iter().map(|row| row.tally.live_bytes).max().unwrap_or_default();
     let table = Table {
         columns: &columns,
         sorted: sorted.map(|index| (index, is_ascending)),

@@ -1,9 +1,10 @@
 //! One store in full: every fact and its stack. Builds a page; the frame draws it.
 
+use crate::analysis::describe::site_text;
 use crate::analysis::snapshot::{Placement, Snapshot, StoreDetail, StoreRow};
-use crate::base::StoreKey;
 use crate::base::text::count;
-use crate::tui::screen::site;
+use crate::base::{StoreKey, sanitize};
+use crate::tui::screen::stack;
 use crate::tui::text::{Line, Page, Role, fact, heading, span, thread};
 
 /// The detail comes with the snapshot after it was asked for; until then, and while paused, the row of the
@@ -13,8 +14,9 @@ pub fn page(key: StoreKey, snapshot: &Snapshot, latest: &Snapshot, n_columns: us
     let detail =
         snapshot.detail.as_ref().filter(has_key).or_else(|| latest.detail.as_ref().filter(has_key));
     if let Some(detail) = detail {
-        let mut page = facts(&detail.row, detail.is_live, n_columns);
-        page.extend(site::stack(&detail.frames, detail.is_cut, n_columns));
+        let mut page = facts(&detail.row, detail.is_live, detail.via.as_deref(), n_columns);
+        let is_marked = |n| [detail.user_frame, detail.app_frame].contains(&Some(n));
+        page.extend(stack::lines(&detail.frames, detail.is_cut, is_marked, n_columns));
         return page;
     }
     let Some(row) = snapshot.table.rows.iter().find(|row| row.key == key) else {
@@ -23,15 +25,19 @@ pub fn page(key: StoreKey, snapshot: &Snapshot, latest: &Snapshot, n_columns: us
             vec![span(Role::Unknown, "  this store is not known any more")],
         ];
     };
-    let mut page = facts(row, true, n_columns);
-    match snapshot.sites.iter().find(|site| site.stack == row.stack) {
-        Some(found) => page.extend(site::stack(&found.frames, found.is_cut, n_columns)),
+    let found = snapshot.sites.iter().find(|site| site.stack == row.stack);
+    let mut page = facts(row, true, found.and_then(|site| site.via.as_deref()), n_columns);
+    match found {
+        Some(found) => {
+            let is_marked = |n| [found.user_frame, found.app_frame].contains(&Some(n));
+            page.extend(stack::lines(&found.frames, found.is_cut, is_marked, n_columns));
+        }
         None => page.push(vec![span(Role::Unknown, "  its stack comes with the next snapshot")]),
     }
     page
 }
 
-fn facts(row: &StoreRow, is_live: bool, n_columns: usize) -> Page {
+fn facts(row: &StoreRow, is_live: bool, via: Option<&str>, n_columns: usize) -> Page {
     let mut page = vec![heading(&format!("Store #{}", row.number), n_columns)];
     let mut say = |label: &str, value: String, role| {
         page.extend(fact(label, &value, role, n_columns));
@@ -59,7 +65,7 @@ fn facts(row: &StoreRow, is_live: bool, n_columns: usize) -> Page {
         Role::Neutral,
     );
     say("allocated by", format!("thread {}", thread(row)), Role::Neutral);
-    say("site", row.site.to_string(), Role::Neutral);
+    say("site", sanitize(&site_text(&row.site, via)), Role::Title);
     say("data at", format!("{:#x}", row.data), Role::Neutral);
     say("lies in", placement(row.placement), Role::Neutral);
     say("BackingStore at", format!("{:#x}", row.key.address), Role::Neutral);

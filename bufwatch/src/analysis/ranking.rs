@@ -1,0 +1,153 @@
+//! The sites and groups of a snapshot: which of them, in which order, as rows.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use crate::analysis::snapshot::{GROUPS_MAX, GroupRow, Heaviest, SITES_MAX, SiteRow, TallyRow};
+use crate::base::{Bytes, FastMap};
+use crate::model::Model;
+use crate::model::site::{Group, GroupId, Site, SiteId};
+use crate::model::tally::Tally;
+
+/// Those that are shown, of how many.
+pub(super) struct Ranking<T> {
+    pub(super) rows: Arc<[T]>,
+    pub(super) n_total: usize,
+}
+
+/// `n_survivors`: live stores of each site that lived through two major collections.
+pub(super) fn sites(model: &Model, n_survivors: &FastMap<SiteId, u64>) -> Ranking<SiteRow> {
+    let all: Vec<&Site> = model.sites.iter().filter(|site| site.tally.n_created > 0).collect();
+    let n_total = all.len();
+    let shown = most(all, SITES_MAX, |site| (&site.tally, site.id));
+    let row = |site: &Site| site_row(site, n_survivors.get(&site.id).copied().unwrap_or(0));
+    Ranking { rows: shown.into_iter().map(row).collect(), n_total }
+}
+
+pub(super) fn groups(model: &Model, n_survivors: &FastMap<SiteId, u64>) -> Ranking<GroupRow> {
+    let mut members: FastMap<GroupId, Members<'_>> = FastMap::default();
+    for site in model.sites.iter().filter(|site| site.tally.n_created > 0) {
+        let survivors = n_survivors.get(&site.id).copied().unwrap_or(0);
+        members.entry(site.group).or_default().add(site, survivors);
+    }
+    let all: Vec<&Group> = model.sites.groups().filter(|g| members.contains_key(&g.id)).collect();
+    let n_total = all.len();
+    let shown = most(all, GROUPS_MAX, |group| (&group.tally, group.id));
+    let row = |group: &Group| members.get(&group.id).and_then(|m| m.row(group));
+    Ranking { rows: shown.into_iter().filter_map(row).collect(), n_total }
+}
+
+/// Half of `limit` by live bytes and, of the rest, half by allocated bytes: what never stays is worth a row
+/// as well. All of them by live bytes; equal ones in the same order each time.
+fn most<'a, T, I: Ord>(
+    mut all: Vec<&'a T>,
+    limit: usize,
+    tally_of: impl Fn(&'a T) -> (&'a Tally, I),
+) -> Vec<&'a T> {
+    let by_live = |row: &&'a T| {
+        let (tally, id) = tally_of(*row);
+        (Reverse((tally.live_bytes, tally.created_bytes)), id)
+    };
+    all.sort_unstable_by_key(by_live);
+    if all.len() > limit {
+        let (_, rest) = all.split_at_mut(limit / 2);
+        rest.sort_unstable_by_key(|row| {
+            let (tally, id) = tally_of(*row);
+            (Reverse(tally.created_bytes), id)
+        });
+        all.truncate(limit);
+        all.sort_unstable_by_key(by_live);
+    }
+    all
+}
+
+/// The sites of a group, as far as its row needs them.
+#[derive(Default)]
+struct Members<'a> {
+    n: usize,
+    n_survivors: u64,
+    heaviest: Option<&'a Site>,
+}
+
+impl<'a> Members<'a> {
+    fn add(&mut self, site: &'a Site, n_survivors: u64) {
+        self.n += 1;
+        self.n_survivors += n_survivors;
+        let weight =
+            |site: &Site| -> (Bytes, Bytes) { (site.tally.live_bytes, site.tally.created_bytes) };
+        if self.heaviest.is_none_or(|heaviest| weight(heaviest) < weight(site)) {
+            self.heaviest = Some(site);
+        }
+    }
+
+    fn row(&self, group: &Group) -> Option<GroupRow> {
+        let heaviest = self.heaviest?;
+        Some(GroupRow {
+            id: group.id,
+            label: Arc::clone(&group.label),
+            via: group.via.clone(),
+            n_sites: self.n,
+            tally: tally_row(&group.tally, self.n_survivors),
+            heaviest: Heaviest {
+                stack: heaviest.stack,
+                frames: Arc::clone(&heaviest.frames),
+                is_cut: heaviest.is_cut,
+                user_frame: heaviest.origin.user_frame,
+                app_frame: heaviest.origin.app_frame,
+            },
+        })
+    }
+}
+
+fn site_row(site: &Site, n_survivors: u64) -> SiteRow {
+    SiteRow {
+        stack: site.stack,
+        frames: Arc::clone(&site.frames),
+        is_cut: site.is_cut,
+        group: site.group,
+        user_frame: site.origin.user_frame,
+        app_frame: site.origin.app_frame,
+        label: Arc::clone(&site.origin.label),
+        via: site.origin.via.clone(),
+        tally: tally_row(&site.tally, n_survivors),
+    }
+}
+
+fn tally_row(tally: &Tally, n_survivors: u64) -> TallyRow {
+    let n_survived = tally.lifetimes.n_survived(2) + n_survivors;
+    let n_judged = tally.lifetimes.n_dead() + n_survivors;
+    TallyRow {
+        n_live: tally.n_live,
+        live_bytes: tally.live_bytes,
+        peak_bytes: tally.peak_bytes,
+        n_created: tally.n_created,
+        created_bytes: tally.created_bytes,
+        created_bytes_per_s: tally.created_rate.per_s() as u64,
+        n_created_per_s: tally.n_created_rate.per_s(),
+        lifetimes: tally.lifetimes.by_time,
+        majors_survived: tally.lifetimes.by_majors,
+        survival: (n_judged > 0).then(|| n_survived as f64 / n_judged as f64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(live: u64, created: u64) -> Tally {
+        Tally { live_bytes: Bytes(live), created_bytes: Bytes(created), ..Tally::default() }
+    }
+
+    #[test]
+    fn both_what_stays_and_what_only_passes_has_a_row() {
+        let all = [tally(9, 9), tally(0, 100), tally(5, 5), tally(8, 8), tally(1, 50)];
+        let shown = |limit| {
+            let rows: Vec<&Tally> = all.iter().collect();
+            let shown = most(rows, limit, |tally| (tally, 0));
+            shown.iter().map(|tally| tally.live_bytes.0).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(5), [9, 8, 5, 1, 0]);
+        assert_eq!(shown(4), [9, 8, 1, 0]);
+        assert_eq!(shown(2), [9, 0]);
+    }
+}
