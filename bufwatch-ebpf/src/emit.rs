@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_output,
@@ -10,7 +10,7 @@ use aya_ebpf::helpers::generated::{
 use bufwatch_common::{DropReason, GcRecord, MappingRecord, RecordHeader, StoreRecord, TaskRecord};
 
 use crate::atomic;
-use crate::maps::{DROPS, EVENTS, SEQUENCES};
+use crate::maps::{DROPS, EVENTS, SEQUENCES, WOKEN_UP};
 
 /// Counts that the program gave up on something.
 #[inline(always)]
@@ -74,21 +74,39 @@ record!(StoreRecord, GcRecord, MappingRecord, TaskRecord);
 #[inline(always)]
 pub fn emit<T: Record>(mut record: T) {
     number(record.header());
-    if !output((&raw const record).cast(), size_of::<T>() as u64) {
+    if !output((&raw const record).cast(), size_of::<T>() as u64, false) {
         drop_event(DropReason::RingFull);
     }
 }
 
+/// Between two wake-ups of user space: it comes by itself soon after one.
+const WAKE_UP_EVERY_NS: u64 = 1_000_000;
+
+/// True if a record that does not keep is to wake up user space.
+#[inline(always)]
+pub fn is_wake_up_due(now_ns: u64) -> bool {
+    let Some(last) = WOKEN_UP.get_ptr_mut(0) else { return false };
+    // SAFETY: an entry of the map; of two programs that see it due both wake up, which harms nobody.
+    let last_ns = unsafe { last.read_volatile() };
+    if now_ns.wrapping_sub(last_ns) < WAKE_UP_EVERY_NS {
+        return false;
+    }
+    // SAFETY: as above.
+    unsafe { last.write_volatile(now_ns) };
+    true
+}
+
 /// Writes `n_bytes` from `data`; false if the ring buffer is full.
 #[inline(always)]
-pub fn output(data: *const c_void, n_bytes: u64) -> bool {
+pub fn output(data: *const c_void, n_bytes: u64, wakes_up: bool) -> bool {
+    let flags = if wakes_up { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     // SAFETY: the verifier proves that `data` is readable for `n_bytes`.
     unsafe {
         bpf_ringbuf_output(
             (&raw const EVENTS).cast_mut().cast(),
             data.cast_mut(),
             n_bytes,
-            u64::from(BPF_RB_NO_WAKEUP),
+            u64::from(flags),
         ) == 0
     }
 }

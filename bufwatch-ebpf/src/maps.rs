@@ -66,6 +66,10 @@ pub static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DropReason::C
 #[map]
 pub static SEQUENCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
+/// When user space was last woken up, `CLOCK_MONOTONIC` nanoseconds.
+#[map]
+pub static WOKEN_UP: Array<u64> = Array::with_max_entries(1, 0);
+
 /// Garbage collections so far, begun or ended, of any isolate: validity of `SHORTCUTS`.
 #[map]
 pub static GC_EPOCH: Array<u64> = Array::with_max_entries(1, 0);

@@ -16,7 +16,7 @@ use bufwatch_common::{
 };
 
 use crate::atomic;
-use crate::emit::{drop_event, header, number, output};
+use crate::emit::{drop_event, header, is_wake_up_due, number, output};
 use crate::maps::{
     CHUNK_BYTES, CONFIG, FRAME_BYTES, GC_EPOCH, N_SCRATCH, N_SHORTCUTS, SCRATCH, SHORTCUTS, STACKS,
     Scratch, Shortcut,
@@ -140,7 +140,9 @@ fn send(s: &mut Scratch, stack_id: u64) -> bool {
     s.record.stack_id = stack_id;
     let n_frames = u64::from(s.record.n_frames).min(FRAMES_MAX as u64);
     let n_bytes = StackRecord::HEADER_BYTES as u64 + n_frames * FRAME_BYTES as u64;
-    if !output((&raw const s.record).cast(), n_bytes) {
+    // Where code lies is known for milliseconds only.
+    let wakes_up = is_wake_up_due(s.record.header.ktime_ns);
+    if !output((&raw const s.record).cast(), n_bytes, wakes_up) {
         drop_event(DropReason::RingFull);
         return false;
     }

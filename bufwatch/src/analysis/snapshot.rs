@@ -253,6 +253,9 @@ pub struct Health {
     pub limits: Vec<String>,
     /// Frames of all distinct stacks by their kind, indexed by [`frame_kind_index`].
     pub frames: [FrameCounts; 4],
+    /// From a probe to the names of its stack: half, and 99 of 100 new stacks, were faster.
+    pub resolve_p50: Option<Nanos>,
+    pub resolve_p99: Option<Nanos>,
     /// Share of one core used by bufwatch since it began and over the last seconds, and its memory.
     pub cpu_share: Option<f64>,
     pub rss: Option<Bytes>,

@@ -306,6 +306,8 @@ fn health(model: &Model, notices: &[String]) -> Health {
         drops,
         limits,
         frames: model.own.frames,
+        resolve_p50: model.own.resolve_latency.quantile(0.5),
+        resolve_p99: model.own.resolve_latency.quantile(0.99),
         cpu_share: model.own.cpu_share,
         rss: model.own.rss,
         notices: notices.to_vec(),

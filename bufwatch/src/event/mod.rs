@@ -48,6 +48,8 @@ pub enum Payload {
     },
     StackResolved {
         id: StackId,
+        /// From the probe to the names.
+        latency: Nanos,
         frames: Arc<[Frame]>,
         is_cut: bool,
     },

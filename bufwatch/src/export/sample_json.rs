@@ -45,6 +45,10 @@ pub fn sample(snapshot: &Snapshot) -> Value {
         "notices": snapshot.health.notices,
         "limits": snapshot.health.limits,
         "own": {
+            "resolve_latency_ns": {
+                "p50": snapshot.health.resolve_p50.map(|ns| ns.0),
+                "p99": snapshot.health.resolve_p99.map(|ns| ns.0),
+            },
             "cpu_share": snapshot.health.cpu_share,
             "rss_bytes": snapshot.health.rss.map(|b| b.0),
         },

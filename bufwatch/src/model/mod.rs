@@ -3,6 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod gc;
+pub mod latency;
 pub mod lifetime;
 pub mod limits;
 pub mod live;
@@ -25,6 +26,7 @@ use crate::event::{
     StoreKind, TargetIdentified,
 };
 use crate::model::gc::GcLog;
+use crate::model::latency::Latencies;
 use crate::model::live::{LiveSet, Store};
 use crate::model::mapping::AddressSpace;
 use crate::model::site::{SiteId, Sites};
@@ -54,6 +56,8 @@ pub struct SelfState {
     pub n_closed_by_reconcile: u64,
     /// Of the stacks that were resolved, indexed by [`frame_kind_index`].
     pub frames: [FrameCounts; 4],
+    /// From probe to names, of new stacks.
+    pub resolve_latency: Latencies,
     pub cpu: Nanos,
     pub cpu_share: Option<f64>,
     pub rss: Option<Bytes>,
@@ -155,7 +159,8 @@ impl Model {
             Payload::StoreDestroyed { key } => self.store_destroyed(at, *key),
             Payload::StoreDestroyedUnknown { size } => self.totals.destroyed_unknown(*size),
             Payload::StackCaptured { .. } => {}
-            Payload::StackResolved { id, frames, is_cut } => {
+            Payload::StackResolved { id, latency, frames, is_cut } => {
+                self.own.resolve_latency.add(*latency);
                 self.own.frames_resolved(frames);
                 self.sites.stack_resolved(*id, frames, *is_cut);
             }

@@ -43,7 +43,12 @@ fn resolved(id: u64, function: &str) -> Payload {
         is_resolved: true,
         ..Frame::default()
     };
-    Payload::StackResolved { id: StackId(id), frames: [frame].into(), is_cut: false }
+    Payload::StackResolved {
+        id: StackId(id),
+        latency: Nanos(0),
+        frames: [frame].into(),
+        is_cut: false,
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread::{Builder, JoinHandle};
 
 use bufwatch_common::DropReason;
@@ -23,8 +23,14 @@ use crate::sys::clock;
 use crate::sys::pidfd::PidFd;
 use crate::v8::allocator::AllocatorFacts;
 
-/// Between two looks at the ring buffer. 8 MiB hold 50 ms of the densest churn; less often is cheaper.
+/// Between two looks at the ring buffer. 8 MiB hold 50 ms of the densest churn; less often is cheaper. A new stack wakes up.
 const POLL: Nanos = Nanos::from_millis(20);
+
+/// The same while new stacks come: the kernel side wakes up once in a millisecond at most.
+const POLL_SOON: Nanos = Nanos::from_millis(2);
+
+/// For so long after a new stack.
+const SOON: Nanos = Nanos::from_millis(20);
 
 /// Records taken before something else gets its turn.
 const DRAIN_MAX: usize = 65_536;
@@ -62,6 +68,7 @@ pub(super) fn run(
         reconciled_at: Nanos(0),
         has_forked: false,
         ended_threads: FastMap::default(),
+        stack_came_at: None,
         publish,
     };
     collector.apply(&Event { at: started_at, payload: Payload::TargetIdentified(identified) });
@@ -97,6 +104,8 @@ struct Collector<'a> {
     has_forked: bool,
     /// Threads that ended, and when.
     ended_threads: FastMap<Tid, Nanos>,
+    /// The last new stack; where one comes more are likely.
+    stack_came_at: Option<Nanos>,
     publish: &'a watch::Sender<Option<Arc<Snapshot>>>,
 }
 
@@ -112,8 +121,11 @@ impl Collector<'_> {
         let (mut counters_due, mut snapshot_due) = (Nanos(0), Nanos(0));
         let mut is_more = false;
         loop {
-            let wait = if is_more { Nanos(0) } else { POLL };
-            let is_stopped = self.handle_requests(inbox, wait, &mut snapshot_due);
+            if !is_more {
+                let is_soon = self.stack_came_at.is_some_and(|at| clock::now().since(at) < SOON);
+                source.wait(if is_soon { POLL_SOON } else { POLL });
+            }
+            let is_stopped = self.handle_requests(inbox, &mut snapshot_due);
             is_more = self.drain(source, DRAIN_MAX);
             if self.has_lost_anchor(source) {
                 self.move_probes(source, points);
@@ -149,19 +161,17 @@ impl Collector<'_> {
         }
     }
 
-    /// Waits for a request at most `wait`; true if it is to stop.
-    fn handle_requests(&mut self, inbox: &Receiver<Request>, wait: Nanos, due: &mut Nanos) -> bool {
-        let mut request = inbox.recv_timeout(std::time::Duration::from_nanos(wait.0));
+    /// True if it is to stop.
+    fn handle_requests(&mut self, inbox: &Receiver<Request>, due: &mut Nanos) -> bool {
         loop {
-            match request {
+            match inbox.try_recv() {
                 Ok(Request::SetStoreQuery(query)) => self.interest.query = query,
                 Ok(Request::SetDetail(key)) => self.interest.detail = key,
-                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
-                Err(RecvTimeoutError::Timeout) => return false,
+                Ok(Request::Stop) | Err(TryRecvError::Disconnected) => return true,
+                Err(TryRecvError::Empty) => return false,
             }
             // Answered at once.
             *due = Nanos(0);
-            request = inbox.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
     }
 
@@ -203,7 +213,9 @@ impl Collector<'_> {
         }
         if let Payload::StackCaptured { id, tid, frames, is_cut } = &event.payload {
             let frames = self.symbolizer.resolve(*tid, frames);
-            let payload = Payload::StackResolved { id: *id, frames, is_cut: *is_cut };
+            self.stack_came_at = Some(event.at);
+            let latency = clock::now().since(event.at);
+            let payload = Payload::StackResolved { id: *id, latency, frames, is_cut: *is_cut };
             self.model.apply(&Event { at: event.at, payload });
         }
         self.model.apply(event);

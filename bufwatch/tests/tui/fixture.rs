@@ -184,6 +184,8 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
         table: table(rows, query),
         detail,
         health: Health {
+            resolve_p50: Some(Nanos::from_millis(2)),
+            resolve_p99: Some(Nanos::from_millis(21)),
             cpu_share: Some(0.004),
             rss: Some(Bytes(31 * MIB)),
             frames: [(4_120, 33, 16), (3_921, 0, 4), (1_900, 0, 0), (2_103, 210, 0)].map(

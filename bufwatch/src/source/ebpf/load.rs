@@ -19,6 +19,8 @@ pub enum LoadError {
     Map { name: &'static str, source: MapError },
     #[error("the eBPF object has no `{0}`: it does not fit this bufwatch")]
     Absent(&'static str),
+    #[error("cannot wait for the ring buffer: {0}")]
+    WakeUps(std::io::Error),
     #[error("cannot attach `{symbol}`, without which stores are not seen: {source}")]
     Attach { symbol: String, source: ProgramError },
 }

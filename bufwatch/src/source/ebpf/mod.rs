@@ -17,7 +17,7 @@ pub use load::LoadError;
 
 use crate::base::Nanos;
 use crate::event::{Event, Payload};
-use crate::source::ebpf::ring::Received;
+use crate::source::ebpf::ring::{Received, WakeUps};
 
 /// What to trace and how.
 #[derive(Clone, Debug)]
@@ -43,6 +43,7 @@ pub struct EbpfSource {
     anchor_tid: u32,
     /// Entries of the live map from before this are not to be trusted.
     forget_before: Nanos,
+    wake_ups: WakeUps,
     ring: RingBuf<MapData>,
     /// Both tiers of the live map.
     live: [MapData; 2],
@@ -64,8 +65,10 @@ impl EbpfSource {
         let mut notices = attach::attach_tracepoints(&mut ebpf)?;
         let (links, more) = attach::attach_points(&mut ebpf, &config.points, config.anchor_tid)?;
         notices.extend(more);
+        let ring = load::take_map(&mut ebpf, "EVENTS")?;
         let source = Self {
-            ring: load::take_map(&mut ebpf, "EVENTS")?,
+            wake_ups: WakeUps::new(&ring).map_err(LoadError::WakeUps)?,
+            ring,
             live: [take_hash(&mut ebpf, "LIVE")?, take_hash(&mut ebpf, "LIVE_MORE")?],
             size_classes: load::take_map(&mut ebpf, "SIZE_CLASSES")?,
             drops: load::take_map(&mut ebpf, "DROPS")?,
@@ -77,6 +80,11 @@ impl EbpfSource {
             received: Received::default(),
         };
         Ok((source, notices))
+    }
+
+    /// Waits until a new stack comes, at most `limit`; other records do not wake up.
+    pub fn wait(&self, limit: Nanos) {
+        self.wake_ups.wait(limit);
     }
 
     /// Moves at most `limit` records out of the ring buffer into `events`; true if there may be more.
