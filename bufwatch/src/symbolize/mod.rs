@@ -5,6 +5,7 @@ mod demangle;
 mod generated_code;
 pub mod js;
 mod native;
+mod perf_map;
 mod source_map;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use bufwatch_common::{RawFrame, frame_kind};
 
 pub use js::V8Facts;
 pub use native::NativeSymbols;
+pub use perf_map::{PerfMap, PerfSymbol};
 pub use source_map::SourceMaps;
 
 use crate::base::{Avma, Tid};

@@ -26,11 +26,10 @@ pub struct ProcessRoot(OwnedFd);
 #[derive(Debug)]
 pub struct RootFile {
     file: File,
-    /// Size when it was opened.
+    /// Size when it was opened, or last asked.
     pub bytes: u64,
     /// Owner, as this user namespace numbers users.
     pub uid: u32,
-    pub inode: u64,
 }
 
 impl ProcessRoot {
@@ -79,7 +78,7 @@ impl ProcessRoot {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let file = File::open(format!("/proc/self/fd/{}", named.as_raw_fd()))?;
-        Ok(RootFile { file, bytes: metadata.size(), uid: metadata.uid(), inode: metadata.ino() })
+        Ok(RootFile { file, bytes: metadata.size(), uid: metadata.uid() })
     }
 }
 
@@ -99,17 +98,30 @@ impl RootFile {
         Ok(bytes)
     }
 
+    /// Asks for the size again, for a file that is being written.
+    pub fn size_now(&mut self) -> io::Result<u64> {
+        self.bytes = self.file.metadata()?.size();
+        Ok(self.bytes)
+    }
+
+    /// When it was last written, by the wall clock; the owner can set it to anything.
+    pub fn modified_at(&self) -> io::Result<Nanos> {
+        let metadata = self.file.metadata()?;
+        Ok(file_time(metadata.mtime(), metadata.mtime_nsec()))
+    }
+
     /// When contents or name last changed, by the wall clock. The later of mtime and ctime: mtime alone can be
     /// set back, and package managers do (npm: 1985), ctime cannot.
     pub fn changed_at(&self) -> io::Result<Nanos> {
         let metadata = self.file.metadata()?;
-        let nanos = |seconds: i64, nanos: i64| {
-            let seconds = u64::try_from(seconds).unwrap_or(0);
-            seconds.saturating_mul(1_000_000_000).saturating_add(nanos.unsigned_abs())
-        };
-        let modified = nanos(metadata.mtime(), metadata.mtime_nsec());
-        Ok(Nanos(modified.max(nanos(metadata.ctime(), metadata.ctime_nsec()))))
+        Ok(self.modified_at()?.max(file_time(metadata.ctime(), metadata.ctime_nsec())))
     }
+}
+
+/// Zero for times before 1970.
+fn file_time(seconds: i64, nanos: i64) -> Nanos {
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    Nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos.unsigned_abs()))
 }
 
 #[cfg(test)]
