@@ -20,6 +20,8 @@ const SYMBOL_BYTES: u64 = size_of::<RawSymbol>() as u64;
 const NAME_WINDOW_BYTES: u64 = 256 << 10;
 /// Longest name compared with patterns; V8 has templates of more than 10,000 characters, which nobody looks for.
 const SEARCHED_NAME_BYTES_MAX: usize = 1024;
+/// Functions looked at before an address: one may lie inside another.
+const ENCLOSING_MAX: usize = 16;
 /// Longest name returned for an address.
 const NAME_BYTES_MAX: usize = 16 << 10;
 
@@ -206,13 +208,56 @@ impl<'a> NameWindow<'a> {
     }
 }
 
-/// Function symbols by address: 8 bytes each; names stay in the file.
+fn read_functions(
+    image: &Image,
+    table: &SymbolTable,
+    base: Svma,
+) -> Result<Vec<Function>, ElfError> {
+    let mut functions: Vec<Function> = Vec::new();
+    for_each_symbol(&*image.source, table, |_, symbol| {
+        let svma = Svma(symbol.st_value.get(E));
+        let distance = svma.0.checked_sub(base.0).and_then(|it| u32::try_from(it).ok());
+        if let Some(distance) = distance
+            && kind_of(symbol) == SymbolKind::Function
+            && is_defined(symbol)
+            && image.is_executable(svma)
+        {
+            functions.push(Function {
+                distance,
+                is_local: symbol.st_info.0 >> 4 == elf::STB_LOCAL.0,
+                name: symbol.st_name.get(E),
+                size: u32::try_from(symbol.st_size.get(E)).unwrap_or(u32::MAX),
+            });
+        }
+    })?;
+    // Of several names for one address the exported one stays.
+    functions.sort_unstable();
+    functions.dedup_by(|later, kept| {
+        let is_same = later.distance == kept.distance;
+        if is_same {
+            kept.size = kept.size.max(later.size);
+        }
+        is_same
+    });
+    Ok(functions)
+}
+
+/// A function; the address is a distance from the lowest segment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Function {
+    distance: u32,
+    is_local: bool,
+    name: u32,
+    size: u32,
+}
+
+/// Function symbols by address: 16 bytes each; names stay in the file.
 pub struct SymbolIndex {
     image: Image,
     names: std::ops::Range<u64>,
     base: Svma,
-    /// Distance from `base`, offset of the name; sorted.
-    functions: Vec<(u32, u32)>,
+    /// Sorted.
+    functions: Vec<Function>,
 }
 
 impl std::fmt::Debug for SymbolIndex {
@@ -228,40 +273,35 @@ impl SymbolIndex {
     /// they are in.
     pub fn build(image: &Image) -> Result<Self, ElfError> {
         let base = image.segments.iter().map(|segment| segment.svma).min().unwrap_or_default();
-        let table = image.symtab.clone().or_else(|| image.dynsym.clone()).unwrap_or_default();
-        let mut functions: Vec<(u32, bool, u32)> = Vec::new();
-        for_each_symbol(&*image.source, &table, |_, symbol| {
-            let svma = Svma(symbol.st_value.get(E));
-            let distance = svma.0.checked_sub(base.0).and_then(|it| u32::try_from(it).ok());
-            if let Some(distance) = distance
-                && kind_of(symbol) == SymbolKind::Function
-                && is_defined(symbol)
-                && image.is_executable(svma)
-            {
-                let is_local = symbol.st_info.0 >> 4 == elf::STB_LOCAL.0;
-                functions.push((distance, is_local, symbol.st_name.get(E)));
+        for table in [&image.symtab, &image.dynsym].into_iter().flatten() {
+            let functions = read_functions(image, table, base)?;
+            // A stripped file may keep a table without functions.
+            if !functions.is_empty() {
+                let names = table.names.clone();
+                return Ok(Self { image: image.clone(), names, base, functions });
             }
-        })?;
-        // Of several names for one address the exported one stays.
-        functions.sort_unstable();
-        functions.dedup_by_key(|(distance, ..)| *distance);
-        let functions = functions.into_iter().map(|(distance, _, name)| (distance, name)).collect();
-        Ok(Self { image: image.clone(), names: table.names, base, functions })
+        }
+        Ok(Self { image: image.clone(), names: 0..0, base, functions: Vec::new() })
     }
 
     pub const fn n_functions(&self) -> usize {
         self.functions.len()
     }
 
-    /// The function at or before `svma`, mangled, and how many bytes into it `svma` is.
+    /// The function that `svma` is in, mangled, and how many bytes into it. A file that was stripped tells only
+    /// some functions: what lies behind the end of one is not its code.
     pub fn nearest(&self, svma: Svma) -> Option<(String, u64)> {
         if !self.image.is_executable(svma) {
             return None;
         }
         let distance = u32::try_from(svma.0.checked_sub(self.base.0)?).ok()?;
-        let after = self.functions.partition_point(|(start, _)| *start <= distance);
-        let (start, name) = *self.functions.get(after.checked_sub(1)?)?;
-        Some((self.read_name(name)?, u64::from(distance.checked_sub(start)?)))
+        let after = self.functions.partition_point(|function| function.distance <= distance);
+        let before = self.functions.get(..after)?.iter().rev().take(ENCLOSING_MAX);
+        let (into, function) = before
+            .filter_map(|function| Some((distance.checked_sub(function.distance)?, function)))
+            // Hand-written assembly may have no size.
+            .find(|(into, function)| function.size == 0 || *into < function.size)?;
+        Some((self.read_name(function.name)?, u64::from(into)))
     }
 
     fn read_name(&self, name_offset: u32) -> Option<String> {

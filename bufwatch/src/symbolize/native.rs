@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::base::{Avma, FastMap};
+use crate::base::{Avma, FastMap, FastSet, FileOffset, sanitize};
 use crate::elf::{Image, SymbolIndex};
 use crate::symbolize::demangle::short_name;
 use crate::sys::file::ImageFile;
@@ -15,6 +15,13 @@ const IMAGES_MAX: usize = 64;
 /// Names kept, by address. Call sites in the allocation paths of Node are a few thousand.
 const NAMES_MAX: usize = 50_000;
 
+/// Code that V8 generates comes and goes in such pieces (`MemoryChunk`): an unknown address makes the maps be read
+/// again once for each.
+const UNKNOWN_PIECE_BYTES: u64 = 256 << 10;
+
+/// Pieces remembered as unknown; beyond them nothing unknown is looked for.
+const UNKNOWN_MAX: usize = 4_096;
+
 /// Device and inode.
 type FileKey = ((u32, u32), u64);
 
@@ -25,8 +32,8 @@ pub struct NativeSymbols {
     maps: Vec<MapEntry>,
     images: FastMap<FileKey, Option<SymbolIndex>>,
     names: FastMap<Avma, Option<Arc<str>>>,
-    /// The address that last made the maps be read again without success.
-    unknown: Option<Avma>,
+    /// Numbers of pieces of memory that were not mapped as code when the maps were read for them.
+    unknown: FastSet<u64>,
 }
 
 impl NativeSymbols {
@@ -36,7 +43,7 @@ impl NativeSymbols {
             maps: Vec::new(),
             images: FastMap::default(),
             names: FastMap::default(),
-            unknown: None,
+            unknown: FastSet::default(),
         }
     }
 
@@ -55,16 +62,24 @@ impl NativeSymbols {
     fn find(&mut self, address: Avma) -> Option<Arc<str>> {
         let entry = self.entry(address)?;
         if entry.inode == 0 {
-            return None;
+            // `[vdso]` and `[vsyscall]`: the kernel's own code, in no file.
+            return entry.path.starts_with("[v").then(|| sanitize(&entry.path).into());
         }
-        let file_name = entry.file_name().to_owned();
         let in_file = (address.0 - entry.start).checked_add(entry.offset)?;
         let index = self.index(&entry)?;
-        let svma = index.svma_of(crate::base::FileOffset(in_file))?;
-        Some(match index.nearest(svma) {
+        let symbol = index.svma_of(FileOffset(in_file)).and_then(|svma| index.nearest(svma));
+        Some(match symbol {
             Some((symbol, _)) => short_name(&symbol).into(),
-            None => crate::base::sanitize(&format!("{file_name}+{in_file:#x}")).into(),
+            None => sanitize(&format!("{}+{in_file:#x}", entry.file_name())).into(),
         })
+    }
+
+    /// Forgets what is mapped where, and with it the names of addresses: after code was unmapped, another file
+    /// may lie there.
+    pub fn forget_mappings(&mut self) {
+        self.maps.clear();
+        self.names.clear();
+        self.unknown.clear();
     }
 
     fn entry(&mut self, address: Avma) -> Option<MapEntry> {
@@ -72,13 +87,16 @@ impl NativeSymbols {
             return Some(entry);
         }
         // Mapped since: read again, but not for every frame of code that V8 generates all the time.
-        if self.unknown.is_some_and(|unknown| unknown.0.abs_diff(address.0) < 1 << 30) {
+        let piece = address.0 / UNKNOWN_PIECE_BYTES;
+        if self.unknown.contains(&piece) || self.unknown.len() >= UNKNOWN_MAX {
             return None;
         }
         self.maps = procfs::maps(self.pid).unwrap_or_default();
         self.maps.retain(|entry| entry.is_executable);
         let entry = self.lookup(address);
-        self.unknown = entry.is_none().then_some(address);
+        if entry.is_none() {
+            self.unknown.insert(piece);
+        }
         entry
     }
 

@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 
 use crate::base::{Nanos, ProcessKey};
+use crate::sys::file::open_regular;
 use crate::sys::procfs::{self, process_path};
 
 /// How often a look-up is tried that a rename elsewhere in the system disturbed (`openat2(2)`, EAGAIN).
@@ -73,16 +74,19 @@ impl ProcessRoot {
         let system = fstatfs(&named)?.filesystem_type();
         // Their files are regular ones, and reading some of them acts (`/proc/kmsg`).
         let is_of_kernel = system == PROC_SUPER_MAGIC || system == SYSFS_MAGIC;
-        let metadata = named.metadata()?;
-        if !metadata.is_file() || is_of_kernel {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        if is_of_kernel {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file of a disk"));
         }
-        let file = File::open(format!("/proc/self/fd/{}", named.as_raw_fd()))?;
+        let (file, metadata) = open_regular(&named)?;
         Ok(RootFile { file, bytes: metadata.size(), uid: metadata.uid() })
     }
 }
 
 impl RootFile {
+    pub(super) fn into_file(self) -> File {
+        self.file
+    }
+
     /// Up to `len` bytes from `offset` on, fewer at the end of the file.
     pub fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let rest = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);

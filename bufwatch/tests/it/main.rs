@@ -8,4 +8,5 @@
 
 mod elf;
 mod plan;
+mod symbols;
 mod synthetic;

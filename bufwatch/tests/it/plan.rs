@@ -14,7 +14,7 @@ use bufwatch::node::plan::{
 use crate::synthetic::{SyntheticElf, TEXT};
 
 /// Finds `DIR/v*/node`, `DIR/*/node` and `DIR/*/bin/node` in `$BUFWATCH_NODES`, else in `.tools/node`.
-fn nodes() -> Vec<PathBuf> {
+pub(crate) fn nodes() -> Vec<PathBuf> {
     let directory = std::env::var_os("BUFWATCH_NODES").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/node"),
         PathBuf::from,

@@ -221,8 +221,18 @@ mod tests {
 
     #[test]
     fn only_its_own_file_of_now() {
-        // This process writes none.
-        assert!(PerfMap::open(std::process::id()).is_none());
+        let pid = std::process::id();
+        let path = PathBuf::from(format!("/tmp/perf-{pid}.map"));
+        assert!(PerfMap::open(pid).is_none());
+        fs::write(&path, "1000 10 a\n").unwrap();
+        let of_now = PerfMap::open(pid);
+        // What an earlier process of this number left.
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        let old = PerfMap::open(pid);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(name(&mut of_now.unwrap(), 0x1000).as_deref(), Some("a"));
+        assert!(old.is_none());
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use crate::event::FrameKind;
 const SCRIPT_TAGS: [&str; 5] = ["JS", "LazyCompile", "Function", "Script", "Eval"];
 /// Code that V8 generates for itself.
 const BUILTIN_TAGS: [&str; 5] = ["Builtin", "BytecodeHandler", "Handler", "Stub", "Callback"];
-/// Interpreted, Sparkplug, Maglev, TurboFan; the quote: specialised for a context, the letter: entered in a loop.
+/// Optimised twice, once, not, not compiled. The quote: specialised for a context; the letter: entered in a loop.
 const MARKERS: [&str; 10] = ["*'", "+'", "o*'", "o+'", "o*", "o+", "*", "+", "^", "~"];
 
 /// A function by the map.
