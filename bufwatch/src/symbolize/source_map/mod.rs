@@ -31,6 +31,9 @@ const MAP_BYTES_MAX: usize = 64 << 20;
 const TAIL_BYTES: usize = 64 << 10;
 /// The comment of the largest map in base 64.
 const COMMENT_BYTES_MAX: usize = MAP_BYTES_MAX / 3 * 4 + TAIL_BYTES;
+/// What is read of maps and for them in all: a hostile target could have a thousand of the largest, and each costs
+/// a second.
+const READ_BYTES_MAX: u64 = 2 << 30;
 /// Scripts remembered, most of them as having no map.
 const SCRIPTS_MAX: usize = 4096;
 /// Memory of all maps together.
@@ -44,6 +47,8 @@ pub struct SourceMaps {
     /// Grows with each question.
     n_asked: u64,
     bytes: usize,
+    /// What may still be read.
+    budget: u64,
     n_over_limit: u64,
 }
 
@@ -97,7 +102,14 @@ impl SourceMaps {
 
     /// Knows no place.
     pub fn off() -> Self {
-        Self { target: None, scripts: FastMap::default(), n_asked: 0, bytes: 0, n_over_limit: 0 }
+        Self {
+            target: None,
+            scripts: FastMap::default(),
+            n_asked: 0,
+            bytes: 0,
+            budget: READ_BYTES_MAX,
+            n_over_limit: 0,
+        }
     }
 
     /// Maps that were not used because they are larger than the limits.
@@ -124,7 +136,8 @@ impl SourceMaps {
         let tail_hash = source_tail.map(|tail| self.scripts.hasher().hash_one(tail));
         let key = ScriptKey { name: script.into(), tail_hash };
         if !self.scripts.contains_key(&key) {
-            let map = load(target, script, source_tail).unwrap_or_else(|refusal| {
+            let found = load(target, script, source_tail, &mut self.budget);
+            let map = found.unwrap_or_else(|refusal| {
                 self.n_over_limit += u64::from(refusal == Refusal::OverLimit);
                 None
             });
@@ -191,6 +204,7 @@ fn load(
     target: Target,
     script: &str,
     source_tail: Option<&str>,
+    budget: &mut u64,
 ) -> Result<Option<FittingMap>, Refusal> {
     let path = place::script_path(script);
     let url = match source_tail.map(Comment::find) {
@@ -198,19 +212,19 @@ fn load(
         Some(Comment::None) => None,
         // The text in memory may have been cut, or not been there.
         Some(Comment::Cut) | None => {
-            path.as_deref().and_then(|path| comment_on_disk(target, path, source_tail))
+            path.as_deref().and_then(|path| comment_on_disk(target, path, source_tail, budget))
         }
     };
     let path = path.as_deref().and_then(Path::to_str);
     let Some(place) = url.and_then(|url| MapPlace::from_url(&url, path)) else { return Ok(None) };
     match place {
-        MapPlace::Inline(json) if json.len() > MAP_BYTES_MAX => Err(Refusal::OverLimit),
-        MapPlace::Inline(json) => FittingMap::new(&json, path.map(place::folder)).map(Some),
+        MapPlace::Inline(json) => {
+            spend(budget, json.len() as u64)?;
+            FittingMap::new(&json, path.map(place::folder)).map(Some)
+        }
         MapPlace::File(map_path) => {
             let Some(file) = open(target, &map_path) else { return Ok(None) };
-            if file.bytes > MAP_BYTES_MAX as u64 {
-                return Err(Refusal::OverLimit);
-            }
+            spend(budget, file.bytes)?;
             let Some(json) = read_unchanged(target, &file, 0, MAP_BYTES_MAX) else {
                 return Ok(None);
             };
@@ -219,9 +233,21 @@ fn load(
     }
 }
 
+/// Takes the size of a map from what may still be read.
+fn spend(budget: &mut u64, bytes: u64) -> Result<(), Refusal> {
+    let rest = budget.checked_sub(bytes).filter(|_| bytes <= MAP_BYTES_MAX as u64);
+    *budget = rest.ok_or(Refusal::OverLimit)?;
+    Ok(())
+}
+
 /// The address in the comment of a script file that is still the one that was loaded. A loader may have given
 /// other code to V8 by the same name: what is known of that must be what the file ends with.
-fn comment_on_disk(target: Target, script: &Path, source_tail: Option<&str>) -> Option<String> {
+fn comment_on_disk(
+    target: Target,
+    script: &Path,
+    source_tail: Option<&str>,
+    budget: &mut u64,
+) -> Option<String> {
     let file = open(target, script)?;
     let mut len = TAIL_BYTES;
     loop {
@@ -234,7 +260,10 @@ fn comment_on_disk(target: Target, script: &Path, source_tail: Option<&str>) -> 
         }
         match Comment::find(&tail) {
             Comment::Url(url) => return Some(url.to_owned()),
-            Comment::Cut if offset > 0 && len < COMMENT_BYTES_MAX => len = COMMENT_BYTES_MAX,
+            Comment::Cut if offset > 0 && len < COMMENT_BYTES_MAX => {
+                len = COMMENT_BYTES_MAX;
+                *budget = budget.checked_sub(file.bytes.min(len as u64))?;
+            }
             Comment::Cut | Comment::None => return None,
         }
     }

@@ -180,6 +180,11 @@ fn a_map_over_the_limit_is_counted() {
         assert_eq!(scene.ask("dist/x.js", None, (1, 1)), None);
         assert_eq!(scene.maps.n_over_limit(), 1);
     }
+    fs::write(scene.path("dist/x.js.map"), small_map()).unwrap();
+    scene.maps.scripts.clear();
+    scene.maps.budget = 10;
+    assert_eq!(scene.ask("dist/x.js", None, (1, 1)), None);
+    assert_eq!((scene.maps.n_over_limit(), scene.maps.budget), (2, 10));
     let items = vec!["null"; 500_001].join(",");
     let refused = |json: String| Decoded::from_json(json.as_bytes()).err();
     assert_eq!(refused(format!(r#"{{"names":[{items}]}}"#)), Some(Refusal::OverLimit));
