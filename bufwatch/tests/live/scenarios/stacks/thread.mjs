@@ -8,9 +8,9 @@ import { pathToFileURL } from 'node:url';
 
 import { isOptimized, optimize, tierOf } from './tiers.mjs';
 
-// Above the pool slabs and the chunks of all versions, and different for every cell, thread and phase.
+// Above the pool slabs and the chunks of all versions, and different for every cell, thread and phase. Sizes grow
+// with a square, so that those of two cells whose stores are mixed up have no third cell's as their mean.
 const SIZE_MIN = 66_048;
-const SIZE_STEP = 8;
 
 // Makes a cell throw where it would allocate.
 const IMPOSSIBLE = -1;
@@ -62,7 +62,7 @@ export class Thread {
 
   nextSize() {
     this.nSizes += 1;
-    return SIZE_MIN + (this.nSizes * this.nThreads + this.index) * SIZE_STEP;
+    return SIZE_MIN + this.nSizes ** 2 * this.nThreads + this.index;
   }
 
   // What the phase before has made is alive until here, so that it is among what bufwatch prints.

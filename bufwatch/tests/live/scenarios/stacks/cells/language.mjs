@@ -41,8 +41,13 @@ async function calledAfterAwait(size) {
   return middle(size);
 }
 
+async function innerOfAsync(size) {
+  await null;
+  return innermost(size);
+}
+
 async function outerOfAsync(size) {
-  const store = await afterAwait(size);
+  const store = await innerOfAsync(size);
   return store;
 }
 
