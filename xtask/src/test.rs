@@ -39,7 +39,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         setup::everything(workspace)?
     } else {
         let has_ebpf = ebpf::is_ready(workspace);
-        Ready { has_ebpf, node_versions: Vec::new(), has_addon: false }
+        Ready { has_ebpf, node_versions: Vec::new(), has_addon: false, has_express: false }
     };
     let runs_live = needs_live && can_trace(&ready);
     if runs_live {
@@ -52,6 +52,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     cargo.env("BUFWATCH_NODES", workspace.node_folder()).env("BUFWATCH_BIN", workspace.bufwatch());
     if ready.has_addon {
         cargo.env("BUFWATCH_ADDON", workspace.addon());
+    }
+    if ready.has_express {
+        cargo.env("BUFWATCH_EXPRESS", workspace.express());
     }
     if process::output(Command::new("cargo").args(["nextest", "--version"])).is_ok() {
         cargo.args(["nextest", "run"]).args(nextest_selection(args.level, runs_live));

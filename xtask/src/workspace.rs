@@ -64,6 +64,11 @@ impl Workspace {
         self.tools().join("addon").join("external.node")
     }
 
+    /// The web framework of the live tests; its `node_modules` are there after set-up.
+    pub(crate) fn express(&self) -> PathBuf {
+        self.tools().join("express")
+    }
+
     pub(crate) fn target(&self) -> PathBuf {
         env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| self.root.join("target"), |folder| self.root.join(folder))

@@ -88,6 +88,12 @@ impl Lab {
         let script = workspace().join("bufwatch/tests/live/scenarios").join(name);
         let mut command = bound_to_us(&self.node);
         command.arg("--expose-gc").arg(script).args(args);
+        let express = from_env("BUFWATCH_EXPRESS", || workspace().join(".tools/express"));
+        if express.join("node_modules/express").is_dir() {
+            command.env("BUFWATCH_EXPRESS", express);
+        } else {
+            command.env_remove("BUFWATCH_EXPRESS");
+        }
         let addon = from_env("BUFWATCH_ADDON", || workspace().join(".tools/addon/external.node"));
         if addon.is_file() {
             command.env("BUFWATCH_ADDON", addon);

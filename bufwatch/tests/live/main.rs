@@ -13,6 +13,7 @@ mod probes;
 mod sample;
 mod several;
 mod stack_storm;
+mod stack_workloads;
 mod stacks;
 
 /// One test for each Node version, so that a failure names it and the runner's limits are per version.
@@ -55,3 +56,4 @@ on_every_node!(exec, super::lifecycle::exec);
 on_every_node!(stacks_of_each_tier, super::stacks::of_each_tier);
 on_every_node!(stacks_without_flags, super::stacks::without_flags);
 on_every_node!(stacks_in_a_storm, super::stack_storm::chains_are_real);
+on_every_node!(stacks_of_workloads, super::stack_workloads::large_sites_are_named);

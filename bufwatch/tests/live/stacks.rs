@@ -99,7 +99,7 @@ pub(crate) fn without_flags(lab: &Lab) {
 fn check_mode(lab: &Lab, mode: &str) {
     let mut scenario = lab.scenario("stacks/truth.mjs", &[mode]);
     let watch = lab.attach_printing(INTERVAL, scenario.pid(), &["--min-size", MIN_SIZE]);
-    let mut counts = Counts::default();
+    let mut counts = SiteCounts::default();
     let mut failures = Vec::new();
     for _ in scenario.ready()["phases"].as_array().unwrap().clone() {
         let phase: Phase = serde_json::from_value(scenario.tell("go")).unwrap();
@@ -123,12 +123,12 @@ fn check_mode(lab: &Lab, mode: &str) {
 
 /// Sites grow for as long as bufwatch runs; what a phase added is the difference.
 #[derive(Debug, Default)]
-struct Counts {
+pub(crate) struct SiteCounts {
     n_created: u64,
     by_stack: BTreeMap<String, (u64, u64)>,
 }
 
-impl Counts {
+impl SiteCounts {
     fn sample_with(&mut self, watch: &Watch, n_more: u64) -> Sample {
         self.n_created += n_more;
         watch.wait_for_sample(&format!("{} stores", self.n_created), |sample| {
@@ -137,7 +137,7 @@ impl Counts {
     }
 
     /// The sites that have new stores, with their number and bytes.
-    fn new_stores(&mut self, sample: &Sample) -> Vec<(Site, u64, u64)> {
+    pub(crate) fn new_stores(&mut self, sample: &Sample) -> Vec<(Site, u64, u64)> {
         let mut grown = Vec::new();
         for site in sample.sites() {
             let now = (site.n_created, site.created_bytes);

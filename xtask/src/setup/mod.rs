@@ -4,6 +4,7 @@
 
 mod addon;
 pub(crate) mod ebpf;
+mod express;
 pub(crate) mod node;
 
 use std::fs::File;
@@ -22,12 +23,13 @@ pub(crate) struct Ready {
     /// The Node versions that can be started.
     pub(crate) node_versions: Vec<String>,
     pub(crate) has_addon: bool,
+    pub(crate) has_express: bool,
 }
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let ready = everything(workspace)?;
     say(format_args!(
-        "ready: eBPF programs {}, Node {}, native addon {}",
+        "ready: eBPF programs {}, Node {}, native addon {}, express {}",
         if ready.has_ebpf { "can be built" } else { "are left out" },
         if ready.node_versions.is_empty() {
             "none".to_owned()
@@ -35,6 +37,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             ready.node_versions.join(" ")
         },
         if ready.has_addon { "built" } else { "missing" },
+        if ready.has_express { "installed" } else { "missing" },
     ));
     Ok(())
 }
@@ -53,7 +56,14 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<Ready> {
             false
         }
     };
-    Ok(Ready { has_ebpf, node_versions, has_addon })
+    let has_express = match express::ensure(workspace) {
+        Ok(()) => true,
+        Err(error) => {
+            say(format_args!("no express, so no HTTP workload is tested: {error:#}"));
+            false
+        }
+    };
+    Ok(Ready { has_ebpf, node_versions, has_addon, has_express })
 }
 
 /// What a build needs; true when the eBPF programs can be part of it.
