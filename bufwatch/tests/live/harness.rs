@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
@@ -26,6 +26,9 @@ pub(crate) const SAMPLE_LIMIT: Duration = Duration::from_secs(15);
 
 /// A program that was asked to end.
 pub(crate) const EXIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Of the clock in which the kernel tells when a program began, and one more for rounding.
+const TICK: Duration = Duration::from_millis(20);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -81,6 +84,18 @@ impl Lab {
 
     pub(crate) fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Runs a script that writes files into a folder, and waits until they are older than any program started from now
+    /// on: the kernel counts start times in ticks of 10 ms.
+    pub(crate) fn write_files(&self, script: &str, folder: &Path) {
+        let mut command = bound_to_us(&self.node);
+        command.arg(workspace().join("bufwatch/tests/live/scenarios").join(script)).arg(folder);
+        let status = Program::start(command, script).wait(ANSWER_LIMIT);
+        assert!(status.success(), "{script} ended with {status}");
+        let written = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let is_older = || SystemTime::UNIX_EPOCH.elapsed().unwrap() > written + TICK;
+        assert!(holds_within(SAMPLE_LIMIT, is_older), "the clock stands still");
     }
 
     /// Starts a scenario and waits until it is ready to be told to go.

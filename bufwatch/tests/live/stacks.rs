@@ -2,7 +2,7 @@
 //! same call, in every tier, on the main thread and in a worker. How many are resolved under load is not asked here.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 
@@ -24,7 +24,8 @@ const IN_TIER_MIN: f64 = 0.5;
 /// A chain that is longer may be cut.
 const LONG_CHAIN: usize = 40;
 
-const FAILURES_SHOWN: usize = 25;
+/// A failure of all cells would print more than one reads.
+const CHAINS_SHOWN: usize = 25;
 
 /// What the scenario says about one phase.
 #[derive(Debug, Deserialize)]
@@ -75,7 +76,14 @@ enum Precision {
 struct Findings {
     n_exact: u64,
     n_approximate: u64,
-    failures: Vec<String>,
+    failures: Vec<Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    what: String,
+    /// What was expected and what was seen.
+    chains: String,
 }
 
 pub(crate) fn of_each_tier(lab: &Lab) {
@@ -97,7 +105,9 @@ pub(crate) fn without_flags(lab: &Lab) {
 }
 
 fn check_mode(lab: &Lab, mode: &str) {
-    let mut scenario = lab.scenario("stacks/truth.mjs", &[mode]);
+    let folder = tempfile::tempdir().unwrap();
+    lab.write_files("stacks/fixtures.mjs", folder.path());
+    let mut scenario = lab.scenario("stacks/truth.mjs", &[mode, folder.path().to_str().unwrap()]);
     let watch = lab.attach_printing(INTERVAL, scenario.pid(), &["--min-size", MIN_SIZE]);
     let mut counts = SiteCounts::default();
     let mut failures = Vec::new();
@@ -112,13 +122,15 @@ fn check_mode(lab: &Lab, mode: &str) {
         let share_min = if precision == Precision::MostLines { EXACT_WITH_MAGLEV } else { 1.0 };
         failures.extend(found.failures);
         if share < share_min {
-            failures.push(format!("{}: only {share:.4} of the frames are exact", phase.phase));
+            let what = format!("{}: only {share:.4} of the frames are exact", phase.phase);
+            failures.push(Failure { what, chains: String::new() });
         }
     }
     assert_eq!(watch.next_sample().n_lost(), 0);
-    let n_failures = failures.len();
-    failures.truncate(FAILURES_SHOWN);
-    assert!(failures.is_empty(), "{n_failures} failures:\n{}", failures.join("\n"));
+    for (index, Failure { what, chains }) in failures.iter().enumerate() {
+        println!("{what}\n{}", if index < CHAINS_SHOWN { chains } else { "" });
+    }
+    assert!(failures.is_empty(), "{} failures, printed above", failures.len());
 }
 
 /// Sites grow for as long as bufwatch runs; what a phase added is the difference.
@@ -181,11 +193,11 @@ impl Phase {
             let cell =
                 self.cells.iter().find(|cell| cell.size == size && size * n_new == *new_bytes);
             let Some(cell) = cell else {
-                findings.failures.push(format!(
-                    "{}: {n_new} stores of {new_bytes} bytes are of no cell, or of several:\n{}",
-                    self.phase,
-                    Shown(&site.frames)
-                ));
+                let (phase, what) = (&self.phase, "are of no cell, or of several");
+                findings.failures.push(Failure {
+                    what: format!("{phase}: {n_new} stores of {new_bytes} bytes {what}"),
+                    chains: Shown(&site.frames).to_string(),
+                });
                 continue;
             };
             *n_seen.entry(size).or_default() += n_new;
@@ -194,8 +206,8 @@ impl Phase {
         for cell in &self.cells {
             let n = n_seen.get(&cell.size).copied().unwrap_or_default();
             if n != cell.n {
-                let cell_name = &cell.name;
-                findings.failures.push(format!("{cell_name}: {n} stores seen of {}", cell.n));
+                let what = format!("{}: {n} stores seen of {}", cell.name, cell.n);
+                findings.failures.push(Failure { what, chains: String::new() });
             }
         }
         findings
@@ -224,14 +236,15 @@ impl Findings {
             }
         }
         if let Some(what) = wrong {
-            self.failures.push(format!(
-                "{} (tier {:?}, cut {}): {what}\n  expected\n{}  got\n{}",
-                cell.name,
-                cell.tier,
-                site.is_cut,
-                cell.chain.iter().fold(String::new(), |text, frame| format!("{text}    {frame}\n")),
-                Shown(&site.frames)
-            ));
+            let mut chains = String::from("  expected\n");
+            for frame in &cell.chain {
+                writeln!(chains, "    {frame}").unwrap();
+            }
+            write!(chains, "  got\n{}", Shown(&site.frames)).unwrap();
+            self.failures.push(Failure {
+                what: format!("{}, now in {:?}, cut {}: {what}", cell.name, cell.tier, site.is_cut),
+                chains,
+            });
         }
     }
 }

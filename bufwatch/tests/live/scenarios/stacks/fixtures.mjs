@@ -1,6 +1,9 @@
-// Writes the files with the cells of one thread into a folder: copies of those in cells/, moved down by some
+// Writes the files with the cells of each thread into a folder: copies of those in cells/, moved down by some
 // lines so that no two threads agree on a line, and files that an editor would spoil: other line ends, a bundle
-// of one line, JavaScript made from TypeScript with its source map. It does not load them.
+// of one line, JavaScript made from TypeScript with its source map. A program of its own, since bufwatch takes no
+// source map that is younger than the program that it describes.
+//
+// node fixtures.mjs FOLDER
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,6 +12,9 @@ const BASE64_DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 
 // What the bundle has besides the cells, so that its columns are large.
 const N_FILLERS = 1200;
+
+// In the worker each line is elsewhere, so that a line of the wrong thread is a wrong line.
+const N_LEADING = { main: 0, worker: 17 };
 
 const LINE_ENDS = { crlf: '\r\n', cr: '\r', 'line-separator': '\u2028', 'paragraph-separator': '\u2029' };
 
@@ -66,8 +72,8 @@ const BUNDLED = [
   ['};', '};'],
 ];
 
-// Returns the paths of the files and the source maps by path.
-export function writeFixtures(folder, nLeading) {
+// Beside them, index.json has the paths of the files and the source maps by path.
+function writeFixtures(folder, nLeading) {
   mkdirSync(folder, { recursive: true });
   const cells = new URL('./cells/', import.meta.url);
   const files = [];
@@ -102,7 +108,7 @@ export function writeFixtures(folder, nLeading) {
     maps[join(folder, name)] = typed.map;
   }
   maps[join(folder, 'bundle.min.cjs')] = bundled.map;
-  return { files, maps };
+  writeFileSync(join(folder, 'index.json'), JSON.stringify({ files, maps }));
 }
 
 // The generated text of rows, and a source map that has an entry for each word that both sides share.
@@ -166,4 +172,8 @@ function vlq(number) {
     text += BASE64_DIGITS[rest > 0 ? digit + 32 : digit];
   } while (rest > 0);
   return text;
+}
+
+for (const [thread, nLeading] of Object.entries(N_LEADING)) {
+  writeFixtures(join(process.argv[2], thread), nLeading);
 }

@@ -1,19 +1,15 @@
 // Makes stores in every way in which JavaScript can come to be on the stack, and says for each what its stack is.
 // The cells are in cells/, run on the main thread and in a worker, in phases of V8's compilers.
 //
-// node --expose-gc truth.mjs tiers|maglev|plain
+// FOLDER has what fixtures.mjs wrote.
+// node --expose-gc truth.mjs tiers|maglev|plain FOLDER
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
 
-import { writeFixtures } from './fixtures.mjs';
 import { Thread } from './thread.mjs';
 import { MODES, setFlags } from './tiers.mjs';
-
-// In the worker each line is elsewhere, so that a line of the wrong thread is a wrong line.
-const N_LEADING = { main: 0, worker: 17 };
 
 function answer(worker, message) {
   return new Promise((resolve, reject) => {
@@ -25,19 +21,14 @@ function answer(worker, message) {
 
 async function main() {
   const { next, say } = await import('../protocol.mjs');
-  const phases = MODES[process.argv[2]];
-  const folder = mkdtempSync(join(tmpdir(), 'bufwatch-stacks-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const [mode, folder] = process.argv.slice(2);
+  const phases = MODES[mode];
+  const index = (name) => JSON.parse(readFileSync(join(folder, name, 'index.json'), 'utf8'));
   setFlags(phases[0]);
 
-  const worker = new Worker(new URL(import.meta.url), {
-    workerData: writeFixtures(join(folder, 'worker'), N_LEADING.worker),
-  });
+  const worker = new Worker(new URL(import.meta.url), { workerData: index('worker') });
   const thread = new Thread('main', 0, 2);
-  await Promise.all([
-    thread.load(writeFixtures(join(folder, 'main'), N_LEADING.main)),
-    answer(worker, 'hello'),
-  ]);
+  await Promise.all([thread.load(index('main')), answer(worker, 'hello')]);
   say({ ready: true, phases: phases.map(({ phase }) => phase) });
   for (const phase of phases) {
     await next();
