@@ -24,10 +24,8 @@ pub struct ProbeConfig {
     pub interpreter_start: u64,
     /// End (exclusive) of the interpreter's entry trampoline.
     pub interpreter_end: u64,
-    /// Start of its copy in V8's code range (builtins are remapped there since V8 11); zero if none.
-    pub interpreter_copy_start: u64,
-    /// End (exclusive) of that copy.
-    pub interpreter_copy_end: u64,
+    /// Where the interpreter's entry trampoline is in the file of the binary.
+    pub interpreter_file_offset: u64,
     /// Start of `uv__io_poll`, where a walk ends: below the event loop all stacks of a thread are the same.
     pub poll_start: u64,
     /// End (exclusive) of `uv__io_poll`; zero if not known.
@@ -52,6 +50,17 @@ pub struct ProbeConfig {
     pub frames_max: u32,
     /// Written as zero.
     pub reserved: u32,
+}
+
+/// Most copies of the interpreter looked for: isolates with workers of their own code range.
+pub const N_COPIES: usize = 32;
+
+/// Where the interpreter's entry trampoline is mapped besides its place in the binary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct InterpreterCopies {
+    /// First address of each; 0 ends the list, 1 is a copy that is gone.
+    pub starts: [u64; N_COPIES],
 }
 
 /// Stores of one size class below the individual-tracking size, since attach, of one CPU.

@@ -4,7 +4,7 @@
 
 use core::mem::size_of;
 
-use crate::config::{ProbeConfig, SizeClassCounters};
+use crate::config::{InterpreterCopies, N_COPIES, ProbeConfig, SizeClassCounters};
 use crate::record::{
     GcRecord, LiveKey, LiveStore, MappingRecord, RecordHeader, StoreRecord, TaskRecord,
 };
@@ -28,7 +28,8 @@ macro_rules! wire {
 }
 
 wire! {
-    ProbeConfig = 8 * 13 + 4 * 8;
+    ProbeConfig = 8 * 12 + 4 * 8;
+    InterpreterCopies = 8 * N_COPIES;
     SizeClassCounters = 8 * 4;
     RecordHeader = 8 + 4 * 2 + 2 * 2 + 4;
     StoreRecord = 24 + 8 * 6 + 4 + 2 + 2;

@@ -13,7 +13,9 @@ pub mod layout;
 pub mod record;
 pub mod stack;
 
-pub use config::{N_SIZE_CLASSES, ProbeConfig, SizeClassCounters, size_class};
+pub use config::{
+    InterpreterCopies, N_COPIES, N_SIZE_CLASSES, ProbeConfig, SizeClassCounters, size_class,
+};
 pub use drop_reason::DropReason;
 pub use record::{
     GcRecord, LiveKey, LiveStore, MappingRecord, RecordHeader, StoreRecord, TaskRecord, kind,

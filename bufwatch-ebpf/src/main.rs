@@ -6,6 +6,7 @@
 
 mod atomic;
 mod backing_store;
+mod copies;
 mod emit;
 mod gc;
 mod live;

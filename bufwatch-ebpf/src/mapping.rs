@@ -4,7 +4,9 @@
 use aya_ebpf::programs::ProbeContext;
 use bufwatch_common::{MappingRecord, kind};
 
+use crate::copies;
 use crate::emit::{emit, header};
+use crate::maps::CONFIG;
 
 pub fn changed(ctx: &ProbeContext, record_kind: u16) -> u32 {
     // SAFETY: the context is the register set at the probe point.
@@ -15,6 +17,16 @@ pub fn changed(ctx: &ProbeContext, record_kind: u16) -> u32 {
         kind::ADVISED => (regs.rdx as u32, 0, 0),
         _ => (0, 0, 0),
     };
+    match record_kind {
+        // A failed call returns what no mapping can begin at.
+        kind::MAPPED if regs.rax < 1 << 47 => {
+            if let Some(config) = CONFIG.get(0) {
+                copies::mapped(config, regs.rax, regs.rsi, regs.rdx, regs.r8, regs.r9);
+            }
+        }
+        kind::UNMAPPED if regs.rax == 0 => copies::unmapped(regs.rdi, regs.rsi),
+        _ => {}
+    }
     emit(MappingRecord {
         header: header(record_kind),
         address: regs.rdi,

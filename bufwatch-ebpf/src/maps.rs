@@ -4,8 +4,8 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use bufwatch_common::{
-    DropReason, FRAMES_MAX, LiveKey, LiveStore, N_SIZE_CLASSES, ProbeConfig, RawFrame,
-    SizeClassCounters, StackRecord,
+    DropReason, FRAMES_MAX, InterpreterCopies, LiveKey, LiveStore, N_SIZE_CLASSES, ProbeConfig,
+    RawFrame, SizeClassCounters, StackRecord,
 };
 
 /// Records for user space, which may set another size before loading. Full: the record is lost, counted
@@ -16,6 +16,11 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 /// One entry, written by user space before anything is attached.
 #[map]
 pub static CONFIG: Array<ProbeConfig> = Array::with_max_entries(1, 0);
+
+/// One entry: where else the interpreter is mapped. User space writes what it finds at attach, `copies` what comes and goes later.
+/// Full: interpreted frames of further workers have a function, and a line that is approximate.
+#[map]
+pub static COPIES: Array<InterpreterCopies> = Array::with_max_entries(1, 0);
 
 /// What is alive: the authority, together with `LIVE_MORE`. Preallocated, since allocating an entry in the
 /// probe costs the target 0.3 µs at birth and as much at death; 7 MB, enough for all but few targets.

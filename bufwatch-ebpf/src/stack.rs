@@ -16,6 +16,7 @@ use bufwatch_common::{
 };
 
 use crate::atomic;
+use crate::copies;
 use crate::emit::{drop_event, header, is_wake_up_due, number, output};
 use crate::maps::{
     CHUNK_BYTES, CONFIG, FRAME_BYTES, GC_EPOCH, N_SCRATCH, N_SHORTCUTS, SCRATCH, SHORTCUTS, STACKS,
@@ -259,7 +260,7 @@ fn classify(config: &ProbeConfig, pc: u64, words: &[u64; 7]) -> RawFrame {
     frame.kind = frame_kind::FUNCTION_UNREAD;
     frame.function = function;
     let is_interpreted = pc >= config.interpreter_start && pc < config.interpreter_end
-        || pc >= config.interpreter_copy_start && pc < config.interpreter_copy_end;
+        || copies::contain(config, pc);
     // In compiled code this slot is a spilled value, which would make equal stacks differ.
     if is_interpreted && slot_word & 1 == 0 {
         frame.bytecode_offset = (slot_word >> 32) as u32;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use object::elf;
 
-use crate::base::{Bias, ProcessKey, Svma};
+use crate::base::{Bias, FileOffset, ProcessKey, Svma};
 use crate::elf::{BuildId, ElfError, Image};
 use crate::node::survey::{NodeVersion, Survey, V8Version};
 use crate::sys::file::ImageFile;
@@ -52,17 +52,20 @@ pub struct NodeIdentity {
 }
 
 impl NodeIdentity {
-    /// Where else than by its bias a part of Node's code is mapped: from V8 11 on, the builtins are mapped a
-    /// second time in the code range, near the code that V8 generates ("short builtin calls").
-    pub fn find_copy(&self, part: &Range<Svma>) -> Option<(u64, u64)> {
-        let offset = self.node.image.file_offset_of(part.start)?.0;
+    /// Where else than by its bias a part of Node's code is mapped: from V8 11 on each isolate maps the builtins
+    /// once more in its code range, near the code that it generates ("short builtin calls").
+    pub fn find_copies(&self, part: &Range<Svma>) -> Vec<u64> {
+        let Some(FileOffset(offset)) = self.node.image.file_offset_of(part.start) else {
+            return Vec::new();
+        };
         let first = self.node.bias.to_avma(part.start).0;
-        let entry = self.code_mappings.iter().find(|entry| {
+        let copies = self.code_mappings.iter().filter(|entry| {
             let in_file = entry.offset..entry.offset.saturating_add(entry.end - entry.start);
             in_file.contains(&offset) && !(entry.start..entry.end).contains(&first)
-        })?;
-        let start = entry.start.checked_add(offset.checked_sub(entry.offset)?)?;
-        Some((start, start.checked_add(part.end.0.checked_sub(part.start.0)?)?))
+        });
+        copies
+            .filter_map(|entry| entry.start.checked_add(offset.checked_sub(entry.offset)?))
+            .collect()
     }
 
     pub fn build_id(&self) -> Option<&BuildId> {

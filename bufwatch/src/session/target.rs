@@ -54,6 +54,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
     let ebpf = EbpfConfig {
         anchor_tid: config.anchor_tid.unwrap_or_else(|| procfs::second_thread(config.pid)),
         probe: probe_config(config, &identity, &plan),
+        interpreter_copies: interpreter_copies(&identity, &plan),
         ring_bytes: config.ring_bytes,
         points,
     };
@@ -149,11 +150,11 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         constant.get().map_or((0, 0), |range| (avma(range.start), avma(range.end)))
     };
     let (interpreter_start, interpreter_end) = code(&frames.interpreter);
-    let (interpreter_copy_start, interpreter_copy_end) = frames
+    let interpreter_file_offset = frames
         .interpreter
         .get()
-        .and_then(|range| identity.find_copy(&(range.start..range.end)))
-        .unwrap_or((0, 0));
+        .and_then(|range| identity.node.image.file_offset_of(range.start))
+        .unwrap_or_default();
     let (poll_start, poll_end) = code(&frames.event_poll);
     let (loop_start, loop_end) = code(&frames.event_loop);
     ProbeConfig {
@@ -164,8 +165,7 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         blob_end,
         interpreter_start,
         interpreter_end,
-        interpreter_copy_start,
-        interpreter_copy_end,
+        interpreter_file_offset: interpreter_file_offset.0,
         poll_start,
         poll_end,
         loop_start,
@@ -179,6 +179,11 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         frames_max: FRAMES_MAX as u32,
         reserved: 0,
     }
+}
+
+fn interpreter_copies(identity: &NodeIdentity, plan: &ProbePlan) -> Vec<u64> {
+    let interpreter = plan.frames.interpreter.get();
+    interpreter.map(|range| identity.find_copies(&(range.start..range.end))).unwrap_or_default()
 }
 
 fn v8_facts(plan: &ProbePlan) -> V8Facts {

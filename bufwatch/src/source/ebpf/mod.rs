@@ -10,7 +10,7 @@ mod ring;
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::uprobe::UProbeLink;
-use bufwatch_common::{LiveStore, ProbeConfig, SizeClassCounters};
+use bufwatch_common::{InterpreterCopies, LiveStore, ProbeConfig, SizeClassCounters};
 
 pub use attach::{AttachPoint, ProgramName};
 pub use load::LoadError;
@@ -28,6 +28,8 @@ pub struct EbpfConfig {
     /// (node: `src/node_platform.cc`, `DelayedTaskScheduler`).
     pub anchor_tid: u32,
     pub probe: ProbeConfig,
+    /// Where V8's interpreter is mapped besides its place in the binary.
+    pub interpreter_copies: Vec<u64>,
     /// Rounded up to a power of two of at least one page.
     pub ring_bytes: u32,
     pub points: Vec<AttachPoint>,
@@ -62,6 +64,12 @@ impl EbpfSource {
         settings
             .set(0, config.probe, 0)
             .map_err(|source| LoadError::Map { name: "CONFIG", source })?;
+        let mut copies = InterpreterCopies::default();
+        for (entry, start) in copies.starts.iter_mut().zip(&config.interpreter_copies) {
+            *entry = *start;
+        }
+        let mut map: Array<_, InterpreterCopies> = load::take_map(&mut ebpf, "COPIES")?;
+        map.set(0, copies, 0).map_err(|source| LoadError::Map { name: "COPIES", source })?;
         let mut notices = attach::attach_tracepoints(&mut ebpf)?;
         let (links, more) = attach::attach_points(&mut ebpf, &config.points, config.anchor_tid)?;
         notices.extend(more);
