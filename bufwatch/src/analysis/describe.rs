@@ -7,8 +7,8 @@ use crate::analysis::snapshot::{
     GroupRow, LIFETIME_FIRST_NS, N_LIFETIME_BUCKETS, Snapshot, TargetState,
 };
 use crate::base::{Bytes, Nanos, Series};
+use crate::event::place::full_frame;
 use crate::event::{Frame, FrameKind};
-use crate::model::place::full_frame;
 
 /// A quantile read from a histogram: only the bucket is known, hence a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

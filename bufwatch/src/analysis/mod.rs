@@ -7,6 +7,7 @@ pub mod query;
 mod ranking;
 pub mod snapshot;
 pub mod take;
+pub mod tree;
 
 pub use describe::LifetimeBound;
 pub use holding::Holdings;

@@ -86,10 +86,17 @@ pub fn count(n: u64) -> String {
     out
 }
 
-/// A share of one: `98 %`, below ten with a digit: `0.4 %`.
+/// A share of one: `98 %`, below ten with a digit: `0.4 %`, `<0.1 %`.
 pub fn percent(share: f64) -> String {
     let value = share * 100.0;
-    if value == 0.0 || value >= 9.95 { format!("{value:.0} %") } else { format!("{value:.1} %") }
+    if value > 0.0 && value < 0.05 {
+        // More than nothing must not read as nothing.
+        "<0.1 %".to_owned()
+    } else if value == 0.0 || value >= 9.95 {
+        format!("{value:.0} %")
+    } else {
+        format!("{value:.1} %")
+    }
 }
 
 /// Happenings per second, without the unit: `61`, below ten with a digit: `4.4`; `0` when nothing happens.

@@ -2,6 +2,7 @@
 //! there is to learn, not how it is learned or what follows from it.
 
 pub mod decode;
+pub mod place;
 
 use std::sync::Arc;
 

@@ -8,8 +8,8 @@ use crate::analysis::holding::Holdings;
 use crate::analysis::snapshot::{GroupRow, Snapshot, TallyRow, TargetState};
 use crate::base::text::{UNKNOWN, count, fit, known, pad, pad_left, percent, wrap};
 use crate::base::{Bytes, Fidelity, sanitize};
+use crate::event::place::function;
 use crate::event::{Frame, FrameKind};
-use crate::model::place::function;
 
 /// Columns of the summary: fits the usual terminal.
 const N_COLUMNS: usize = 80;

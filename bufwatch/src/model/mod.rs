@@ -9,7 +9,6 @@ pub mod limits;
 pub mod live;
 pub mod mapping;
 pub mod origin;
-pub mod place;
 pub mod rate;
 pub mod site;
 pub mod tally;

@@ -8,6 +8,7 @@ use crate::analysis::snapshot::GroupId;
 use crate::analysis::snapshot::Snapshot;
 use crate::base::{StackId, StoreKey};
 use crate::tui::keymap::Context;
+use crate::tui::tree::TreeView;
 use crate::tui::view::SiteSort;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,17 +16,20 @@ pub enum Screen {
     #[default]
     Overview,
     Sites,
+    Tree,
     Stores,
     Health,
 }
 
 impl Screen {
-    pub const ALL: [Self; 4] = [Self::Overview, Self::Sites, Self::Stores, Self::Health];
+    pub const ALL: [Self; 5] =
+        [Self::Overview, Self::Sites, Self::Tree, Self::Stores, Self::Health];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
             Self::Sites => "Sites",
+            Self::Tree => "Tree",
             Self::Stores => "Stores",
             Self::Health => "Health",
         }
@@ -106,6 +110,7 @@ pub struct App {
     pub top_sites: List<GroupId>,
     pub sites: List<GroupId>,
     pub stores: List<StoreKey>,
+    pub tree: TreeView,
     /// The stack shown on the page of a site; `None` for the heaviest.
     pub site_stack: Option<StackId>,
     pub site_sort: SiteSort,
@@ -133,6 +138,11 @@ impl App {
         self.frozen.as_deref().unwrap_or(latest)
     }
 
+    /// True while keys are text.
+    pub fn is_typing(&self) -> bool {
+        self.filter_input.is_some() || self.tree.search.before.is_some()
+    }
+
     pub fn is_paused(&self) -> bool {
         self.frozen.is_some()
     }
@@ -149,6 +159,7 @@ impl App {
         match self.screen {
             Screen::Overview => Context::Overview,
             Screen::Sites => Context::Sites,
+            Screen::Tree => Context::Tree,
             Screen::Stores => Context::Stores,
             Screen::Health => Context::Text,
         }

@@ -106,6 +106,11 @@ pub fn sites(body: Rect) -> ListAreas {
     list(body, 0)
 }
 
+/// The line on top says what tree it is, and is the search's.
+pub fn tree(body: Rect) -> ListAreas {
+    list(body, 1)
+}
+
 /// The line on top is the filter's.
 pub fn stores(body: Rect) -> ListAreas {
     list(body, 1)
@@ -114,6 +119,8 @@ pub fn stores(body: Rect) -> ListAreas {
 fn list_areas(size: (u16, u16), screen: Screen) -> Option<ListAreas> {
     let body = areas(size).body;
     match screen {
+        // Calls are worth reading on any terminal.
+        Screen::Tree => Some(tree(body)),
         _ if is_compact(size) => None,
         Screen::Overview => Some(overview(body).sites),
         Screen::Sites => Some(sites(body)),
@@ -169,7 +176,7 @@ pub struct Tab {
     pub label: String,
 }
 
-/// ` 1 Overview  2 Sites  3 Stores  4 Health `; only the numbers where that is too wide.
+/// ` 1 Overview  2 Sites  3 Tree  4 Stores  5 Health `; only the numbers where that is too wide.
 pub fn tabs(n_columns: u16) -> Vec<Tab> {
     let is_short = n_columns < WIDTH_MIN;
     let mut x = 0;
@@ -309,6 +316,7 @@ mod tests {
 
     #[test]
     fn the_mouse_finds_tabs_and_rows() {
+        assert_eq!(hit((40, 10), Screen::Tree, false, 5, 5), Some(Hit::Row(2)));
         let size = (80, 24);
         assert_eq!(hit(size, Screen::Overview, false, 15, 23), Some(Hit::Tab(Screen::Sites)));
         assert_eq!(hit(size, Screen::Stores, false, 5, 3), Some(Hit::Row(0)));

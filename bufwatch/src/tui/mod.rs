@@ -17,6 +17,7 @@ pub mod screen;
 pub mod terminal;
 pub mod text;
 pub mod theme;
+pub mod tree;
 pub mod update;
 pub mod view;
 pub mod widget;

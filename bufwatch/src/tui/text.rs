@@ -3,8 +3,9 @@
 
 use crate::analysis::describe::{LifetimeBound, lifetime_quantile, site_text};
 use crate::analysis::snapshot::{GroupRow, StoreRow, TallyRow};
+use crate::analysis::tree::{Measure, Values};
 use crate::base::text::{UNKNOWN, count, fit, known, pad, percent, width, wrap};
-use crate::base::{Nanos, sanitize};
+use crate::base::{Bytes, Nanos, sanitize};
 
 /// What a piece of text means; the theme gives it a look. No meaning hangs on the look alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum Role {
     Accused,
     Healthy,
     Unknown,
+    /// What a search found.
+    Found,
     /// A key to press.
     Key,
     /// The curves and bars of each part of the memory.
@@ -112,8 +115,12 @@ pub fn fit_site(label: &str, via: Option<&str>, n_columns: usize) -> String {
     }
     // What a bundle made of it can be read on its page.
     let short = label.split_once(" (").filter(|_| label.ends_with(')')).map_or(&*label, |it| it.0);
-    let is_place =
-        |place: &str| place.ends_with(|c: char| c.is_ascii_digit()) && place.contains(':');
+    let is_place = |place: &str| {
+        // In Node's own scripts the function says more.
+        place.ends_with(|c: char| c.is_ascii_digit())
+            && place.contains(':')
+            && !place.starts_with("node:")
+    };
     let Some((function, place)) = short.rsplit_once(' ').filter(|(_, place)| is_place(place))
     else {
         return fit(&label, n_columns);
@@ -163,6 +170,15 @@ fn rounded(time: Nanos) -> String {
 
 pub fn survival(tally: &TallyRow) -> String {
     known(tally.survival.map(percent))
+}
+
+/// A node of the call tree, by what it is weighed.
+pub fn tree_value(measure: Measure, values: &Values) -> String {
+    let value = values.of(measure);
+    match measure {
+        Measure::Live | Measure::Allocated => Bytes(value).to_string(),
+        Measure::Count => count(value),
+    }
 }
 
 /// One line of text for the clipboard.

@@ -21,6 +21,7 @@ impl Theme {
             Role::Title | Role::Key | Role::Accused => Style::new().add_modifier(Modifier::BOLD),
             // Not a grey: in some palettes the dark one is the background.
             Role::Muted | Role::Unknown => Style::new().add_modifier(Modifier::DIM),
+            Role::Found => Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
             _ => Style::new(),
         };
         if !self.is_color {
@@ -31,6 +32,7 @@ impl Theme {
             Role::Accused => style.fg(Color::Red),
             Role::Healthy => style.fg(Color::Green),
             Role::Key => style.fg(Color::Cyan),
+            Role::Found => style.fg(Color::Yellow),
             Role::ArrayBuffers => style.fg(Color::Cyan),
             Role::Stores => style.fg(Color::Yellow),
             Role::Heap => style.fg(Color::Magenta),

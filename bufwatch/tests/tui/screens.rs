@@ -86,8 +86,32 @@ fn site_with_two_stacks() {
 }
 
 #[test]
+fn tree() {
+    check("tree", &fixture::usual(), &[Key::Char('3'), Key::Down]);
+}
+
+#[test]
+fn tree_of_callers_by_allocated_bytes_with_all_of_it_open() {
+    let keys = ['3', 'i', 's', 'f', 'f', 'e', 'j'].map(Key::Char);
+    check("tree_inverted", &fixture::usual(), &keys);
+}
+
+#[test]
+fn tree_with_native_frames_while_a_search_is_typed() {
+    let mut keys = vec![Key::Char('3'), Key::Char('f'), Key::Char('/')];
+    keys.extend("READBODY".chars().map(Key::Char));
+    check("tree_search", &fixture::usual(), &keys);
+}
+
+#[test]
+fn tree_before_anything_is_known() {
+    let picture = picture(&Snapshot::blank(), &[Key::Char('3')], (80, 24));
+    assert!(picture.contains("attaching…"), "{picture}");
+}
+
+#[test]
 fn stores() {
-    check("stores", &fixture::usual(), &[Key::Char('3'), Key::Down]);
+    check("stores", &fixture::usual(), &[Key::Char('4'), Key::Down]);
 }
 
 #[test]
@@ -99,7 +123,7 @@ fn stores_with_a_filter_that_is_wrong() {
 
 #[test]
 fn store() {
-    let keys = [Key::Char('3'), Key::Enter];
+    let keys = [Key::Char('4'), Key::Enter];
     let key = fixture::usual().table.rows[0].key;
     let snapshot = fixture::snapshot(221, &StoreQuery::default(), Some(key));
     check("store", &snapshot, &keys);
@@ -107,7 +131,7 @@ fn store() {
 
 #[test]
 fn health() {
-    check("health", &fixture::lossy(), &[Key::Char('4')]);
+    check("health", &fixture::lossy(), &[Key::Char('5')]);
 }
 
 #[test]
@@ -160,7 +184,7 @@ fn without_colour_nothing_is_coloured() {
 #[test]
 fn every_screen_draws_at_every_size_even_one_that_the_state_does_not_know_yet() {
     let snapshot = Arc::new(fixture::snapshot(30, &StoreQuery::default(), None));
-    let last = [Key::Char('2'), Key::Char('3'), Key::Char('4'), Key::Char('1')];
+    let last = ['2', '3', '4', '5', '1'].map(Key::Char);
     for (n, key) in last.into_iter().enumerate() {
         let mut app = App::new(80, 24);
         update(&mut app, Message::SnapshotArrived, &snapshot);
@@ -207,7 +231,7 @@ fn any_message() -> impl Strategy<Value = Message> {
     ];
     prop_oneof![
         proptest::sample::select(keys.to_vec()).prop_map(Message::KeyPressed),
-        proptest::sample::select("123456srgGjkhlpy/? >~q".chars().collect::<Vec<_>>())
+        proptest::sample::select("123456srgGjkhlpyinNefE/? >~q".chars().collect::<Vec<_>>())
             .prop_map(|c| Message::KeyPressed(Key::Char(c))),
         (0..210_u16, 0..70_u16).prop_map(|(column, row)| Message::Clicked { column, row }),
         (-5..5_isize).prop_map(Message::Scrolled),
@@ -237,6 +261,8 @@ proptest! {
             let n_stores = view::stores(&app, app.shown(latest)).len();
             prop_assert!(app.stores.selected < n_stores.max(1));
             prop_assert!(app.stores.offset <= app.stores.selected);
+            prop_assert!(app.tree.list.selected < app.tree.rows.len().max(1));
+            prop_assert!(app.tree.list.offset <= app.tree.list.selected);
             prop_assert!(app.sites.selected < app.shown(latest).groups.len().max(1));
             let (width, height) = app.size;
             let text = render(&app, latest, (width.max(1), height.max(1)), true);

@@ -52,7 +52,7 @@ impl Session {
 fn keys_and_clicks_change_the_screen() {
     let mut session = Session::new();
     for (key, screen) in [
-        (Key::Char('3'), Screen::Stores),
+        (Key::Char('4'), Screen::Stores),
         (Key::Tab, Screen::Health),
         (Key::Tab, Screen::Overview),
         (Key::BackTab, Screen::Health),
@@ -66,7 +66,7 @@ fn keys_and_clicks_change_the_screen() {
 
 #[test]
 fn both_quit_keys_quit_everywhere() {
-    for before in [None, Some(Key::Char('?')), Some(Key::Char('3')), Some(Key::Enter)] {
+    for before in [None, Some(Key::Char('?')), Some(Key::Char('4')), Some(Key::Enter)] {
         for key in [Key::Char('q'), Key::Ctrl('c')] {
             let mut session = Session::new();
             if let Some(before) = before {
@@ -114,7 +114,7 @@ fn the_selection_stays_with_its_row() {
 #[test]
 fn lists_scroll_by_keys_wheel_and_page() {
     let mut session = Session::new();
-    session.press(Key::Char('3'));
+    session.press(Key::Char('4'));
     let n_rows = session.latest.table.rows.len();
     assert!(n_rows > 100);
     session.send(Message::Scrolled(3));
@@ -174,7 +174,7 @@ fn escape_while_typing_undoes_the_filter() {
 #[test]
 fn sorting_stores_asks_the_session_and_sorting_sites_does_not() {
     let mut session = Session::new();
-    session.press(Key::Char('3'));
+    session.press(Key::Char('4'));
     let Some(Command::SetStoreQuery(query)) = session.press(Key::Char('s')) else { panic!() };
     assert_eq!((query.sort, query.is_ascending), (StoreSort::Age, false));
     let Some(Command::SetStoreQuery(query)) = session.press(Key::Char('r')) else { panic!() };
@@ -202,7 +202,7 @@ fn sorting_stores_asks_the_session_and_sorting_sites_does_not() {
 #[test]
 fn the_detail_of_a_store_is_asked_for_and_given_up() {
     let mut session = Session::new();
-    session.press(Key::Char('3'));
+    session.press(Key::Char('4'));
     session.press(Key::Down);
     let key = session.latest.table.rows[1].key;
     assert_eq!(session.press(Key::Enter), Some(Command::SetDetail(Some(key))));
@@ -219,7 +219,7 @@ fn the_detail_of_a_store_is_asked_for_and_given_up() {
 #[test]
 fn a_second_click_on_a_row_opens_it() {
     let mut session = Session::new();
-    session.press(Key::Char('3'));
+    session.press(Key::Char('4'));
     assert_eq!(session.send(Message::Clicked { column: 10, row: 7 }), None);
     assert_eq!(session.app.stores.selected, 4);
     let key = session.latest.table.rows[4].key;

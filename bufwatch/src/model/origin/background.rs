@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use crate::event::place;
 use crate::event::{Frame, FrameKind};
 use crate::model::origin::{builtin_api, is_anonymous, node_api};
-use crate::model::place;
 
 /// Frames of Node's scripts that tell what they complete. `None` for any function of the script.
 #[rustfmt::skip]

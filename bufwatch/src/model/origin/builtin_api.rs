@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use crate::event::place;
 use crate::event::{Frame, FrameKind};
-use crate::model::place;
 
 /// Builtins by their name in V8 (`src/builtins/builtins-definitions.h` and the Torque files beside it).
 /// `SharedArrayBuffer` has the constructor of `ArrayBuffer`; the kind of the store tells them apart.

@@ -7,8 +7,8 @@ mod node_api;
 
 use std::sync::Arc;
 
+use crate::event::place;
 use crate::event::{Frame, FrameKind};
-use crate::model::place;
 
 /// What to call a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]

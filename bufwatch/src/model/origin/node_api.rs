@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::event::Frame;
-use crate::model::place;
+use crate::event::place;
 
 /// Script, what stands before the function's name, and the functions.
 type Api = (&'static str, &'static str, &'static [&'static str]);

@@ -30,7 +30,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, theme: Theme) {
 
 /// As many as fit into `n_columns`; the answer to the last key goes before all of them.
 fn hints(app: &App, n_columns: usize) -> Line {
-    if app.filter_input.is_some() {
+    if app.is_typing() {
         return vec![
             span(Role::Key, "enter"),
             span(Role::Muted, " keep  "),

@@ -12,6 +12,7 @@ pub mod sites;
 pub mod stack;
 pub mod store;
 pub mod stores;
+pub mod tree;
 
 use ratatui::Frame;
 
@@ -34,6 +35,8 @@ pub fn draw(app: &App, latest: &Snapshot, theme: &Theme, frame: &mut Frame<'_>) 
     header::draw(buf, areas.header, app, latest, theme);
     if let Some(lines) = view::page(app, latest, layout::page_width(size)) {
         page::draw(buf, areas.body, &lines, app.page_offset, theme);
+    } else if app.screen == Screen::Tree {
+        tree::draw(buf, areas.body, app, snapshot, theme);
     } else if layout::is_compact(size) {
         compact::draw(buf, areas.body, snapshot, theme);
     } else {
@@ -41,7 +44,7 @@ pub fn draw(app: &App, latest: &Snapshot, theme: &Theme, frame: &mut Frame<'_>) 
             Screen::Overview => overview::draw(buf, areas.body, app, snapshot, theme),
             Screen::Sites => sites::draw(buf, areas.body, app, snapshot, theme),
             Screen::Stores => stores::draw(buf, areas.body, app, snapshot, theme),
-            Screen::Health => {}
+            Screen::Tree | Screen::Health => {}
         }
     }
     footer::draw(buf, areas.footer, app, theme);

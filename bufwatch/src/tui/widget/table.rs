@@ -51,7 +51,7 @@ impl Table<'_> {
                 buf.set_style(Rect::new(areas.rows.x, y, areas.rows.width, 1), theme.selected());
             }
         }
-        self.draw_more(buf, areas, theme);
+        draw_thumb(buf, areas.rows, self.offset, self.n_rows, theme);
     }
 
     fn align(&self, place: &Placed, text: &str) -> String {
@@ -96,24 +96,22 @@ impl Table<'_> {
             buf.set_stringn(x, area.y, text, usize::from(area.right() - x), theme.style(role));
         }
     }
+}
 
-    /// How many rows are above and below, in the rule, where nothing else is hidden by it.
-    fn draw_more(&self, buf: &mut Buffer, areas: &ListAreas, theme: Theme) {
-        let n_visible = usize::from(areas.rows.height);
-        if self.n_rows <= n_visible || areas.rows.is_empty() {
-            return;
-        }
-        let column = areas.rows.right() - 1;
-        let n_total = self.n_rows.max(1);
-        let height = usize::from(areas.rows.height);
-        let first = self.offset * height / n_total;
-        let n_thumb = (n_visible * height).div_ceil(n_total).max(1);
-        for (n, y) in (areas.rows.top()..areas.rows.bottom()).enumerate() {
-            let is_thumb = (first..first + n_thumb).contains(&n);
-            if let Some(cell) = buf.cell_mut((column, y)) {
-                cell.set_symbol(if is_thumb { "┃" } else { "│" });
-                cell.set_style(theme.style(Role::Muted));
-            }
+/// Where in all rows the visible ones are, in the last column; nothing if all are visible.
+pub fn draw_thumb(buf: &mut Buffer, area: Rect, offset: usize, n_rows: usize, theme: Theme) {
+    let n_visible = usize::from(area.height);
+    if n_rows <= n_visible || area.is_empty() {
+        return;
+    }
+    let column = area.right() - 1;
+    let first = offset * n_visible / n_rows;
+    let n_thumb = (n_visible * n_visible).div_ceil(n_rows).max(1);
+    for (n, y) in (area.top()..area.bottom()).enumerate() {
+        let is_thumb = (first..first + n_thumb).contains(&n);
+        if let Some(cell) = buf.cell_mut((column, y)) {
+            cell.set_symbol(if is_thumb { "┃" } else { "│" });
+            cell.set_style(theme.style(Role::Muted));
         }
     }
 }

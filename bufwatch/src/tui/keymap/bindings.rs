@@ -1,85 +1,12 @@
-//! The one table of keys: dispatch, footer and help are read from it. Knows no terminal library and does
-//! not act.
+//! The table of keys itself.
 
 use crate::tui::app::Screen;
+use crate::tui::keymap::Context::{Detail, Help, Overview, SitePage, Sites, Stores, Text, Tree};
+use crate::tui::keymap::{Action, Binding, Context, Key};
 
-/// A key press, as far as the dashboard tells them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    Char(char),
-    Ctrl(char),
-    Enter,
-    Esc,
-    Tab,
-    BackTab,
-    Backspace,
-    Up,
-    Down,
-    Left,
-    Right,
-    PageUp,
-    PageDown,
-    Home,
-    End,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    Show(Screen),
-    NextScreen,
-    PreviousScreen,
-    Up,
-    Down,
-    PageUp,
-    PageDown,
-    NextStack,
-    PreviousStack,
-    First,
-    Last,
-    Open,
-    Close,
-    Sort,
-    Reverse,
-    Filter,
-    Pause,
-    Copy,
-    Help,
-    Quit,
-}
-
-/// What has the keyboard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Context {
-    /// The sites of the overview: a list in a fixed order.
-    Overview,
-    Sites,
-    Stores,
-    /// Text that only scrolls: health.
-    Text,
-    /// A store in full.
-    Detail,
-    /// A site in full, with a selected stack.
-    SitePage,
-    Help,
-}
-
-/// One line of the table.
-#[derive(Debug)]
-pub struct Binding {
-    pub keys: &'static [Key],
-    /// The keys as help and footer print them.
-    pub name: &'static str,
-    pub action: Action,
-    /// One word for the footer; empty: not shown there.
-    pub short: &'static str,
-    pub long: &'static str,
-    pub contexts: &'static [Context],
-}
-
-use Context::{Detail, Help, Overview, SitePage, Sites, Stores, Text};
-
-const EVERYWHERE: &[Context] = &[Overview, Sites, Stores, Text, Detail, SitePage, Help];
-const UNCOVERED: &[Context] = &[Overview, Sites, Stores, Text, Detail, SitePage];
+pub(super) const EVERYWHERE: &[Context] =
+    &[Overview, Sites, Tree, Stores, Text, Detail, SitePage, Help];
+const UNCOVERED: &[Context] = &[Overview, Sites, Tree, Stores, Text, Detail, SitePage];
 const LISTS: &[Context] = &[Overview, Sites, Stores];
 const TABLES: &[Context] = &[Sites, Stores];
 
@@ -114,8 +41,8 @@ pub const BINDINGS: &[Binding] = &[
         name: "esc",
         action: Action::Close,
         short: "",
-        long: "in the store list: drop the filter",
-        contexts: &[Stores],
+        long: "in the store list: drop the filter; in the tree: end the search",
+        contexts: &[Stores, Tree],
     },
     Binding {
         keys: &[Key::Char('/')],
@@ -166,6 +93,94 @@ pub const BINDINGS: &[Binding] = &[
         contexts: &[SitePage],
     },
     Binding {
+        keys: &[Key::Char('/')],
+        name: "/",
+        action: Action::Search,
+        short: "search",
+        long: "in the tree: search functions and files; n N next and previous, esc ends it",
+        contexts: &[Tree],
+    },
+    Binding {
+        keys: &[Key::Enter],
+        name: "enter",
+        action: Action::Toggle,
+        short: "open",
+        long: "in the tree: open or close the selected call (also a second click)",
+        contexts: &[Tree],
+    },
+    Binding {
+        keys: &[Key::Char('i')],
+        name: "i",
+        action: Action::Invert,
+        short: "invert",
+        long: "in the tree: from the allocation to its callers, and back",
+        contexts: &[Tree],
+    },
+    Binding {
+        keys: &[Key::Char('s')],
+        name: "s",
+        action: Action::NextMeasure,
+        short: "by",
+        long: "in the tree: by live bytes, allocated bytes, live stores",
+        contexts: &[Tree],
+    },
+    Binding {
+        keys: &[Key::Char('f')],
+        name: "f",
+        action: Action::NextLevel,
+        short: "frames",
+        long: "in the tree: your frames, all of JavaScript, or native ones and builtins as well",
+        contexts: &[Tree],
+    },
+    Binding {
+        keys: &[Key::Right, Key::Char('l')],
+        name: "→ l",
+        action: Action::Expand,
+        short: "",
+        long: "in the tree: open, or go in",
+        contexts: &[Tree],
+    },
+    Binding {
+        keys: &[Key::Left, Key::Char('h')],
+        name: "← h",
+        action: Action::Collapse,
+        short: "",
+        long: "in the tree: close, or go out",
+        contexts: &[Tree],
+    },
+    Binding {
+        keys: &[Key::Char('e')],
+        name: "e",
+        action: Action::ExpandAll,
+        short: "",
+        long: "in the tree: open all below the selected call",
+        contexts: &[Tree],
+    },
+    Binding {
+        keys: &[Key::Char('E')],
+        name: "E",
+        action: Action::CollapseAll,
+        short: "",
+        long: "in the tree: close everything",
+        contexts: &[Tree],
+    },
+    Binding {
+        keys: &[Key::Char('n')],
+        name: "n",
+        action: Action::NextMatch,
+        short: "",
+        long: "in the tree: next match of the search",
+        contexts: &[Tree],
+    },
+    Binding {
+        keys: &[Key::Char('N')],
+        name: "N",
+        action: Action::PreviousMatch,
+        short: "",
+        long: "in the tree: previous match",
+        contexts: &[Tree],
+    },
+    Binding {
         keys: &[Key::Char('y')],
         name: "y",
         action: Action::Copy,
@@ -200,14 +215,22 @@ pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[Key::Char('3')],
         name: "3",
+        action: Action::Show(Screen::Tree),
+        short: "",
+        long: "tree: the calls that lead to allocations, or from them to their callers",
+        contexts: EVERYWHERE,
+    },
+    Binding {
+        keys: &[Key::Char('4')],
+        name: "4",
         action: Action::Show(Screen::Stores),
         short: "",
         long: "stores: every live backing store",
         contexts: EVERYWHERE,
     },
     Binding {
-        keys: &[Key::Char('4')],
-        name: "4",
+        keys: &[Key::Char('5')],
+        name: "5",
         action: Action::Show(Screen::Health),
         short: "",
         long: "health: what was lost, which limits were reached, own cost",
@@ -278,50 +301,3 @@ pub const BINDINGS: &[Binding] = &[
         contexts: EVERYWHERE,
     },
 ];
-
-impl Binding {
-    pub fn is_for(&self, context: Context) -> bool {
-        self.contexts.contains(&context)
-    }
-}
-
-/// What `key` means in `context`.
-pub fn find_action(key: Key, context: Context) -> Option<Action> {
-    BINDINGS
-        .iter()
-        .find(|binding| binding.is_for(context) && binding.keys.contains(&key))
-        .map(|binding| binding.action)
-}
-
-/// Bindings that the footer shows in `context`, the most important first.
-pub fn footer(context: Context) -> impl Iterator<Item = &'static Binding> {
-    BINDINGS.iter().filter(move |binding| binding.is_for(context) && !binding.short.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_key_means_two_things_in_one_context() {
-        for context in EVERYWHERE {
-            let mut seen = Vec::new();
-            for key in BINDINGS.iter().filter(|b| b.is_for(*context)).flat_map(|b| b.keys) {
-                assert!(!seen.contains(key), "{key:?} twice in {context:?}");
-                seen.push(*key);
-            }
-        }
-    }
-
-    #[test]
-    fn every_binding_can_be_reached_and_is_explained() {
-        for binding in BINDINGS {
-            assert!(!binding.long.is_empty() && !binding.name.is_empty());
-            for (context, key) in
-                binding.contexts.iter().flat_map(|c| binding.keys.iter().map(move |k| (c, k)))
-            {
-                assert_eq!(find_action(*key, *context), Some(binding.action));
-            }
-        }
-    }
-}

@@ -1,20 +1,20 @@
 //! How the dashboard answers to what happens: the only place that changes [`App`]. Pure; what it cannot do
 //! itself it returns as a command.
 
+mod filter;
+mod tree;
+
 use std::sync::Arc;
 
 use crate::analysis::query::StoreFilter;
 use crate::analysis::snapshot::Snapshot;
-use crate::tui::app::{App, Detail, FilterInput, Screen};
+use crate::tui::app::{App, Detail, Screen};
 use crate::tui::command::Command;
-use crate::tui::keymap::{self, Action, Context, Key};
+use crate::tui::keymap::{self, Action, Key};
 use crate::tui::layout::{self, Hit};
 use crate::tui::message::Message;
 use crate::tui::text::{group_row, plain, store_row};
 use crate::tui::view;
-
-/// A filter is one line; longer than any that makes sense.
-const FILTER_CHARS_MAX: usize = 200;
 
 pub fn update(app: &mut App, message: Message, latest: &Arc<Snapshot>) -> Option<Command> {
     match message {
@@ -45,7 +45,11 @@ pub fn update(app: &mut App, message: Message, latest: &Arc<Snapshot>) -> Option
 
 fn press(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Option<Command> {
     if app.filter_input.is_some() && key != Key::Ctrl('c') {
-        return type_filter(app, key, latest);
+        return filter::type_key(app, key, latest);
+    }
+    if app.tree.search.before.is_some() && key != Key::Ctrl('c') {
+        tree::type_search(app, key);
+        return None;
     }
     act(app, keymap::find_action(key, app.context())?, latest)
 }
@@ -68,7 +72,18 @@ fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command>
         Action::Open => return open(app, latest),
         Action::Close => return close(app, latest),
         Action::Sort | Action::Reverse => return sort(app, action, latest),
-        Action::Filter => return start_filter(app, latest),
+        Action::Filter => return filter::start(app, latest),
+        Action::Toggle
+        | Action::Expand
+        | Action::Collapse
+        | Action::ExpandAll
+        | Action::CollapseAll
+        | Action::Invert
+        | Action::NextMeasure
+        | Action::NextLevel
+        | Action::Search
+        | Action::NextMatch
+        | Action::PreviousMatch => tree::act(app, action, latest),
         Action::Pause => {
             app.frozen = if app.is_paused() { None } else { Some(Arc::clone(latest)) };
             settle(app, latest);
@@ -93,6 +108,7 @@ fn show(app: &mut App, screen: Screen, latest: &Arc<Snapshot>) -> Option<Command
     app.screen = screen;
     app.is_help_open = false;
     app.page_offset = 0;
+    app.tree.search.before = None;
     let command = close_detail(app);
     settle(app, latest);
     command
@@ -118,7 +134,7 @@ fn open(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
         Screen::Stores => {
             view::stores(app, snapshot).get(app.stores.selected).map(|row| Detail::Store(row.key))
         }
-        Screen::Health => None,
+        Screen::Tree | Screen::Health => None,
     }?;
     app.detail = Some(detail);
     app.page_offset = 0;
@@ -148,6 +164,10 @@ fn close(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
     }
     if app.detail.is_some() {
         return close_detail(app);
+    }
+    if app.screen == Screen::Tree {
+        tree::end_search(app);
+        return None;
     }
     if app.query.filter.conditions.is_empty() {
         return None;
@@ -184,100 +204,20 @@ fn sort(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command
     None
 }
 
-fn start_filter(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
-    let command = show(app, Screen::Stores, latest);
-    app.filter_input = Some(FilterInput {
-        text: app.query.filter.text.clone(),
-        error: None,
-        before: app.query.clone(),
-    });
-    command
-}
-
-/// The list follows while the filter is typed, as long as it can be read.
-fn type_filter(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Option<Command> {
-    let input = app.filter_input.as_mut()?;
-    match key {
-        Key::Char(c) if input.text.chars().count() < FILTER_CHARS_MAX => input.text.push(c),
-        Key::Backspace => {
-            input.text.pop();
-        }
-        Key::Ctrl('u') => input.text.clear(),
-        Key::Ctrl('w') => {
-            let kept = input.text.trim_end().rfind(' ').map_or(0, |at| at + 1);
-            input.text.truncate(kept);
-        }
-        Key::Enter => return accept_filter(app, latest),
-        Key::Esc => {
-            let before = app.filter_input.take()?.before;
-            if before == app.query {
-                return None;
-            }
-            app.query = before;
-            return Some(query_changed(app, latest));
-        }
-        Key::Up | Key::Down | Key::PageUp | Key::PageDown => {
-            let action = keymap::find_action(key, Context::Stores)?;
-            return act(app, action, latest);
-        }
-        _ => return None,
-    }
-    match StoreFilter::parse(finished_words(&input.text)) {
-        Ok(filter) => {
-            input.error = None;
-            set_filter(app, filter, latest)
-        }
-        Err(error) => {
-            input.error = Some(error.to_string());
-            None
-        }
-    }
-}
-
-fn accept_filter(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
-    let input = app.filter_input.as_mut()?;
-    match StoreFilter::parse(&input.text) {
-        Ok(filter) => {
-            app.filter_input = None;
-            set_filter(app, filter, latest)
-        }
-        Err(error) => {
-            input.error = Some(error.to_string());
-            None
-        }
-    }
-}
-
-fn set_filter(app: &mut App, filter: StoreFilter, latest: &Arc<Snapshot>) -> Option<Command> {
-    if filter.conditions == app.query.filter.conditions {
-        // Only the wording differs; the session need not know.
-        return None;
-    }
-    app.query.filter = filter;
-    Some(query_changed(app, latest))
-}
-
-/// `text` without a last word that is about to become a condition: `siz` on its way to `size>1mb` would
-/// search for sites of that name and empty the list for a moment.
-fn finished_words(text: &str) -> &str {
-    const FIELDS: [&str; 6] = ["size", "age", "gc", "tid", "kind", "site"];
-    let start = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
-    let (before, word) = text.split_at(start);
-    let is_begun =
-        FIELDS.iter().any(|field| field.starts_with(word)) || word.ends_with(['<', '>', '=', '~']);
-    if is_begun { before } else { text }
-}
-
 fn click(app: &mut App, column: u16, row: u16, latest: &Arc<Snapshot>) -> Option<Command> {
     let has_page = view::page(app, latest, layout::page_width(app.size)).is_some();
     match layout::hit(app.size, app.screen, has_page, column, row)? {
         Hit::Tab(screen) => {
             app.filter_input = None;
+            app.tree.search.before = None;
             show(app, screen, latest)
         }
         Hit::Row(n) => {
             let list = selection(app);
             let row = list.1 + n;
+            if row == list.0 && app.screen == Screen::Tree {
+                return act(app, Action::Toggle, latest);
+            }
             if row == list.0 {
                 return open(app, latest);
             }
@@ -292,6 +232,7 @@ fn selection(app: &App) -> (usize, usize) {
     match app.screen {
         Screen::Overview => (app.top_sites.selected, app.top_sites.offset),
         Screen::Sites => (app.sites.selected, app.sites.offset),
+        Screen::Tree => (app.tree.list.selected, app.tree.list.offset),
         Screen::Stores => (app.stores.selected, app.stores.offset),
         Screen::Health => (0, 0),
     }
@@ -317,6 +258,7 @@ fn move_by(app: &mut App, delta: isize, latest: &Arc<Snapshot>) {
     let n_visible = layout::n_visible(app.size, app.screen);
     let snapshot = app.shown(latest);
     match app.screen {
+        Screen::Tree => app.tree.move_by(delta, n_visible),
         Screen::Overview => {
             let keys: Vec<_> = snapshot.groups.iter().map(|row| row.id).collect();
             app.top_sites.move_by(delta, &keys, n_visible);
@@ -346,6 +288,9 @@ fn settle(app: &mut App, latest: &Arc<Snapshot>) {
     app.top_sites.settle(&top_keys, n_top);
     app.sites.settle(&site_keys, n_sites);
     app.stores.settle(&store_keys, n_stores);
+    if app.screen == Screen::Tree {
+        tree::rebuild(app, latest);
+    }
 }
 
 fn move_by_page_only(app: &mut App, latest: &Arc<Snapshot>) {
@@ -367,6 +312,7 @@ fn copy(app: &mut App, latest: &Arc<Snapshot>) {
             Screen::Stores => {
                 view::stores(app, snapshot).get(app.stores.selected).map(|row| store_row(row))
             }
+            Screen::Tree => tree::copied_row(app),
             Screen::Health => None,
         }
     };

@@ -1,0 +1,143 @@
+//! The one table of keys: dispatch, footer and help are read from it. Knows no terminal library and does
+//! not act.
+
+mod bindings;
+
+pub use bindings::BINDINGS;
+
+use crate::tui::app::Screen;
+
+/// A key press, as far as the dashboard tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    Char(char),
+    Ctrl(char),
+    Enter,
+    Esc,
+    Tab,
+    BackTab,
+    Backspace,
+    Up,
+    Down,
+    Left,
+    Right,
+    PageUp,
+    PageDown,
+    Home,
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Show(Screen),
+    NextScreen,
+    PreviousScreen,
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    NextStack,
+    PreviousStack,
+    First,
+    Last,
+    Open,
+    Close,
+    /// Opens what is closed and closes what is open.
+    Toggle,
+    Expand,
+    Collapse,
+    ExpandAll,
+    CollapseAll,
+    Invert,
+    NextMeasure,
+    NextLevel,
+    Search,
+    NextMatch,
+    PreviousMatch,
+    Sort,
+    Reverse,
+    Filter,
+    Pause,
+    Copy,
+    Help,
+    Quit,
+}
+
+/// What has the keyboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// The sites of the overview: a list in a fixed order.
+    Overview,
+    Sites,
+    /// The call tree.
+    Tree,
+    Stores,
+    /// Text that only scrolls: health.
+    Text,
+    /// A store in full.
+    Detail,
+    /// A site in full, with a selected stack.
+    SitePage,
+    Help,
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub struct Binding {
+    pub keys: &'static [Key],
+    /// The keys as help and footer print them.
+    pub name: &'static str,
+    pub action: Action,
+    /// One word for the footer; empty: not shown there.
+    pub short: &'static str,
+    pub long: &'static str,
+    pub contexts: &'static [Context],
+}
+
+impl Binding {
+    pub fn is_for(&self, context: Context) -> bool {
+        self.contexts.contains(&context)
+    }
+}
+
+/// What `key` means in `context`.
+pub fn find_action(key: Key, context: Context) -> Option<Action> {
+    BINDINGS
+        .iter()
+        .find(|binding| binding.is_for(context) && binding.keys.contains(&key))
+        .map(|binding| binding.action)
+}
+
+/// Bindings that the footer shows in `context`, the most important first.
+pub fn footer(context: Context) -> impl Iterator<Item = &'static Binding> {
+    BINDINGS.iter().filter(move |binding| binding.is_for(context) && !binding.short.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bindings::EVERYWHERE;
+    use super::*;
+
+    #[test]
+    fn no_key_means_two_things_in_one_context() {
+        for context in EVERYWHERE {
+            let mut seen = Vec::new();
+            for key in BINDINGS.iter().filter(|b| b.is_for(*context)).flat_map(|b| b.keys) {
+                assert!(!seen.contains(key), "{key:?} twice in {context:?}");
+                seen.push(*key);
+            }
+        }
+    }
+
+    #[test]
+    fn every_binding_can_be_reached_and_is_explained() {
+        for binding in BINDINGS {
+            assert!(!binding.long.is_empty() && !binding.name.is_empty());
+            for (context, key) in
+                binding.contexts.iter().flat_map(|c| binding.keys.iter().map(move |k| (c, k)))
+            {
+                assert_eq!(find_action(*key, *context), Some(binding.action));
+            }
+        }
+    }
+}
