@@ -230,11 +230,12 @@ impl Hash for SiteKey {
     }
 }
 
-/// Function, script and line; not the column, which optimized code knows only roughly.
-type FrameIdentity<'a> = (&'a str, Option<&'a str>, Option<u32>);
+/// Function, script and line; not the column, which optimized code knows only roughly. A line that is only
+/// about right must not hide behind the same one that is exact.
+type FrameIdentity<'a> = (&'a str, Option<&'a str>, Option<u32>, bool);
 
 fn frame_identity(frame: &Frame) -> FrameIdentity<'_> {
-    (&frame.function, frame.script.as_deref(), frame.line)
+    (&frame.function, frame.script.as_deref(), frame.line, frame.is_approximate)
 }
 
 /// Whole paths: files of the same name are common.
@@ -243,6 +244,7 @@ struct GroupKey {
     function: Arc<str>,
     script: Option<Arc<str>>,
     line: Option<u32>,
+    is_approximate: bool,
     via: Option<Arc<str>>,
     has_user_frame: bool,
 }
@@ -255,6 +257,7 @@ impl GroupKey {
                 function: Arc::clone(&frame.function),
                 script: frame.script.clone(),
                 line: frame.line,
+                is_approximate: frame.is_approximate,
                 via,
                 has_user_frame: true,
             },
@@ -262,6 +265,7 @@ impl GroupKey {
                 function: Arc::clone(&origin.label),
                 script: None,
                 line: None,
+                is_approximate: false,
                 via,
                 has_user_frame: false,
             },
@@ -305,6 +309,7 @@ mod tests {
             &[builtin("CreateTypedArray"), js("f", 2)],
             &[builtin("ArrayBufferConstructor"), js("f", 1)],
             &[builtin("CreateTypedArray"), js("f", 1), js("g", 5)],
+            &[builtin("CreateTypedArray"), Frame { is_approximate: true, ..js("f", 1) }],
         ]);
         assert_eq!(ids[0], ids[1]);
         for other in &ids[2..] {

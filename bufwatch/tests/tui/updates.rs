@@ -271,6 +271,120 @@ fn pages_scroll_no_further_than_their_end() {
     assert_eq!(session.app.page_offset, 0);
 }
 
+impl Session {
+    fn tree_rows(&self) -> Vec<String> {
+        let view = &self.app.tree;
+        view.rows.iter().map(|row| view.tree.nodes[row.node].text.clone()).collect()
+    }
+
+    fn selected_call(&self) -> String {
+        self.tree_rows()[self.app.tree.list.selected].clone()
+    }
+}
+
+#[test]
+fn the_tree_opens_closes_and_is_entered_and_left() {
+    let mut session = Session::new();
+    session.press(Key::Char('3'));
+    assert_eq!(session.app.screen, Screen::Tree);
+    let first = session.tree_rows();
+    assert!(first.contains(&"onChunk ingest.js:31".to_owned()), "the hottest path is open");
+    session.press(Key::Left);
+    assert_eq!(session.selected_call(), first[0]);
+    let closed = session.tree_rows();
+    assert!(closed.len() < first.len());
+    // News do not open it again.
+    session.arrive(fixture::usual());
+    assert_eq!(session.tree_rows(), closed);
+
+    session.press(Key::Right);
+    assert_eq!(session.tree_rows(), first, "a chain opens down to where it branches");
+    session.press(Key::Right);
+    assert_eq!(session.app.tree.list.selected, 1);
+    // Closed, left, and closed as well.
+    for _ in 0..3 {
+        session.press(Key::Char('h'));
+    }
+    assert_eq!(session.tree_rows(), closed);
+    session.press(Key::Char('e'));
+    session.press(Key::Char('E'));
+    assert_eq!(session.tree_rows(), closed);
+
+    session.send(Message::Clicked { column: 30, row: 4 });
+    assert_eq!(session.app.tree.list.selected, 1);
+    session.send(Message::Clicked { column: 30, row: 4 });
+    assert!(session.tree_rows().len() > closed.len(), "a second click opens");
+}
+
+#[test]
+fn the_selected_call_is_followed() {
+    let mut session = Session::new();
+    session.press(Key::Char('3'));
+    session.press(Key::End);
+    let chosen = session.selected_call();
+    session.arrive(fixture::snapshot(400, &StoreQuery::default(), None));
+    assert_eq!(session.selected_call(), chosen);
+    session.press(Key::Char('s'));
+    assert_eq!(session.selected_call(), chosen, "by another measure as well");
+    session.press(Key::Char('i'));
+    assert_eq!(session.app.tree.list.selected, 0, "inverted it is another tree");
+}
+
+#[test]
+fn a_search_opens_what_it_finds_and_can_be_undone() {
+    let mut session = Session::new();
+    session.press(Key::Char('3'));
+    session.press(Key::Char('/'));
+    assert!(session.write("ROUTER/").is_empty());
+    assert!(session.app.is_typing());
+    let first = session.selected_call();
+    assert!(first.contains("express/lib/router/"), "{first}");
+    session.press(Key::Enter);
+    assert!(!session.app.is_typing());
+    let n = session.app.tree.search.found.len();
+    let mut seen = vec![session.app.tree.selected().unwrap().node];
+    for _ in 1..n {
+        session.press(Key::Char('n'));
+        seen.push(session.app.tree.selected().unwrap().node);
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), n, "n visits all matches");
+    session.press(Key::Char('n'));
+    assert_eq!(session.selected_call(), first, "and begins again");
+    session.press(Key::Char('N'));
+    session.press(Key::Char('n'));
+    assert_eq!(session.selected_call(), first);
+
+    session.press(Key::Char('/'));
+    session.write("zzz");
+    session.press(Key::Esc);
+    assert_eq!(session.app.tree.search.text, "ROUTER/");
+    session.press(Key::Esc);
+    assert!(session.app.tree.search.text.is_empty());
+    session.press(Key::Char('n'));
+    assert_eq!(session.app.answer.as_deref(), Some("nothing found"));
+
+    session.press(Key::Char('/'));
+    assert_eq!(session.press(Key::Ctrl('c')), Some(Command::Quit));
+}
+
+#[test]
+fn the_stacks_of_a_site_are_walked_through() {
+    let mut session = Session::new();
+    session.press(Key::Enter);
+    let Some(Detail::Site(id)) = session.app.detail else { panic!() };
+    let stacks: Vec<_> = view::stacks_of(id, &session.latest).iter().map(|row| row.stack).collect();
+    assert_eq!(stacks.len(), 2);
+    for (key, at) in [('n', 1), ('n', 1), ('N', 0), ('N', 0), (']', 1)] {
+        session.press(Key::Char(key));
+        assert_eq!(session.app.site_stack, Some(stacks[at]));
+    }
+    session.press(Key::Esc);
+    session.press(Key::Enter);
+    assert_eq!(session.app.site_stack, None);
+}
+
 #[test]
 fn help_covers_and_uncovers() {
     let mut session = Session::new();

@@ -108,8 +108,9 @@ fn values(site: &SiteRow) -> Values {
     }
 }
 
-/// What makes two nodes with the same parent one: kind, function, script, line of the call.
-type Key<'a> = (u8, &'a str, Option<&'a str>, Option<u32>);
+/// What makes two nodes with the same parent one: kind, function, script, line of the call, and whether that
+/// is exact.
+type Key<'a> = (u8, &'a str, Option<&'a str>, Option<u32>, bool);
 
 type Index<'a> = FastMap<(Option<usize>, Key<'a>), usize>;
 
@@ -122,18 +123,20 @@ struct Step<'a> {
 
 impl<'a> Step<'a> {
     fn of_frame(frame: &'a Frame) -> Self {
-        let key = (frame.kind as u8, frame.function.as_ref(), frame.script.as_deref(), frame.line);
+        let script = frame.script.as_deref();
+        let (kind, is_exact) = (frame.kind as u8, !frame.is_approximate);
+        let key = (kind, frame.function.as_ref(), script, frame.line, is_exact);
         Self { key, frame: Some(frame), is_recursive: false }
     }
 
     /// No frame has these kinds.
     fn of_name(name: &'a str) -> Self {
-        Self { key: (u8::MAX, name, None, None), frame: None, is_recursive: false }
+        Self { key: (u8::MAX, name, None, None, true), frame: None, is_recursive: false }
     }
 
     fn of_cut() -> Self {
         Self {
-            key: (u8::MAX - 1, "… further out, not read", None, None),
+            key: (u8::MAX - 1, "… further out, not read", None, None, true),
             frame: None,
             is_recursive: false,
         }
