@@ -74,7 +74,7 @@ pub enum Condition {
     MajorsAtMost(u32),
     Thread(u32),
     Kind(StoreKind),
-    /// The site's label contains this, ignoring case.
+    /// The site's label or its API contains this, ignoring case.
     Site(String),
 }
 
@@ -111,6 +111,12 @@ pub struct StoreFacts {
     pub kind: StoreKind,
 }
 
+/// `text` is in lower case.
+pub fn is_site(label: &str, via: Option<&str>, text: &str) -> bool {
+    let contains = |part: &str| part.to_lowercase().contains(text);
+    contains(label) || via.is_some_and(contains)
+}
+
 impl Condition {
     pub fn matches(&self, row: &StoreRow) -> bool {
         let facts = StoreFacts {
@@ -120,7 +126,7 @@ impl Condition {
             tid: row.tid,
             kind: row.kind,
         };
-        self.holds(&facts, |text| row.site.to_lowercase().contains(text))
+        self.holds(&facts, |text| is_site(&row.site, row.via.as_deref(), text))
     }
 
     /// `is_site` says whether the site's label contains a text, which is given in lower case.

@@ -222,7 +222,9 @@ pub struct StoreRow {
     pub thread: Option<Arc<str>>,
     /// The first stack of its site.
     pub stack: StackId,
+    /// The label of its site, and the API that it came through.
     pub site: Arc<str>,
+    pub via: Option<Arc<str>>,
     pub placement: Placement,
 }
 
@@ -235,8 +237,6 @@ pub struct StoreDetail {
     pub is_cut: bool,
     pub user_frame: Option<usize>,
     pub app_frame: Option<usize>,
-    pub label: Arc<str>,
-    pub via: Option<Arc<str>>,
 }
 
 /// How well bufwatch itself is doing.

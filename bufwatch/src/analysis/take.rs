@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bufwatch_common::DropReason;
 
-use crate::analysis::query::{Condition, StoreFacts, StoreFilter, StoreQuery, StoreSort};
+use crate::analysis::query::{Condition, StoreFacts, StoreFilter, StoreQuery, StoreSort, is_site};
 use crate::analysis::ranking;
 use crate::analysis::snapshot::{
     GcTotals, Health, History, Memory, Snapshot, StoreDetail, StoreRow, StoreTable, StoreTotals,
@@ -223,8 +223,8 @@ fn sites_matching(model: &Model, filter: &StoreFilter) -> Option<FastMap<SiteId,
         return None;
     }
     let is_match = |site: &Site| {
-        let label = site.origin.label.to_lowercase();
-        texts.iter().all(|text| label.contains(text.as_str()))
+        let origin = &site.origin;
+        texts.iter().all(|text| is_site(&origin.label, origin.via.as_deref(), text))
     };
     Some(model.sites.iter().map(|site| (site.id, is_match(site))).collect())
 }
@@ -243,12 +243,13 @@ fn is_match(
         tid: store.tid,
         kind: store.kind,
     };
-    let is_site = sites.is_none_or(|sites| sites.get(&store.site).copied().unwrap_or(false));
-    filter.conditions.iter().all(|condition| condition.holds(&facts, |_| is_site))
+    let is_wanted = sites.is_none_or(|sites| sites.get(&store.site).copied().unwrap_or(false));
+    filter.conditions.iter().all(|condition| condition.holds(&facts, |_| is_wanted))
 }
 
 fn row(model: &Model, store: &Store, now: Nanos) -> StoreRow {
     let survived = store.survived(&model.gc);
+    let site = model.sites.get(store.site);
     StoreRow {
         key: store.key,
         number: store.number,
@@ -261,8 +262,9 @@ fn row(model: &Model, store: &Store, now: Nanos) -> StoreRow {
         n_major_survived: survived.n_major,
         tid: store.tid,
         thread: model.thread_name(store.tid),
-        stack: model.sites.get(store.site).map_or(store.stack, |site| site.stack),
+        stack: site.map_or(store.stack, |site| site.stack),
         site: model.site_label(store.site),
+        via: site.and_then(|site| site.origin.via.clone()),
         placement: model.address_space.place(store.data),
     }
 }
@@ -277,8 +279,6 @@ fn detail(model: &Model, key: StoreKey, now: Nanos) -> Option<StoreDetail> {
         is_cut: site.is_cut,
         user_frame: site.origin.user_frame,
         app_frame: site.origin.app_frame,
-        label: Arc::clone(&site.origin.label),
-        via: site.origin.via.clone(),
     })
 }
 

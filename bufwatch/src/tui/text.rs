@@ -216,7 +216,7 @@ pub fn store_row(row: &StoreRow) -> String {
         row.n_major_survived,
         thread(row),
         row.placement.name(),
-        row.site,
+        sanitize(&site_text(&row.site, row.via.as_deref())),
     )
 }
 

@@ -46,6 +46,7 @@ fn stores(sites: &[SiteRow], second: u64) -> Vec<StoreRow> {
                     .then(|| Arc::from(if i % 3 == 0 { "node" } else { "libuv-worker" })),
                 stack: site.stack,
                 site: Arc::clone(&site.label),
+                via: site.via.clone(),
                 placement: match i % 4 {
                     0 | 1 => Placement::OwnMapping { start: data - 16, len: Bytes(size.0 + 4096) },
                     2 => Placement::MainHeap,
@@ -117,8 +118,6 @@ fn detail(key: StoreKey, rows: &[StoreRow], sites: &[SiteRow]) -> Option<StoreDe
         is_cut: site.is_cut,
         user_frame: site.user_frame,
         app_frame: site.app_frame,
-        label: Arc::clone(&site.label),
-        via: site.via.clone(),
     })
 }
 

@@ -274,7 +274,7 @@ fn pages_scroll_no_further_than_their_end() {
 impl Session {
     fn tree_rows(&self) -> Vec<String> {
         let view = &self.app.tree;
-        view.rows.iter().map(|row| view.tree.nodes[row.node].text.clone()).collect()
+        view.rows.iter().map(|row| view.tree.nodes[row.node].text()).collect()
     }
 
     fn selected_call(&self) -> String {

@@ -7,7 +7,6 @@ use crate::analysis::snapshot::{SiteRow, Snapshot};
 use crate::analysis::tree::{FrameLevel, NODES_MAX, Node, NodeId, NodeKind, Shape, Tree, Values};
 use crate::base::{FastMap, sanitize};
 use crate::event::Frame;
-use crate::event::place::{full_frame, short_frame};
 
 /// Longest cycle of calls that is shown once: `a → b → c → a` is three.
 const CYCLE_MAX: usize = 4;
@@ -149,16 +148,16 @@ impl<'a> Step<'a> {
             None => NodeKind::Cut,
         };
         let (_, name, ..) = self.key;
+        let name = if self.frame.is_some() { String::new() } else { sanitize(name) };
         Node {
             id,
             parent,
             kind,
-            text: self.frame.map_or_else(|| sanitize(name), short_frame),
-            full: self.frame.map_or_else(|| sanitize(name), full_frame),
+            frame: self.frame.cloned(),
+            name,
             values: Values::default(),
             own: Values::default(),
             is_recursive: false,
-            is_resolved: self.frame.is_none_or(|frame| frame.is_resolved),
             children: Vec::new(),
         }
     }

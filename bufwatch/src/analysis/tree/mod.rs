@@ -6,7 +6,8 @@ mod walk;
 
 pub use walk::TreeRow;
 
-use crate::event::FrameKind;
+use crate::event::place::{full_frame, short_frame};
+use crate::event::{Frame, FrameKind};
 
 /// Nodes at most. What does not fit is counted where it was cut; the heaviest stacks come first.
 pub const NODES_MAX: usize = 20_000;
@@ -130,19 +131,35 @@ pub struct Node {
     pub id: NodeId,
     pub parent: Option<usize>,
     pub kind: NodeKind,
-    /// Function and place in short, safe to print.
-    pub text: String,
-    /// The same with the whole path.
-    pub full: String,
+    /// `None` unless it is a frame.
+    frame: Option<Frame>,
+    /// Of what is no frame.
+    name: String,
     /// With everything below it.
     pub values: Values,
     /// Of stacks that end here.
     pub own: Values,
     /// It stands for several calls of itself, or of a few functions that call each other.
     pub is_recursive: bool,
-    pub is_resolved: bool,
     /// Heaviest first.
     pub children: Vec<usize>,
+}
+
+/// Texts are made when they are asked for: a tree has many more nodes than a screen has rows.
+impl Node {
+    /// Function and place in short, safe to print.
+    pub fn text(&self) -> String {
+        self.frame.as_ref().map_or_else(|| self.name.clone(), short_frame)
+    }
+
+    /// The same with the whole path.
+    pub fn full(&self) -> String {
+        self.frame.as_ref().map_or_else(|| self.name.clone(), full_frame)
+    }
+
+    pub fn is_resolved(&self) -> bool {
+        self.frame.as_ref().is_none_or(|frame| frame.is_resolved)
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -63,7 +63,7 @@ fn picture(tree: &Tree) -> Vec<String> {
         let only = if row.is_only_child { "> " } else { "" };
         let recursive = if node.is_recursive { " *" } else { "" };
         let value = tree.measured(&node.values);
-        format!("{}{only}{} {value}{recursive}", "  ".repeat(row.indent), node.text)
+        format!("{}{only}{} {value}{recursive}", "  ".repeat(row.indent), node.text())
     };
     tree.rows(&opened).into_iter().map(row).collect()
 }
@@ -165,15 +165,14 @@ fn opening_and_finding() {
     let tree = tree(&STACKS, Shape::default());
     assert_eq!(tree.rows(&BTreeSet::new()).len(), 1);
     let hot: BTreeSet<NodeId> = tree.hot_path().into_iter().collect();
-    let shown: Vec<_> =
-        tree.rows(&hot).iter().map(|row| tree.nodes[row.node].text.clone()).collect();
+    let shown: Vec<_> = tree.rows(&hot).iter().map(|row| tree.nodes[row.node].text()).collect();
     assert_eq!(
         shown,
         ["main App.js:9", "f App.js:1", "concat node:buffer:1", "g App.js:2", "g App.js:3"]
     );
     let found = tree.matches("/SRV/app.js:3");
     assert_eq!(found.len(), 1, "the whole path is searched");
-    let ancestors: Vec<_> = tree.ancestors(found[0]).map(|node| node.text.as_str()).collect();
+    let ancestors: Vec<_> = tree.ancestors(found[0]).map(Node::text).collect();
     assert_eq!(ancestors, ["main App.js:9"]);
     assert_eq!(tree.chain(found[0]).len(), 2);
     assert_eq!(tree.below(tree.roots[0]).len(), 4);

@@ -99,7 +99,7 @@ impl Tree {
             return Vec::new();
         }
         let is_match = |node: &Node| {
-            node.text.to_lowercase().contains(&text) || node.full.to_lowercase().contains(&text)
+            node.text().to_lowercase().contains(&text) || node.full().to_lowercase().contains(&text)
         };
         let mut found = Vec::new();
         let mut pending: Vec<usize> = self.roots.iter().rev().copied().collect();

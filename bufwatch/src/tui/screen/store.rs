@@ -14,7 +14,7 @@ pub fn page(key: StoreKey, snapshot: &Snapshot, latest: &Snapshot, n_columns: us
     let detail =
         snapshot.detail.as_ref().filter(has_key).or_else(|| latest.detail.as_ref().filter(has_key));
     if let Some(detail) = detail {
-        let mut page = facts(&detail.row, detail.is_live, detail.via.as_deref(), n_columns);
+        let mut page = facts(&detail.row, detail.is_live, n_columns);
         let is_marked = |n| [detail.user_frame, detail.app_frame].contains(&Some(n));
         page.extend(stack::lines(&detail.frames, detail.is_cut, is_marked, n_columns));
         return page;
@@ -26,7 +26,7 @@ pub fn page(key: StoreKey, snapshot: &Snapshot, latest: &Snapshot, n_columns: us
         ];
     };
     let found = snapshot.sites.iter().find(|site| site.stack == row.stack);
-    let mut page = facts(row, true, found.and_then(|site| site.via.as_deref()), n_columns);
+    let mut page = facts(row, true, n_columns);
     match found {
         Some(found) => {
             let is_marked = |n| [found.user_frame, found.app_frame].contains(&Some(n));
@@ -37,7 +37,7 @@ pub fn page(key: StoreKey, snapshot: &Snapshot, latest: &Snapshot, n_columns: us
     page
 }
 
-fn facts(row: &StoreRow, is_live: bool, via: Option<&str>, n_columns: usize) -> Page {
+fn facts(row: &StoreRow, is_live: bool, n_columns: usize) -> Page {
     let mut page = vec![heading(&format!("Store #{}", row.number), n_columns)];
     let mut say = |label: &str, value: String, role| {
         page.extend(fact(label, &value, role, n_columns));
@@ -65,7 +65,7 @@ fn facts(row: &StoreRow, is_live: bool, via: Option<&str>, n_columns: usize) -> 
         Role::Neutral,
     );
     say("allocated by", format!("thread {}", thread(row)), Role::Neutral);
-    say("site", sanitize(&site_text(&row.site, via)), Role::Title);
+    say("site", sanitize(&site_text(&row.site, row.via.as_deref())), Role::Title);
     say("data at", format!("{:#x}", row.data), Role::Neutral);
     say("lies in", placement(row.placement), Role::Neutral);
     say("BackingStore at", format!("{:#x}", row.key.address), Role::Neutral);

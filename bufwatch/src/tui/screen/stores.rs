@@ -9,7 +9,7 @@ use crate::base::text::{count, pad, width, wrap};
 use crate::tui::app::App;
 use crate::tui::layout::{self, Align, Column};
 use crate::tui::screen::store;
-use crate::tui::text::{Line, Role, Span, span, thread};
+use crate::tui::text::{Line, Role, Span, fit_site, span, thread};
 use crate::tui::theme::Theme;
 use crate::tui::view;
 use crate::tui::widget::page;
@@ -34,9 +34,11 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
             _ => "no live store is tracked",
         },
     };
-    table.draw(buf, &areas, theme, |row, column, _| match (rows.get(row), FIELDS.get(column)) {
-        (Some(row), Some(field)) => field.cell(row),
-        _ => span(Role::Unknown, ""),
+    table.draw(buf, &areas, theme, |row, column, n_columns| {
+        match (rows.get(row), FIELDS.get(column)) {
+            (Some(row), Some(field)) => field.cell(row, n_columns),
+            _ => span(Role::Unknown, ""),
+        }
     });
     draw_filter_error(buf, area, app, theme);
     if !areas.preview.is_empty()
@@ -165,7 +167,7 @@ impl Field {
         }
     }
 
-    fn cell(self, row: &StoreRow) -> Span {
+    fn cell(self, row: &StoreRow, n_columns: u16) -> Span {
         match self {
             Self::Number => span(Role::Muted, format!("#{}", row.number)),
             Self::Size => span(Role::Title, row.size.to_string()),
@@ -177,7 +179,9 @@ impl Field {
             ),
             Self::Thread => span(Role::Neutral, thread(row)),
             Self::Placement => span(Role::Neutral, row.placement.name()),
-            Self::Site => span(Role::Neutral, row.site.as_ref()),
+            Self::Site => {
+                span(Role::Neutral, fit_site(&row.site, row.via.as_deref(), usize::from(n_columns)))
+            }
         }
     }
 }

@@ -60,7 +60,7 @@ fn draw_top(buf: &mut Buffer, area: Rect, view: &TreeView, theme: Theme) {
     } else {
         // The rows have it in short.
         let selected = view.selected().and_then(|row| view.tree.nodes.get(row.node));
-        line.push(span(Role::Muted, selected.map_or("", |node| node.full.as_str())));
+        line.push(span(Role::Muted, selected.map(Node::full).unwrap_or_default()));
     }
     let end = draw_line(buf, area.x, area.y, area.right(), &line, theme);
     let right = match_text(view);
@@ -155,7 +155,7 @@ fn name(view: &TreeView, node: &Node, row: &TreeRow, n_columns: usize) -> Line {
     };
     let recursive = if node.is_recursive { " (recursive)" } else { "" };
     let n_left = n_columns.saturating_sub(indent + 3 + width(recursive));
-    let text = fit_site(&node.text, None, n_left);
+    let text = fit_site(&node.text(), None, n_left);
     let mut line = vec![span(Role::Muted, format!("{}{only}{state} ", " ".repeat(indent)))];
     line.extend(highlighted(&text, &view.search.text, role(node)));
     line.push(span(Role::Muted, recursive));
@@ -164,7 +164,7 @@ fn name(view: &TreeView, node: &Node, row: &TreeRow, n_columns: usize) -> Line {
 
 fn role(node: &Node) -> Role {
     match node.kind {
-        _ if !node.is_resolved => Role::Unknown,
+        _ if !node.is_resolved() => Role::Unknown,
         NodeKind::Frame(FrameKind::Js) => Role::Title,
         NodeKind::Frame(FrameKind::Node) => Role::Neutral,
         NodeKind::Frame(FrameKind::Builtin | FrameKind::Native) | NodeKind::Cut => Role::Muted,
@@ -191,9 +191,9 @@ fn highlighted(text: &str, wanted: &str, role: Role) -> Line {
 
 /// The selected call in full.
 fn preview(tree: &Tree, node: &Node, n_columns: usize) -> Page {
-    let mut page = vec![heading(&fit(&node.text, n_columns.saturating_sub(4)), n_columns)];
+    let mut page = vec![heading(&fit(&node.text(), n_columns.saturating_sub(4)), n_columns)];
     let mut say = |label: &str, value: &str, role| page.extend(fact(label, value, role, n_columns));
-    say("call", &node.full, Role::Title);
+    say("call", &node.full(), Role::Title);
     let of_all = format!("{} of all tracked", percent(tree.share(&node.values)));
     say("share", &of_all, Role::Neutral);
     if let Some(parent) = node.parent.and_then(|at| tree.nodes.get(at)) {

@@ -87,7 +87,7 @@ pub(super) fn copied_row(app: &App) -> Option<String> {
     let node = view.tree.nodes.get(view.selected()?.node)?;
     let value = tree_value(view.shape.measure, &node.values);
     let share = percent(view.tree.share(&node.values));
-    Some(format!("{}: {value} {}, {share} of all", node.full, view.shape.measure.name()))
+    Some(format!("{}: {value} {}, {share} of all", node.full(), view.shape.measure.name()))
 }
 
 fn n_visible(app: &App) -> usize {
