@@ -10,7 +10,7 @@ use bufwatch_common::DropReason;
 use tokio::sync::watch;
 
 use crate::analysis::{Interest, Snapshot, take};
-use crate::base::{FastMap, Nanos, Tid};
+use crate::base::{Avma, FastMap, Nanos, Tid};
 use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
 use crate::session::target::Prepared;
@@ -77,6 +77,7 @@ pub(super) fn run(
         collector.apply_all(&events);
     }
     collector.publish();
+    collector.symbolizer.prepare(Avma(ebpf.probe.text_start));
     let (mut source, mut more) = EbpfSource::start(&ebpf).map_err(|error| {
         if sampling.has_ended() { SessionError::EndedDuringAttach(pid) } else { error.into() }
     })?;

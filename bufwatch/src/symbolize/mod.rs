@@ -65,6 +65,11 @@ impl Symbolizer {
         }
     }
 
+    /// Reads the symbols of the file that is mapped at `address`: the first names are wanted within milliseconds.
+    pub fn prepare(&mut self, address: Avma) {
+        self.native.name(address);
+    }
+
     /// V8 has moved and freed code.
     pub fn forget_code(&mut self) {
         self.js.forget_code();

@@ -62,10 +62,26 @@ impl<M: ReadMemory> Heap<'_, M> {
             // A Smi stands for "no name".
             _ => (None, None),
         };
+        let name = self.initializer_name(shared).map(str::to_owned).or(name);
         let bytecode = self
             .tagged(shared, layout.shared_function_data)
             .and_then(|data| self.bytecode_of(data));
         Some(FunctionFacts { id, name, range, script, bytecode })
+    }
+
+    /// Field initialisers and static blocks are functions that V8 makes; its stack traces name them so.
+    fn initializer_name(&self, shared: Avma) -> Option<&'static str> {
+        /// `FunctionKindBits`: the lowest five of the flags.
+        const KIND_MASK: u32 = 0x1f;
+        let layout = self.layout;
+        let kind = u64::from(self.u32(shared, layout.shared_flags)? & KIND_MASK);
+        if kind == layout.kind_members_initializer {
+            Some("<instance_members_initializer>")
+        } else if kind == layout.kind_static_initializer {
+            Some("<static_initializer>")
+        } else {
+            None
+        }
     }
 
     /// From what a function's data, or baseline code, refers to.

@@ -72,7 +72,7 @@ impl<M: ReadMemory> Heap<'_, M> {
         let range = start
             .zip(end)
             .and_then(|(start, end)| Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?)))
-            .filter(|(start, end)| start < end);
+            .filter(|(start, end)| start <= end);
         Some(ScopeFacts { name, range })
     }
 }
