@@ -5,15 +5,17 @@ use std::ops::Range;
 use crate::base::{Avma, Nanos};
 use crate::sys::{clock, procfs};
 
-/// Between two readings of /proc/PID/maps for addresses that are in no known mapping: V8 makes pages executable all the time.
-const READ_AGAIN: Nanos = Nanos::from_millis(20);
+/// /proc/PID/maps is read again for an address in no known mapping, since V8 makes pages executable all the time; but so that no more
+/// than one part in this many of the time goes into it.
+const PAUSE_PER_READING: u64 = 8;
 
 /// Executable memory without a file behind it.
 #[derive(Debug, Default)]
 pub(super) struct GeneratedCode {
     pid: u32,
     ranges: Vec<Range<u64>>,
-    read_at: Option<Nanos>,
+    /// Not before.
+    read_again_at: Nanos,
 }
 
 impl GeneratedCode {
@@ -27,11 +29,12 @@ impl GeneratedCode {
             return Some(start);
         }
         let now = clock::now();
-        if self.read_at.is_some_and(|at| now.since(at) < READ_AGAIN) {
+        if now < self.read_again_at {
             return None;
         }
-        self.read_at = Some(now);
         self.ranges = read(self.pid);
+        let after = clock::now();
+        self.read_again_at = Nanos(after.0 + after.since(now).0 * PAUSE_PER_READING);
         self.find(address)
     }
 

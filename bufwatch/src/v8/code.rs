@@ -52,7 +52,8 @@ impl CodeFacts {
 /// A function at a place, where one function has been compiled into another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InlinedFrame {
-    pub shared: Tagged,
+    /// `None`: the function whose frame it is.
+    pub shared: Option<Tagged>,
     pub at: FrameAt,
 }
 
@@ -180,17 +181,26 @@ impl<M: ReadMemory> Heap<'_, M> {
             .into_iter()
             .filter_map(|encoding| position_table::decode(&code.table, encoding))
             .find(|entries| makes_sense(entries, code.len))?;
-        let data = self.deopt_data(code.data)?;
-        let outer = self.unwrap_shared(data.shared)?;
+        let data = self.deopt_data(code.data);
         // The call is before the address that it returns to.
         let call = u32::try_from(return_offset.checked_sub(1)?).ok()?;
-        let Some(mut position) = position_table::find(&entries, call) else {
-            return Some(vec![InlinedFrame { shared: outer, at: FrameAt::Unknown }]);
+        let position = position_table::find(&entries, call);
+        let Some(data) = data else {
+            // V8 10 drops the data of code that it has given up, which may be running. Without inlining, it is not needed.
+            let position = position.filter(|position| position.inlining().is_none())?;
+            return Some(vec![InlinedFrame { shared: None, at: position.script_offset().into() }]);
+        };
+        let outer = self.unwrap_shared(data.shared)?;
+        let Some(mut position) = position else {
+            return Some(vec![InlinedFrame { shared: Some(outer), at: FrameAt::Unknown }]);
         };
         let mut frames = Vec::new();
         for _ in 0..INLINED_MAX {
             let Some(inlining) = position.inlining() else {
-                frames.push(InlinedFrame { shared: outer, at: position.script_offset().into() });
+                frames.push(InlinedFrame {
+                    shared: Some(outer),
+                    at: position.script_offset().into(),
+                });
                 return Some(frames);
             };
             let (caller, function) = inlining_position(&data.inlining_positions, inlining)?;
@@ -199,7 +209,7 @@ impl<M: ReadMemory> Heap<'_, M> {
                 // `kNotInlinedFunctionIndex`.
                 Err(_) => outer,
             };
-            frames.push(InlinedFrame { shared, at: position.script_offset().into() });
+            frames.push(InlinedFrame { shared: Some(shared), at: position.script_offset().into() });
             position = caller;
         }
         None

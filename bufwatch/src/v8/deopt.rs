@@ -159,7 +159,7 @@ impl<M: ReadMemory> Heap<'_, M> {
             .map(|(offset, literal)| {
                 let literal = self.element(literals, usize::try_from(literal).ok()?)?;
                 Some(InlinedFrame {
-                    shared: self.unwrap_shared(literal)?,
+                    shared: Some(self.unwrap_shared(literal)?),
                     // Before the first bytecode: at the entry.
                     at: FrameAt::Bytecode(u32::try_from(offset.max(0)).ok()?),
                 })

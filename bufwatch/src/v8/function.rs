@@ -75,10 +75,10 @@ impl<M: ReadMemory> Heap<'_, M> {
         const KIND_MASK: u32 = 0x1f;
         let layout = self.layout;
         let kind = u64::from(self.u32(shared, layout.shared_flags)? & KIND_MASK);
-        if kind == layout.kind_members_initializer {
-            Some("<instance_members_initializer>")
-        } else if kind == layout.kind_static_initializer {
+        if kind >= layout.kind_static_initializer {
             Some("<static_initializer>")
+        } else if kind >= layout.kind_members_initializer {
+            Some("<instance_members_initializer>")
         } else {
             None
         }

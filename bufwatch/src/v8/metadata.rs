@@ -164,11 +164,12 @@ metadata! {
     /// Behind the flags.
     shared_literal_id: "SharedFunctionInfo::function_literal_id" = table([52, 52, 52, 60, 60]);
     shared_flags: "SharedFunctionInfo::flags" = stated(&["class_SharedFunctionInfo__flags__int"]);
-    /// Before V8 12 these functions have a name that says so.
+    /// Before V8 12 these functions have a name that says so. Since V8 14 there are two kinds of each, one behind the other; they are
+    /// the last kinds.
     kind_members_initializer: "FunctionKind::kClassMembersInitializerFunction" =
         table([ABSENT, ABSENT, 24, 24, 24]);
     kind_static_initializer: "FunctionKind::kClassStaticInitializerFunction" =
-        table([ABSENT, ABSENT, 25, 25, 25]);
+        table([ABSENT, ABSENT, 25, 25, 26]);
     wrapper_shared: "SharedFunctionInfoWrapper::shared_info" =
         stated(&["class_SharedFunctionInfoWrapper__shared_info__*"]);
 

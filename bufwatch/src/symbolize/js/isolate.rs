@@ -37,8 +37,8 @@ pub(super) struct Function {
     pub(super) id: FunctionId,
     /// Sanitized.
     pub(super) name: Arc<str>,
-    /// First position in the script.
-    pub(super) start: Option<u32>,
+    /// In the script, the end included.
+    pub(super) range: Option<(u32, u32)>,
     pub(super) script: Arc<Script>,
     /// `None`: V8 has no position table for it, or it could not be read.
     pub(super) positions: Option<BytecodePositions>,
@@ -59,6 +59,12 @@ impl Function {
         Some(Spot { line, column, is_approximate: false })
     }
 
+    /// A position that compiled code states: of another function if the code is not this one's.
+    pub(super) fn spot_within(&self, position: u32) -> Option<Spot> {
+        let (start, end) = self.range.unwrap_or((0, u32::MAX));
+        if start <= position && position <= end { self.spot_at(position) } else { None }
+    }
+
     /// Where bytecode runs; where the function begins if that is not known.
     pub(super) fn spot_of_bytecode(&self, offset: Option<u32>) -> Option<Spot> {
         let exact = offset
@@ -68,7 +74,8 @@ impl Function {
     }
 
     pub(super) fn beginning(&self) -> Option<Spot> {
-        let spot = self.spot_at(self.start?)?;
+        let (start, _) = self.range?;
+        let spot = self.spot_at(start)?;
         Some(Spot { is_approximate: true, ..spot })
     }
 }
@@ -128,7 +135,7 @@ impl Isolate {
         Some(Function {
             id: facts.id,
             name: facts.name.map_or_else(|| "(anonymous)".into(), |it| sanitize(&it).into()),
-            start: facts.range.map(|(start, _)| start),
+            range: facts.range,
             script,
             positions,
         })

@@ -63,8 +63,13 @@ pub struct JsResolver<M> {
     /// By start. Holds until V8 moves or frees code: at a major collection.
     code: BTreeMap<Avma, Arc<CodeFacts>>,
     /// By thread and what tells frames apart; innermost first where functions are inlined.
-    frames: FastMap<(Tid, u64, u64, u32), Arc<[Frame]>>,
+    frames: FastMap<FrameKey, Arc<[Frame]>>,
+    /// Lookups of code that found none, so far: it may be that its page was not known yet.
+    n_missed: FastMap<FrameKey, u32>,
 }
+
+/// Thread, identity, program counter, bytecode offset.
+type FrameKey = (Tid, u64, u64, u32);
 
 /// A function and where it is.
 #[derive(Debug)]
@@ -82,6 +87,7 @@ impl<M: ReadMemory> JsResolver<M> {
             maps: CodeMaps::default(),
             code: BTreeMap::new(),
             frames: FastMap::default(),
+            n_missed: FastMap::default(),
         }
     }
 
@@ -89,6 +95,7 @@ impl<M: ReadMemory> JsResolver<M> {
     pub fn forget_code(&mut self) {
         self.code.clear();
         self.frames.clear();
+        self.n_missed.clear();
     }
 
     /// The isolate of this thread is gone; the number may come again with another.
@@ -118,9 +125,23 @@ impl<M: ReadMemory> JsResolver<M> {
         frames.extend_from_slice(&found);
         if self.frames.len() >= FRAMES_MAX {
             self.frames.clear();
+            self.n_missed.clear();
         }
-        self.frames.insert(key, found);
+        if self.is_worth_keeping(key, &found) {
+            self.frames.insert(key, found);
+        }
         true
+    }
+
+    /// What is approximate may become exact at the next try, of which there are a few.
+    fn is_worth_keeping(&mut self, key: FrameKey, found: &[Frame]) -> bool {
+        const TRIES: u32 = 4;
+        if found.iter().all(|frame| !frame.is_approximate) {
+            return true;
+        }
+        let n_missed = self.n_missed.entry(key).or_default();
+        *n_missed += 1;
+        *n_missed >= TRIES
     }
 
     fn find_places(
@@ -179,14 +200,17 @@ impl<M: ReadMemory> JsResolver<M> {
         let n = inlined.len();
         let mut places = Vec::with_capacity(n);
         for (depth, frame) in inlined.iter().enumerate() {
-            let at = isolate.function_at(heap, encodings, frame.shared)?;
+            let at = match frame.shared {
+                Some(shared) => isolate.function_at(heap, encodings, shared)?,
+                None => Arc::clone(&function),
+            };
             if depth + 1 == n && at.id != id {
                 // The outermost function is the one whose frame it is; else the code is another one by now.
                 return Some(at_beginning(&function));
             }
             let spot = match frame.at {
                 FrameAt::Bytecode(offset) => at.spot_of_bytecode(Some(offset)),
-                FrameAt::Script(position) => at.spot_at(position).map(|spot| Spot {
+                FrameAt::Script(position) => at.spot_within(position).map(|spot| Spot {
                     // What V8 13 and 14 note for callers of inlined calls in loops is the loop (js-stacks.md §0).
                     is_approximate: code.tier == Tier::Maglev && depth > 0,
                     ..spot
