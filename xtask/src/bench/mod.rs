@@ -4,6 +4,7 @@
 mod overhead;
 mod own_cost;
 mod report;
+mod stacks;
 mod statistics;
 mod tracer;
 mod workload;
@@ -27,6 +28,8 @@ enum What {
     /// The processor time and the memory of bufwatch itself, and its time to the first screen
     #[command(name = "self")]
     OwnCost(NodeArgs),
+    /// What call stacks cost the target and bufwatch, and how well bufwatch keeps up with new ones
+    Stacks(stacks::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -46,11 +49,13 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let node = match &args.what {
         What::Overhead(args) => &args.node,
         What::OwnCost(args) => args,
+        What::Stacks(args) => &args.node,
     };
     setup::for_node(workspace, &node.node)?;
     build::build(workspace, true, true)?;
     match &args.what {
         What::Overhead(args) => overhead::run(workspace, args),
         What::OwnCost(args) => own_cost::run(workspace, args),
+        What::Stacks(args) => stacks::run(workspace, args),
     }
 }

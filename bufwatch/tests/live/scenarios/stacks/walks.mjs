@@ -6,11 +6,11 @@ import { createRequire } from 'node:module';
 
 const N_LAYERS = 6;
 
-// Of functions in a layer; together a million chains.
-const WIDTH = 10;
+// Of functions in a layer; together three million chains.
+const WIDTH = 12;
 const N_CHAINS = WIDTH ** N_LAYERS;
 
-// Has no divisor with the number of chains, so that a million walks in a row are all different.
+// Has no divisor with the number of chains, so that as many walks in a row as there are chains are all different.
 const STRIDE = 300_007;
 
 export const SHAPE = { n_layers: N_LAYERS, width: WIDTH, stride: STRIDE };
