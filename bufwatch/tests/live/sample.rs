@@ -80,6 +80,14 @@ impl Sample {
         self.number("/pid")
     }
 
+    /// The frames of JavaScript in all distinct stacks so far: how many, and how many have no name.
+    pub(crate) fn n_js_frames(&self) -> (u64, u64) {
+        let sum = |key: &str| {
+            ["js", "node"].iter().map(|kind| self.number(&format!("/frames/{kind}/{key}"))).sum()
+        };
+        (sum("n"), sum("n_unresolved"))
+    }
+
     /// Those with the most live bytes; not all if there are many.
     pub(crate) fn sites(&self) -> Vec<Site> {
         serde_json::from_value(self.value["sites"].clone())

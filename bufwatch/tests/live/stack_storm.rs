@@ -111,13 +111,10 @@ impl Seen {
     }
 
     fn check(&self, ready: &Ready, last: &Sample, n_created: u64) {
-        let (mut n_walks, mut n_frames, mut n_unresolved, mut n_approximate) = (0, 0, 0_u64, 0);
+        let (mut n_walks, mut n_approximate) = (0, 0);
         let mut failures = Vec::new();
         for site in self.sites.values() {
-            let frames = || site.frames.iter();
-            n_frames += frames().count() as u64;
-            n_unresolved += frames().filter(|frame| !frame.is_resolved).count() as u64;
-            n_approximate += frames().filter(|frame| frame.is_approximate).count();
+            n_approximate += site.frames.iter().filter(|frame| frame.is_approximate).count();
             for thread in &ready.threads {
                 match thread.check(site, &ready.shape) {
                     None => {}
@@ -126,12 +123,13 @@ impl Seen {
                 }
             }
         }
-        // A store whose stack got lost has no frames at all.
+        // Also of the stacks that are in no printed site. A store whose stack got lost has no frames at all.
+        let (n_frames, n_unresolved) = last.n_js_frames();
         let share = (1.0 - n_unresolved as f64 / n_frames.max(1) as f64)
             * (1.0 - last.n_lost() as f64 / n_created as f64);
         println!(
-            "{n_walks} walks of {} sites, {n_frames} frames, {n_unresolved} unresolved, \
-             {n_approximate} approximate, {} events lost of {n_created} stores, {} wrong",
+            "{n_walks} walks of {} sites, with {n_approximate} frames approximate; of all \
+             {n_frames} frames {n_unresolved} unresolved; {} events lost of {n_created} stores; {} wrong",
             self.sites.len(),
             last.n_lost(),
             failures.len()

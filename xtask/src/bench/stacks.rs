@@ -135,18 +135,17 @@ fn write_rate(table: &mut String, rate: u32, measured: &AtRate) -> Result<()> {
     let at = format!("at {rate} new sites a second");
     writeln!(table, "| own CPU {at} | {:.1} % of a core |", 100.0 * measured.cpu_share)?;
     writeln!(table, "| from a stack's record to its names {at}, p50 and p99 | {p50}, {p99} |")?;
-    writeln!(table, "| frames resolved {at}, of the sites in the last sample | {frames} |")?;
+    writeln!(table, "| frames of JavaScript resolved {at}, in all stacks | {frames} |")?;
     writeln!(table, "| events lost {at} | {lost}, with {n_stores} stores seen |")?;
     Ok(())
 }
 
-/// How many frames a sample has, and how many of them are resolved.
-fn frames(sample: &Value) -> Option<(usize, usize)> {
-    let sites = sample.get("sites")?.as_array()?;
-    let frames = || sites.iter().filter_map(|site| site.get("frames")?.as_array()).flatten();
-    let is_resolved = |frame: &&Value| frame.get("is_resolved") == Some(&Value::Bool(true));
-    let n_frames = frames().count();
-    (n_frames > 0).then(|| (frames().filter(is_resolved).count(), n_frames))
+/// How many frames of JavaScript are resolved, and how many there are in all distinct stacks.
+fn frames(sample: &Value) -> Option<(u64, u64)> {
+    let count = |kind: &str, key: &str| sample.get("frames")?.get(kind)?.get(key)?.as_u64();
+    let n = count("js", "n")? + count("node", "n")?;
+    let n_unresolved = count("js", "n_unresolved")? + count("node", "n_unresolved")?;
+    (n > 0).then(|| (n.saturating_sub(n_unresolved), n))
 }
 
 #[cfg(test)]
@@ -156,14 +155,15 @@ mod tests {
 
     #[test]
     fn resolved_frames_are_counted() {
-        let frame = |is_resolved| json!({ "is_resolved": is_resolved });
-        let sample = json!({ "sites": [
-            { "frames": [frame(true), frame(false)] },
-            { "frames": [] },
-            { "frames": [frame(true)] },
-        ] });
-        assert_eq!(frames(&sample), Some((2, 3)));
-        assert_eq!(frames(&json!({ "sites": [] })), None);
+        let of = |js: u64, node: u64, n_unresolved: u64| {
+            json!({ "frames": {
+                "js": { "n": js, "n_unresolved": n_unresolved },
+                "node": { "n": node, "n_unresolved": 0 },
+            } })
+        };
+        assert_eq!(frames(&of(5, 2, 1)), Some((6, 7)));
+        assert_eq!(frames(&of(0, 0, 0)), None);
+        assert_eq!(frames(&json!({})), None);
     }
 
     #[test]
