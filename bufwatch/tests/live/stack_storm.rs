@@ -138,8 +138,9 @@ impl Seen {
         let share = (1.0 - n_unresolved as f64 / n_frames.max(1) as f64)
             * (1.0 - last.n_lost() as f64 / n_created as f64);
         println!(
-            "{n_walks} walks of {} sites, {n_partly} partly unresolved, {n_approximate} frames approximate; of all \
-             {n_frames} frames {n_unresolved} unresolved; {} events lost of {n_created} stores; {} wrong",
+            "{n_walks} walks of {} sites, {n_partly} partly unresolved, {n_approximate} frames \
+             approximate; of all {n_frames} frames {n_unresolved} unresolved; {} events lost of \
+             {n_created} stores; {} wrong",
             self.sites.len(),
             last.n_lost(),
             failures.len()
