@@ -18,7 +18,7 @@ use crate::session::{Request, SessionConfig, SessionError};
 use crate::source::EbpfSource;
 use crate::source::ebpf::AttachPoint;
 use crate::source::sampler::{Sampler, TICK};
-use crate::symbolize::Symbolizer;
+use crate::symbolize::{Symbolizer, Trust};
 use crate::sys::clock;
 use crate::sys::pidfd::PidFd;
 use crate::v8::allocator::AllocatorFacts;
@@ -69,6 +69,7 @@ pub(super) fn run(
         has_forked: false,
         ended_threads: FastMap::default(),
         stack_came_at: None,
+        trust: Trust::Full,
         publish,
     };
     collector.apply(&Event { at: started_at, payload: Payload::TargetIdentified(identified) });
@@ -107,6 +108,8 @@ struct Collector<'a> {
     ended_threads: FastMap<Tid, Nanos>,
     /// The last new stack; where one comes more are likely.
     stack_came_at: Option<Nanos>,
+    /// How far lines are believed, as it was last said.
+    trust: Trust,
     publish: &'a watch::Sender<Option<Arc<Snapshot>>>,
 }
 
@@ -214,12 +217,31 @@ impl Collector<'_> {
         }
         if let Payload::StackCaptured { id, tid, frames, is_cut } = &event.payload {
             let frames = self.symbolizer.resolve(*tid, frames);
+            self.say_trust();
             self.stack_came_at = Some(event.at);
             let latency = clock::now().since(event.at);
             let payload = Payload::StackResolved { id: *id, latency, frames, is_cut: *is_cut };
             self.model.apply(&Event { at: event.at, payload });
         }
         self.model.apply(event);
+    }
+
+    /// Says so when the test of an unknown V8 has ended.
+    fn say_trust(&mut self) {
+        let trust = self.symbolizer.trust();
+        if std::mem::replace(&mut self.trust, trust) == trust {
+            return;
+        }
+        let verdict = match trust {
+            Trust::Full => {
+                "functions of Node itself decode as they should: lines are exact from now on"
+            }
+            Trust::Failed => {
+                "functions of Node itself do not decode: JavaScript frames have no lines"
+            }
+            Trust::Testing => return,
+        };
+        self.interest.notices.push(verdict.to_owned());
     }
 
     /// Notices losses by what the programs counted.

@@ -14,7 +14,8 @@ use crate::symbolize::V8Facts;
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
 use crate::v8::allocator::{AllocatorFacts, PageLayout};
-use crate::v8::{BytecodeSizes, Encoding, TranslationOpcodes};
+use crate::v8::metadata::{Readable, is_measured};
+use crate::v8::{BytecodeSizes, Encoding, Release, TranslationOpcodes};
 
 /// A Node process that cannot be traced.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
     };
     let missing = plan.missing.iter();
     let notices = missing.map(|m| format!("no probe for {}: {}", m.purpose.name(), m.consequence));
+    let notices = notices.chain(javascript_notice(&plan));
     Ok(Prepared {
         identified: identified(config, &identity, &plan),
         ebpf,
@@ -68,6 +70,21 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         notices: notices.collect(),
         pidfd,
         identity,
+    })
+}
+
+/// What of JavaScript frames cannot be told, or is not sure yet.
+fn javascript_notice(plan: &ProbePlan) -> Option<String> {
+    let readable = plan.v8.readable();
+    if readable != Readable::Everything {
+        return Some(format!("JavaScript frames have {}", readable.consequence()));
+    }
+    let release = plan.v8_version.map(Into::into);
+    let version = plan.v8_version.map_or_else(|| "unknown".to_owned(), |it| it.to_string());
+    (!is_measured(release)).then(|| {
+        format!(
+            "V8 {version} is not one that bufwatch was tested with: lines are approximate (~) until functions of Node itself have been decoded"
+        )
     })
 }
 
@@ -192,7 +209,9 @@ fn v8_facts(plan: &ProbePlan) -> V8Facts {
         Some(version) if version.major >= 14 => [Encoding::FlagBits, Encoding::SignMarksExpression],
         _ => [Encoding::SignMarksExpression, Encoding::FlagBits],
     };
+    let release: Option<Release> = plan.v8_version.map(Into::into);
     V8Facts {
+        is_measured: is_measured(release),
         layout: plan.v8.layout(),
         bytecode_sizes: BytecodeSizes::new(plan.frames.bytecode_sizes.clone()),
         translation_opcodes: TranslationOpcodes::new(plan.frames.translation_operands.clone()),

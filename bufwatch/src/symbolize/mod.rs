@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bufwatch_common::{RawFrame, frame_kind};
 
-pub use js::V8Facts;
+pub use js::{Trust, V8Facts};
 pub use native::NativeSymbols;
 pub use perf_map::{PerfMap, PerfSymbol};
 pub use source_map::SourceMaps;
@@ -33,6 +33,10 @@ pub struct Symbolizer {
     js: JsResolver<ProcessMemory>,
     generated: GeneratedCode,
     source_maps: SourceMaps,
+    pid: u32,
+    perf_map: Option<PerfMap>,
+    /// Frames that nothing else could name, while there was no perf map.
+    n_without_perf_map: u32,
 }
 
 impl CodeMappings for GeneratedCode {
@@ -58,6 +62,9 @@ impl OriginalPlaces for SourceMaps {
 impl Symbolizer {
     pub fn new(pid: u32, v8: V8Facts, has_source_maps: bool) -> Self {
         Self {
+            pid,
+            perf_map: None,
+            n_without_perf_map: 0,
             native: NativeSymbols::new(pid),
             js: JsResolver::new(ProcessMemory::new(pid), v8),
             generated: GeneratedCode::new(pid),
@@ -73,6 +80,11 @@ impl Symbolizer {
     /// V8 has moved and freed code.
     pub fn forget_code(&mut self) {
         self.js.forget_code();
+    }
+
+    /// How far lines of JavaScript are believed.
+    pub fn trust(&self) -> Trust {
+        self.js.trust()
     }
 
     /// A thread ended, or its isolate did.
@@ -110,14 +122,50 @@ impl Symbolizer {
                 _ => {}
             }
         }
-        if !is_js {
+        if raw.kind == frame_kind::JS
+            && self.js.resolve(tid, raw, &mut self.generated, &mut self.source_maps, frames)
+        {
+            return;
+        }
+        if let Some(symbol) = self.perf_symbol(raw) {
+            frames.push(frame_of_perf_map(symbol));
+        } else if is_js {
+            frames.push(frame(FrameKind::Js, unresolved(raw).into(), false));
+        } else {
             let place = format!("[code {:#x}]", raw.pc);
             frames.push(frame(FrameKind::Native, place.into(), false));
-        } else if raw.kind != frame_kind::JS
-            || !self.js.resolve(tid, raw, &mut self.generated, &mut self.source_maps, frames)
-        {
-            frames.push(frame(FrameKind::Js, unresolved(raw).into(), false));
         }
+    }
+
+    /// What the target itself says of its generated code, if it writes a perf map.
+    fn perf_symbol(&mut self, raw: &RawFrame) -> Option<PerfSymbol> {
+        /// A target may begin to write one at any time; asking costs a few system calls.
+        const LOOK_EVERY: u32 = 1_000;
+        if raw.bytecode_offset != 0 {
+            // The interpreter's code, of which the map says nothing.
+            return None;
+        }
+        if self.perf_map.is_none() {
+            if self.n_without_perf_map.is_multiple_of(LOOK_EVERY) {
+                self.perf_map = PerfMap::open(self.pid);
+            }
+            self.n_without_perf_map = self.n_without_perf_map.wrapping_add(1);
+        }
+        self.perf_map.as_mut()?.find(Avma(raw.pc.saturating_sub(1)))
+    }
+}
+
+/// It tells where a function begins, not what runs in it.
+fn frame_of_perf_map(symbol: PerfSymbol) -> Frame {
+    Frame {
+        kind: symbol.kind,
+        function: symbol.function,
+        script: symbol.script,
+        is_approximate: symbol.line.is_some(),
+        line: symbol.line,
+        column: symbol.column,
+        original: None,
+        is_resolved: true,
     }
 }
 

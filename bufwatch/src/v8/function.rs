@@ -53,12 +53,10 @@ impl<M: ReadMemory> Heap<'_, M> {
         let named = self.tagged(shared, layout.shared_name_or_scope_info)?;
         let (name, range) = match named.as_object() {
             Some(object) if self.type_of(object)? == layout.type_scope_info => {
-                let facts = self.scope_facts(object).unwrap_or_default();
+                let facts = self.scope_facts(object)?;
                 (facts.name, facts.range)
             }
-            Some(object) if self.is_string(object) => {
-                (self.name(named).filter(|name| !name.is_empty()), None)
-            }
+            Some(object) if self.is_string(object) => (self.optional_name(named)?, None),
             // A Smi stands for "no name".
             _ => (None, None),
         };

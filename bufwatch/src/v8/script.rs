@@ -45,19 +45,26 @@ impl<M: ReadMemory> Heap<'_, M> {
         self.smi(script, self.layout.script_id)
     }
 
-    /// Reads the script, its source included.
+    /// Reads the script, its source included; `None` also if part of it cannot be read now, as while V8 moves it.
     pub fn script(&self, script: Avma) -> Option<ScriptFacts> {
         let layout = self.layout;
         self.script_id(script)?;
-        let text = |offset| self.name(self.tagged(script, offset)?).filter(|it| !it.is_empty());
+        let text = |offset| self.optional_name(self.tagged(script, offset)?);
         let number = |offset| u32::try_from(self.smi(script, offset)?).ok();
         let map_url = self.tagged(script, layout.script_source_mapping_url);
         let source_mapping_url = map_url.and_then(|word| self.name(word));
         let has_inline_map = source_mapping_url.is_none()
             && map_url.and_then(Tagged::as_object).is_some_and(|object| self.is_string(object));
-        let source = self.string(self.tagged(script, layout.script_source)?, SOURCE_UNITS_MAX);
+        let source = self.tagged(script, layout.script_source)?;
+        let source = match self.string_len(source)? {
+            Some(len) if len <= SOURCE_UNITS_MAX => Some(self.string(source, SOURCE_UNITS_MAX)?),
+            _ => None,
+        };
         Some(ScriptFacts {
-            name: text(layout.script_source_url).or_else(|| text(layout.script_name)),
+            name: match text(layout.script_source_url)? {
+                Some(url) => Some(url),
+                None => text(layout.script_name)?,
+            },
             source_mapping_url: source_mapping_url.filter(|url| !url.is_empty()),
             has_inline_map,
             line_offset: number(layout.script_line_offset).unwrap_or(0),

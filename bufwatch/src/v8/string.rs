@@ -89,6 +89,26 @@ impl<M: ReadMemory> Heap<'_, M> {
         self.string(word, NAME_UNITS_MAX).map(|units| units.to_string())
     }
 
+    /// Length of what may be a string: the inner `None` if it is something else, the outer if nothing can be read.
+    #[expect(clippy::option_option, reason = "not readable, not a string, or a length")]
+    pub fn string_len(&self, word: Tagged) -> Option<Option<usize>> {
+        let Some(object) = word.as_object() else { return Some(None) };
+        if self.type_of(object)? >= FIRST_NON_STRING {
+            return Some(None);
+        }
+        self.length(object).map(Some)
+    }
+
+    /// A name where there may be something else than a string, or one that is empty or too long: the inner `None`. The outer one: it
+    /// cannot be read.
+    #[expect(clippy::option_option, reason = "not readable, none, or a name")]
+    pub fn optional_name(&self, word: Tagged) -> Option<Option<String>> {
+        match self.string_len(word)? {
+            Some(1..=NAME_UNITS_MAX) => self.name(word).map(Some),
+            _ => Some(None),
+        }
+    }
+
     pub fn is_string(&self, object: Avma) -> bool {
         self.type_of(object).is_some_and(|kind| kind < FIRST_NON_STRING)
     }
@@ -114,6 +134,21 @@ impl<M: ReadMemory> Heap<'_, M> {
             }
         }
         None
+    }
+
+    /// One unit of a string.
+    pub fn unit_at(&self, word: Tagged, index: u32) -> Option<u16> {
+        let mut unit = Units::OneByte(Vec::new());
+        let mut rest =
+            vec![Part { string: word.as_object()?, from: usize::try_from(index).ok()?, len: 1 }];
+        for _ in 0..PARTS_MAX {
+            let Some(part) = rest.pop() else { break };
+            self.take_part(part, &mut unit, &mut rest)?;
+        }
+        match unit {
+            Units::OneByte(units) => units.first().copied().map(u16::from),
+            Units::TwoByte(units) => units.first().copied(),
+        }
     }
 
     fn length(&self, string: Avma) -> Option<usize> {

@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Write as _};
 
 use crate::base::sanitize;
 use crate::node::plan::{Constant, Cost, HeapPointer, ProbePlan};
+use crate::v8::metadata::is_measured;
 
 impl Display for ProbePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,6 +96,13 @@ impl ProbePlan {
 
 impl ProbePlan {
     fn write_v8(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tested = if is_measured(self.v8_version.map(Into::into)) {
+            "measured on this version of V8"
+        } else {
+            "not measured on this version of V8: tested against Node's own functions once attached"
+        };
+        let readable = self.v8.readable().consequence();
+        writeln!(f, "\nJavaScript frames: {readable}; {tested}")?;
         for (name, constant) in self.v8.rows() {
             write_constant(f, name, constant)?;
         }

@@ -42,6 +42,8 @@ pub(super) struct Function {
     pub(super) script: Arc<Script>,
     /// `None`: V8 has no position table for it, or it could not be read.
     pub(super) positions: Option<BytecodePositions>,
+    /// Its tables decode, and its source ends where it says. Only asked of functions of Node's own scripts.
+    pub(super) is_plausible: bool,
 }
 
 /// 1-based line and column in a script.
@@ -85,6 +87,8 @@ impl Function {
 pub(super) struct Isolate {
     functions: FastMap<FunctionId, Arc<Function>>,
     scripts: FastMap<i32, Arc<Script>>,
+    /// Functions whose positions could not be read so far.
+    n_missed: FastMap<FunctionId, u32>,
 }
 
 impl Isolate {
@@ -105,9 +109,20 @@ impl Isolate {
         let function = Arc::new(self.read_function(heap, encodings, facts, 0)?);
         if self.functions.len() >= FUNCTIONS_MAX {
             self.functions.clear();
+            self.n_missed.clear();
         }
-        self.functions.insert(id, Arc::clone(&function));
+        if function.positions.is_some() || self.is_given_up(id) {
+            self.functions.insert(id, Arc::clone(&function));
+        }
         Some(function)
+    }
+
+    /// True if a function without positions has been tried often enough: V8 moves things, and has none for some.
+    fn is_given_up(&mut self, id: FunctionId) -> bool {
+        const TRIES: u32 = 8;
+        let n_missed = self.n_missed.entry(id).or_default();
+        *n_missed += 1;
+        *n_missed >= TRIES
     }
 
     /// The function at `shared`, whichever it is.
@@ -132,7 +147,15 @@ impl Isolate {
         let positions = facts
             .bytecode
             .and_then(|bytecode| heap.bytecode_positions(bytecode, facts.range, encodings));
+        let ends_with_brace = || {
+            let (_, end) = facts.range?;
+            let source = heap.tagged(facts.script, heap.layout.script_source)?;
+            Some(heap.unit_at(source, end.checked_sub(1)?)? == u16::from(b'}'))
+        };
+        let is_plausible =
+            script.is_internal && positions.is_some() && ends_with_brace() == Some(true);
         Some(Function {
+            is_plausible,
             id: facts.id,
             name: facts.name.map_or_else(|| "(anonymous)".into(), |it| sanitize(&it).into()),
             range: facts.range,

@@ -2,6 +2,7 @@
 //! not add up stays unresolved. Over any memory, so that recorded reads test it.
 
 mod isolate;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use bufwatch_common::RawFrame;
 use crate::base::{Avma, FastMap, ReadMemory, Tid};
 use crate::event::{Frame, FrameKind, OriginalPlace};
 use crate::symbolize::js::isolate::{Function, Isolate, Spot};
+use crate::symbolize::js::trust::SelfTest;
+pub use crate::symbolize::js::trust::Trust;
 use crate::v8::{
     BytecodeSizes, CodeFacts, CodeMaps, Encoding, FrameAt, FunctionId, Heap, Layout, Tagged, Tier,
     TranslationOpcodes,
@@ -34,6 +37,8 @@ pub struct V8Facts {
     pub translation_opcodes: Option<TranslationOpcodes>,
     /// The encoding of position tables to try first, then the other.
     pub encodings: [Encoding; 2],
+    /// The tables were measured on this release of V8.
+    pub is_measured: bool,
 }
 
 /// Where generated code lies.
@@ -60,6 +65,7 @@ pub struct JsResolver<M> {
     facts: V8Facts,
     isolates: FastMap<Tid, Isolate>,
     maps: CodeMaps,
+    test: SelfTest,
     /// By start. Holds until V8 moves or frees code: at a major collection.
     code: BTreeMap<Avma, Arc<CodeFacts>>,
     /// By thread and what tells frames apart; innermost first where functions are inlined.
@@ -82,13 +88,19 @@ impl<M: ReadMemory> JsResolver<M> {
     pub fn new(memory: M, facts: V8Facts) -> Self {
         Self {
             memory,
-            facts,
             isolates: FastMap::default(),
             maps: CodeMaps::default(),
+            test: SelfTest::new(facts.is_measured),
             code: BTreeMap::new(),
             frames: FastMap::default(),
             n_missed: FastMap::default(),
+            facts,
         }
+    }
+
+    /// How far lines are believed.
+    pub const fn trust(&self) -> Trust {
+        self.test.trust()
     }
 
     /// Code moves and is freed in major collections: what is known by its address no longer holds.
@@ -121,7 +133,9 @@ impl<M: ReadMemory> JsResolver<M> {
             return true;
         }
         let Some(places) = self.find_places(tid, raw, mappings) else { return false };
-        let found: Arc<[Frame]> = places.iter().map(|place| to_frame(place, originals)).collect();
+        let trust = self.test.trust();
+        let found: Arc<[Frame]> =
+            places.iter().map(|place| to_frame(place, trust, originals)).collect();
         frames.extend_from_slice(&found);
         if self.frames.len() >= FRAMES_MAX {
             self.frames.clear();
@@ -158,6 +172,9 @@ impl<M: ReadMemory> JsResolver<M> {
         let encodings = self.facts.encodings;
         let id = FunctionId::from_captured(raw.identity);
         let function = isolate.function(heap, encodings, id, Tagged(raw.function))?;
+        if function.script.is_internal && self.test.trust() == Trust::Testing {
+            self.test.judge(function.is_plausible);
+        }
         if raw.bytecode_offset != 0 {
             // The slot counts from the tagged start of the bytecode array.
             let data = self.facts.layout.bytecode_data.checked_sub(1);
@@ -245,8 +262,13 @@ fn find_code<M: ReadMemory>(
     Some(code)
 }
 
-fn to_frame(place: &Place, originals: &mut impl OriginalPlaces) -> Frame {
+fn to_frame(place: &Place, trust: Trust, originals: &mut impl OriginalPlaces) -> Frame {
     let Place { function, spot } = place;
+    let spot = match trust {
+        Trust::Full => *spot,
+        Trust::Testing => spot.map(|spot| Spot { is_approximate: true, ..spot }),
+        Trust::Failed => None,
+    };
     let script = &function.script;
     let is_exact = spot.filter(|spot| !spot.is_approximate && !script.is_internal);
     Frame {
