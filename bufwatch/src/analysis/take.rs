@@ -282,6 +282,9 @@ fn detail(model: &Model, key: StoreKey, now: Nanos) -> Option<StoreDetail> {
     })
 }
 
+/// Deaths of unknown stores that cannot all be older than the attach, where nothing at all was born.
+const N_UNKNOWN_DEATHS_MANY: u64 = 500;
+
 fn health(model: &Model, notices: &[String]) -> Health {
     let counted =
         model.counters.iter().flat_map(|counters| DropReason::ALL.iter().zip(&counters.drops));
@@ -290,6 +293,13 @@ fn health(model: &Model, notices: &[String]) -> Health {
         limits.push(format!(
             "more than {MODEL_SITES_MAX} sites or {STACKS_MAX} stacks: {} stacks are in \"other sites\"",
             model.sites.n_beyond_limit
+        ));
+    }
+    let n_unknown = model.totals.n_destroyed_unknown;
+    let n_small = model.counters.as_ref().map_or(0, |counters| counters.small_created().0);
+    if model.totals.n_created == 0 && n_small == 0 && n_unknown >= N_UNKNOWN_DEATHS_MANY {
+        limits.push(format!(
+            "{n_unknown} stores were destroyed and none was seen coming, not even a small one: this build of Node creates them where there is no probe"
         ));
     }
     if model.address_space.n_beyond_limit > 0 {

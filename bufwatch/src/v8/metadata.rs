@@ -33,12 +33,50 @@ pub trait StatedNumbers {
 /// Where a number is looked for: first in the binary, then in the table of [`MEASURED`] releases.
 struct Origin {
     names: &'static [&'static str],
+    /// Follows from a number that the binary states.
+    rule: Option<Rule>,
     table: [Option<u32>; MEASURED.len()],
 }
 
-const fn stated(names: &'static [&'static str]) -> Origin {
-    Origin { names, table: [None; MEASURED.len()] }
+/// From the number of a name to another number, in words as well.
+#[derive(Clone, Copy)]
+struct Rule {
+    name: &'static str,
+    derive: fn(u32) -> Option<u32>,
+    text: &'static str,
 }
+
+const fn stated(names: &'static [&'static str]) -> Origin {
+    Origin { names, rule: None, table: [None; MEASURED.len()] }
+}
+
+const fn derived(rule: Rule, values: [u32; MEASURED.len()]) -> Origin {
+    Origin { rule: Some(rule), ..stated_or(&[], values) }
+}
+
+/// `function_literal_id` lies behind the flags.
+const BEHIND_FLAGS: Rule = Rule {
+    name: "class_SharedFunctionInfo__flags__int",
+    derive: |flags| flags.checked_add(4),
+    text: "4 bytes behind SharedFunctionInfo::flags",
+};
+
+/// Since some V8 12, plain flags and two words of positions come before the variables of a `ScopeInfo`.
+const SCOPE_POSITION: Rule = Rule {
+    name: "scopeinfo_idx_first_vars",
+    derive: |first| if first == 5 { Some(32) } else { None },
+    text: "two words before the first variable",
+};
+
+const SCOPE_FLAGS_ARE_SMI: Rule = Rule {
+    name: "scopeinfo_idx_first_vars",
+    derive: |first| match first {
+        3 => Some(1),
+        5 => Some(0),
+        _ => None,
+    },
+    text: "they are where positions come behind the variables",
+};
 
 const fn table(values: [u32; MEASURED.len()]) -> Origin {
     stated_or(&[], values)
@@ -47,7 +85,7 @@ const fn table(values: [u32; MEASURED.len()]) -> Origin {
 /// [`ABSENT`] in the table: that release has no such thing.
 const fn stated_or(names: &'static [&'static str], values: [u32; MEASURED.len()]) -> Origin {
     let [a, b, c, d, e] = values;
-    Origin { names, table: [some(a), some(b), some(c), some(d), some(e)] }
+    Origin { names, rule: None, table: [some(a), some(b), some(c), some(d), some(e)] }
 }
 
 const fn some(value: u32) -> Option<u32> {
@@ -60,6 +98,12 @@ impl Origin {
     fn resolve(&self, binary: &impl StatedNumbers, release: Option<Release>) -> Constant<u32> {
         if let Some((value, name)) = binary.stated(self.names) {
             return Constant::Loaded { value, symbol: format!("v8dbg_{name}") };
+        }
+        if let Some(rule) = self.rule
+            && let Some((stated, _)) = binary.stated(&[rule.name])
+            && let Some(value) = (rule.derive)(stated)
+        {
+            return Constant::Derived { value, rule: rule.text.to_owned() };
         }
         let Some(release) = release else {
             return Constant::missing("not stated by the binary, and its V8 version is not known");
@@ -228,12 +272,13 @@ metadata! {
 
     function_shared: "JSFunction::shared" = stated(&["class_JSFunction__shared__SharedFunctionInfo"]);
     shared_function_data: "SharedFunctionInfo::function_data" =
-        stated_or(&["class_SharedFunctionInfo__function_data__Object"], [8; 5]);
+        stated_or(&["class_SharedFunctionInfo__function_data__*"], [8; 5]);
     shared_name_or_scope_info: "SharedFunctionInfo::name_or_scope_info" =
         stated(&["class_SharedFunctionInfo__name_or_scope_info__*"]);
     shared_script: "SharedFunctionInfo::script" = stated(&["class_SharedFunctionInfo__script_*"]);
     /// Behind the flags.
-    shared_literal_id: "SharedFunctionInfo::function_literal_id" = table([52, 52, 52, 60, 60]);
+    shared_literal_id: "SharedFunctionInfo::function_literal_id" =
+        derived(BEHIND_FLAGS, [52, 52, 52, 60, 60]);
     shared_flags: "SharedFunctionInfo::flags" = stated(&["class_SharedFunctionInfo__flags__int"]);
     /// Before V8 12 these functions have a name that says so. Since V8 14 there are two kinds of each, one behind the other; they are
     /// the last kinds.
@@ -258,12 +303,14 @@ metadata! {
 
     scope_flags: "ScopeInfo::flags" = table([8; 5]);
     /// 1 if the flags are a Smi, 0 if a plain word.
-    scope_flags_are_smi: "ScopeInfo::flags is a Smi" = table([1, 1, 1, 0, 0]);
+    scope_flags_are_smi: "ScopeInfo::flags is a Smi" =
+        derived(SCOPE_FLAGS_ARE_SMI, [1, 1, 1, 0, 0]);
     /// As an index of words behind the map and the flags.
     scope_n_locals: "ScopeInfo::context_local_count, word" = stated(&["scopeinfo_idx_ncontextlocals"]);
     scope_first_local: "ScopeInfo::first variable, word" = stated(&["scopeinfo_idx_first_vars"]);
     /// Absent where positions come after the variable part.
-    scope_position: "ScopeInfo::position_info" = table([ABSENT, ABSENT, ABSENT, 32, 32]);
+    scope_position: "ScopeInfo::position_info" =
+        derived(SCOPE_POSITION, [ABSENT, ABSENT, ABSENT, 32, 32]);
 
     bytecode_length: "BytecodeArray::length" = stated_or(&["class_BytecodeArray__length__SMI"], [8; 5]);
     bytecode_data: "BytecodeArray::data" = stated(&["class_BytecodeArray__data__uintptr_t"]);
@@ -271,9 +318,11 @@ metadata! {
     interpreter_data_bytecode: "InterpreterData::bytecode_array" = table([8; 5]);
 
     /// Of baseline code the same word is its bytecode array or interpreter data.
-    code_deopt_data: "Code::deoptimization_data" = table([16, 16, 8, 8, 8]);
+    code_deopt_data: "Code::deoptimization_data" =
+        stated_or(&["class_Code__deoptimization_data__*"], [16, 16, 8, 8, 8]);
     /// Of baseline code the same word is its table of bytecode offsets.
-    code_positions: "Code::source_position_table" = table([24, 24, 16, 16, 16]);
+    code_positions: "Code::source_position_table" =
+        stated_or(&["class_Code__source_position_table__*"], [24, 24, 16, 16, 16]);
     /// Absent where the code lies behind the header itself, at `code_header_bytes`.
     code_start: "Code::instruction_start" = table([ABSENT, 40, 40, 40, 40]);
     code_header_bytes: "Code::header size" =

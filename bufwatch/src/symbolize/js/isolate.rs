@@ -157,7 +157,12 @@ impl Isolate {
         Some(Function {
             is_plausible,
             id: facts.id,
-            name: facts.name.map_or_else(|| "(anonymous)".into(), |it| sanitize(&it).into()),
+            name: match (&facts.name, facts.range) {
+                (Some(name), _) => sanitize(name).into(),
+                (None, Some(_)) => "(anonymous)".into(),
+                // Its `ScopeInfo` was not understood.
+                (None, None) => "(name unknown)".into(),
+            },
             range: facts.range,
             script,
             positions,
