@@ -220,7 +220,7 @@ pub struct Frame {
 /// A place in a file that a script was made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OriginalPlace {
-    /// As the source map spells it, relative to the map where it is so.
+    /// A path where the map's folder tells it, else as the map spells it (`webpack://…`).
     pub source: Arc<str>,
     /// 1-based.
     pub line: u32,
