@@ -55,11 +55,17 @@ impl NodeIdentity {
     /// Where else than by its bias a part of Node's code is mapped: from V8 11 on each isolate maps the builtins
     /// once more in its code range, near the code that it generates ("short builtin calls").
     pub fn find_copies(&self, part: &Range<Svma>) -> Vec<u64> {
+        // As it is now: a worker may have begun since the process was opened.
+        let mut code_mappings = procfs::maps(self.key.pid).unwrap_or_default();
+        code_mappings.retain(|entry| {
+            let is_known = |known: &MapEntry| known.is_same_file(entry);
+            entry.is_executable && self.code_mappings.iter().any(is_known)
+        });
         let Some(FileOffset(offset)) = self.node.image.file_offset_of(part.start) else {
             return Vec::new();
         };
         let first = self.node.bias.to_avma(part.start).0;
-        let copies = self.code_mappings.iter().filter(|entry| {
+        let copies = code_mappings.iter().filter(|entry| {
             let in_file = entry.offset..entry.offset.saturating_add(entry.end - entry.start);
             in_file.contains(&offset) && !(entry.start..entry.end).contains(&first)
         });

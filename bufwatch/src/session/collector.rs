@@ -13,7 +13,7 @@ use crate::analysis::{Interest, Snapshot, take};
 use crate::base::{Avma, FastMap, Nanos, Tid};
 use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
-use crate::session::target::Prepared;
+use crate::session::target::{Prepared, interpreter_copies};
 use crate::session::{Request, SessionConfig, SessionError};
 use crate::source::EbpfSource;
 use crate::source::ebpf::AttachPoint;
@@ -54,7 +54,8 @@ pub(super) fn run(
     publish: &watch::Sender<Option<Arc<Snapshot>>>,
     publishing: mpsc::Sender<()>,
 ) -> Result<(), SessionError> {
-    let Prepared { identified, ebpf, allocator, v8, notices, pidfd, identity } = prepared;
+    let Prepared { identified, ebpf, allocator, v8, notices, pidfd, identity, interpreter } =
+        prepared;
     let pid = config.pid;
     let started_at = clock::now();
     let sampling = Sampling::start(pid, pidfd, allocator)?;
@@ -83,6 +84,10 @@ pub(super) fn run(
         if sampling.has_ended() { SessionError::EndedDuringAttach(pid) } else { error.into() }
     })?;
     collector.interest.notices.append(&mut more);
+    // Twice: a worker may have begun before the probes saw its mappings, or while this was written down.
+    for _ in 0..2 {
+        source.add_copies(&interpreter_copies(&identity, interpreter))?;
+    }
     collector.apply(&Event { at: clock::now(), payload: Payload::Attached });
     collector.watch(&mut source, &ebpf.points, &sampling, inbox, config.snapshot_every);
     drop(publishing);

@@ -39,6 +39,8 @@ pub(super) struct Prepared {
     pub(super) v8: V8Facts,
     pub(super) notices: Vec<String>,
     pub(super) pidfd: PidFd,
+    /// Of which each isolate maps a copy.
+    pub(super) interpreter: Option<CodeRange>,
     /// Keeps the files open that the attach paths name.
     pub(super) identity: NodeIdentity,
 }
@@ -55,7 +57,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
     let ebpf = EbpfConfig {
         anchor_tid: config.anchor_tid.unwrap_or_else(|| procfs::second_thread(config.pid)),
         probe: probe_config(config, &identity, &plan),
-        interpreter_copies: interpreter_copies(&identity, &plan),
+        interpreter_copies: interpreter_copies(&identity, plan.frames.interpreter.get()),
         ring_bytes: config.ring_bytes,
         points,
     };
@@ -67,6 +69,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         ebpf,
         allocator: allocator_facts(&identity, &plan),
         v8: v8_facts(&plan),
+        interpreter: plan.frames.interpreter.get(),
         notices: notices.collect(),
         pidfd,
         identity,
@@ -198,8 +201,10 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
     }
 }
 
-fn interpreter_copies(identity: &NodeIdentity, plan: &ProbePlan) -> Vec<u64> {
-    let interpreter = plan.frames.interpreter.get();
+pub(super) fn interpreter_copies(
+    identity: &NodeIdentity,
+    interpreter: Option<CodeRange>,
+) -> Vec<u64> {
     interpreter.map(|range| identity.find_copies(&(range.start..range.end))).unwrap_or_default()
 }
 

@@ -40,6 +40,7 @@ pub struct EbpfConfig {
 pub struct EbpfSource {
     /// Before the programs, so that they go first.
     links: Vec<UProbeLink>,
+    copies: Array<MapData, InterpreterCopies>,
     /// Holds the programs and the links of tracepoints.
     ebpf: Ebpf,
     anchor_tid: u32,
@@ -70,6 +71,7 @@ impl EbpfSource {
         }
         let mut map: Array<_, InterpreterCopies> = load::take_map(&mut ebpf, "COPIES")?;
         map.set(0, copies, 0).map_err(|source| LoadError::Map { name: "COPIES", source })?;
+        let copies = map;
         let mut notices = attach::attach_tracepoints(&mut ebpf)?;
         let (links, more) = attach::attach_points(&mut ebpf, &config.points, config.anchor_tid)?;
         notices.extend(more);
@@ -82,12 +84,32 @@ impl EbpfSource {
             drops: load::take_map(&mut ebpf, "DROPS")?,
             sequences: load::take_map(&mut ebpf, "SEQUENCES")?,
             links,
+            copies,
             ebpf,
             anchor_tid: config.anchor_tid,
             forget_before: Nanos(0),
             received: Received::default(),
         };
         Ok((source, notices))
+    }
+
+    /// Adds copies of the interpreter that were mapped after the first look and before the probes were there. Copies that come in this very
+    /// moment could be written over; the caller looks once more.
+    pub fn add_copies(&mut self, starts: &[u64]) -> Result<(), LoadError> {
+        let failed = |source| LoadError::Map { name: "COPIES", source };
+        let mut copies = self.copies.get(&0, 0).map_err(failed)?;
+        let n_before = copies.starts.iter().filter(|start| **start > 1).count();
+        for start in starts {
+            if !copies.starts.contains(start)
+                && let Some(free) = copies.starts.iter_mut().find(|entry| **entry <= 1)
+            {
+                *free = *start;
+            }
+        }
+        if copies.starts.iter().filter(|start| **start > 1).count() > n_before {
+            self.copies.set(0, copies, 0).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Waits until a new stack comes, at most `limit`; other records do not wake up.
