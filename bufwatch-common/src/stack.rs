@@ -10,7 +10,8 @@ pub const FRAMES_MAX: usize = 48;
 pub mod frame_kind {
     /// Program counter in C++ code: only `pc` is meaningful.
     pub const NATIVE: u32 = 0;
-    /// A stub or builtin frame: `function` holds the frame-type marker word.
+    /// A stub, builtin or WebAssembly frame: `function` holds the frame-type marker word, `identity` the word
+    /// below it, which is the tagged instance of WebAssembly code and means nothing in others.
     pub const STUB: u32 = 1;
     /// A JavaScript frame whose `JSFunction` could not be read: `function` holds its tagged address.
     pub const FUNCTION_UNREAD: u32 = 2;
@@ -28,7 +29,8 @@ pub struct RawFrame {
     pub pc: u64,
     /// Meaning depends on `kind`.
     pub function: u64,
-    /// Script id in the upper half, function literal id in the lower; stable for the function's life.
+    /// Script id in the upper half, function literal id in the lower; stable for the function's life. Of a stub
+    /// frame a word of the stack.
     pub identity: u64,
     /// Bytecode offset slot of an interpreted frame (the Smi's value); zero otherwise.
     pub bytecode_offset: u32,

@@ -255,6 +255,8 @@ fn classify(config: &ProbeConfig, pc: u64, words: &[u64; 7]) -> RawFrame {
     if marker & 1 == 0 || function & 3 != 1 {
         frame.kind = frame_kind::STUB;
         frame.function = marker;
+        // Where WebAssembly code keeps its instance. It moves: no part of the stack's id.
+        frame.identity = function;
         return frame;
     }
     frame.kind = frame_kind::FUNCTION_UNREAD;
