@@ -252,7 +252,8 @@ fn inlining_position(positions: &[u8], index: usize) -> Option<(SourcePosition, 
     Some((SourcePosition(caller), function))
 }
 
-fn makes_sense(entries: &[Entry], len: u64) -> bool {
+/// Entries in the order of the code, none behind its end.
+pub(super) fn makes_sense(entries: &[Entry], len: u64) -> bool {
     entries.is_sorted_by_key(|entry| entry.code_offset)
         && entries
             .last()

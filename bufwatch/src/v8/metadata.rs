@@ -342,6 +342,39 @@ metadata! {
 
     /// The value of a stub frame's type word; WebAssembly code says so there.
     frame_wasm: "StackFrame::WASM" = stated(&["frametype_WasmFrame"]);
+    frame_wasm_to_js: "StackFrame::WASM_TO_JS" = stated(&["frametype_WasmToJsFrame"]);
+    frame_js_to_wasm: "StackFrame::JS_TO_WASM" = stated(&["frametype_JsToWasmFrame"]);
+
+    type_foreign: "FOREIGN_TYPE" =
+        stated_or(&["type_Foreign__FOREIGN_TYPE"], [204, ABSENT, ABSENT, ABSENT, ABSENT]);
+    type_wasm_instance: "WASM_INSTANCE_OBJECT_TYPE" =
+        stated(&["type_WasmInstanceObject__WASM_INSTANCE_OBJECT_TYPE"]);
+    type_wasm_module: "WASM_MODULE_OBJECT_TYPE" =
+        stated(&["type_WasmModuleObject__WASM_MODULE_OBJECT_TYPE"]);
+    /// Absent where frames hold the instance object itself.
+    wasm_data_instance: "WasmTrustedInstanceData::instance_object" =
+        table([ABSENT, ABSENT, 160, 152, 104]);
+    wasm_instance_module: "WasmInstanceObject::module_object" = table([208, 208, 32, 32, 32]);
+    wasm_module_script: "WasmModuleObject::script" = table([40, 32, 32, 32, 32]);
+    script_wasm_native_module: "Script::wasm_managed_native_module" =
+        stated(&["class_Script__wasm_managed_native_module__*"]);
+    foreign_address: "Foreign::foreign_address" = table([8; 5]);
+    managed_shared_ptr: "ManagedPtrDestructor::shared_ptr_ptr_" = table([24; 5]);
+    /// Behind the pointer to the process's `GlobalWasmState`, of which it is the first part.
+    wasm_lookup_map: "WasmCodeManager::lookup_map_" = table([72, 64, 64, 32, 32]);
+    native_module_wire_bytes: "NativeModule::wire_bytes_" = table([312, 200, 200, 240, 232]);
+    /// `new_owned_code_` and `code_table_` follow.
+    native_module_owned_code: "NativeModule::owned_code_" = table([416, 304, 392, 312, 304]);
+    wasm_code_tables: "WasmCode::meta_data_" = table([24, 16, 16, 24, 24]);
+    /// The sizes of relocations and source positions follow.
+    wasm_code_size: "WasmCode::instructions_size_" = table([32, 24, 24, 32, 32]);
+    wasm_code_inlining_size: "WasmCode::inlining_positions_size_" =
+        table([ABSENT, 36, 36, 44, 44]);
+    wasm_code_trapping_size: "WasmCode::trapping_instructions_size_" =
+        table([44, 40, 40, 52, 52]);
+    wasm_code_index: "WasmCode::index_" = table([48, 44, 44, 56, 56]);
+    /// Packed function index, since V8 12 whether it was a tail call, position in the caller.
+    wasm_inlining_bytes: "WasmInliningPosition, size" = table([ABSENT, 12, 13, 13, 13]);
 }
 
 #[cfg(test)]

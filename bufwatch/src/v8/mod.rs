@@ -12,6 +12,7 @@ pub mod position_table;
 pub mod scope_info;
 pub mod script;
 pub mod string;
+pub mod wasm;
 
 pub use bytecode::{BytecodePositions, BytecodeSizes};
 pub use code::{CodeFacts, CodeMaps, FrameAt, InlinedFrame, Tier};
@@ -21,3 +22,4 @@ pub use metadata::{Layout, Metadata, Release, StatedNumbers};
 pub use object::{Heap, Tagged};
 pub use position_table::Encoding;
 pub use script::{EvalOrigin, EvalPosition, ScriptFacts};
+pub use wasm::{WasmBinary, WasmCode, WasmFrame, WasmModule};

@@ -22,6 +22,8 @@ pub struct ScriptFacts {
     /// `None` if the source could not be read: then no position has a line.
     pub lines: Option<LineStarts>,
     pub eval_origin: Option<EvalOrigin>,
+    /// Of a WebAssembly module: its functions that JavaScript sees are what V8 calls the module through.
+    pub is_wasm: bool,
 }
 
 /// Who called `eval` or `new Function`.
@@ -71,6 +73,7 @@ impl<M: ReadMemory> Heap<'_, M> {
             column_offset: number(layout.script_column_offset).unwrap_or(0),
             lines: source.map(|source| LineStarts::of(&source)),
             eval_origin: self.eval_origin(script),
+            is_wasm: self.wasm_native_module(script).is_some(),
         })
     }
 
