@@ -37,6 +37,8 @@ pub const V8_VERSION: [Pattern; 4] = [
     Exact("_ZN2v88internal7Version6build_E"),
     Exact("_ZN2v88internal7Version6patch_E"),
 ];
+/// Pointer to what WebAssembly has once a process, its table of code among it.
+pub const WASM_STATE: Pattern = Exact("_ZN2v88internal4wasm12_GLOBAL__N_117global_wasm_stateE");
 /// Exported, so that addons find it: there even in a stripped binary.
 pub const NAPI_GET_NODE_VERSION: Pattern = Exact("napi_get_node_version");
 pub const NAPI_VERSION_DATA: Pattern = Exact("_ZZ21napi_get_node_versionE7version");
@@ -76,6 +78,7 @@ pub const PATTERNS: &[Pattern] = &[
     STATED_NUMBERS,
     BYTECODE_SIZES,
     TRANSLATION_OPERANDS,
+    WASM_STATE,
     V8_VERSION[0],
     V8_VERSION[1],
     V8_VERSION[2],

@@ -69,6 +69,7 @@ impl ProbePlan {
         write_constant(f, "interpreter entry", &frames.interpreter)?;
         write_constant(f, "event loop", &frames.event_loop)?;
         write_constant(f, "event loop's poll", &frames.event_poll)?;
+        write_constant(f, "WebAssembly's state", &frames.wasm_state)?;
         writeln!(f, "  {:32} {}..{}", "text", frames.text_start, frames.text_end)?;
         self.write_v8(f)?;
         let Some(allocator) = &self.allocator else {

@@ -159,6 +159,8 @@ pub struct FrameConstants {
     pub bytecode_sizes: Vec<u8>,
     /// Operands of each instruction of deoptimisation data; empty: lines of callers in Maglev code are approximate.
     pub translation_operands: Vec<u8>,
+    /// Pointer to what WebAssembly has once a process; missing: frames of WebAssembly depend on objects that move.
+    pub wasm_state: Constant<Svma>,
 }
 
 /// V8 has about 200 bytecodes, at three scales.
@@ -189,6 +191,7 @@ impl FrameConstants {
                 .iter()
                 .map(|word| u8::try_from(u32::from_le_bytes(*word)).unwrap_or(u8::MAX))
                 .collect(),
+            wasm_state: find_data(survey, catalog::WASM_STATE),
         }
     }
 }
@@ -231,6 +234,13 @@ fn find_code(survey: &Survey, pattern: Pattern) -> Constant<CodeRange> {
             symbol: symbol.name.clone(),
         },
     )
+}
+
+fn find_data(survey: &Survey, pattern: Pattern) -> Constant<Svma> {
+    match survey.find(pattern).first() {
+        Some(symbol) => Constant::Loaded { value: symbol.svma, symbol: symbol.name.clone() },
+        None => Constant::missing(&format!("no symbol `{}`", pattern.text())),
+    }
 }
 
 fn load(image: &Image, survey: &Survey, pattern: Pattern) -> Constant<u32> {
