@@ -68,7 +68,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         identified: identified(config, &identity, &plan),
         ebpf,
         allocator: allocator_facts(&identity, &plan),
-        v8: v8_facts(&plan),
+        v8: v8_facts(&identity, &plan),
         interpreter: plan.frames.interpreter.get(),
         notices: notices.collect(),
         pidfd,
@@ -208,7 +208,7 @@ pub(super) fn interpreter_copies(
     interpreter.map(|range| identity.find_copies(&(range.start..range.end))).unwrap_or_default()
 }
 
-fn v8_facts(plan: &ProbePlan) -> V8Facts {
+fn v8_facts(identity: &NodeIdentity, plan: &ProbePlan) -> V8Facts {
     // Somewhere between V8 13.6 and 14.6 it changed.
     let encodings = match plan.v8_version {
         Some(version) if version.major >= 14 => [Encoding::FlagBits, Encoding::SignMarksExpression],
@@ -221,6 +221,7 @@ fn v8_facts(plan: &ProbePlan) -> V8Facts {
         bytecode_sizes: BytecodeSizes::new(plan.frames.bytecode_sizes.clone()),
         translation_opcodes: TranslationOpcodes::new(plan.frames.translation_operands.clone()),
         encodings,
+        wasm_state: plan.frames.wasm_state.get().map(|state| identity.node.bias.to_avma(state)),
     }
 }
 

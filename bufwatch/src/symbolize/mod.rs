@@ -7,6 +7,7 @@ pub mod js;
 mod native;
 mod perf_map;
 mod source_map;
+mod wasm;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::base::{Avma, Tid};
 use crate::event::{Frame, FrameKind, OriginalPlace};
 use crate::symbolize::generated_code::GeneratedCode;
 use crate::symbolize::js::{CodeMappings, JsResolver, OriginalPlaces};
+use crate::symbolize::wasm::WasmResolver;
 use crate::sys::memory::ProcessMemory;
 
 /// Builtins in which the interpreter and Sparkplug run application code: the frame is not theirs.
@@ -31,6 +33,7 @@ const JS_ENTRIES: [&str; 3] = ["Interpreter", "BaselineOutOfLinePrologue", "Base
 pub struct Symbolizer {
     native: NativeSymbols,
     js: JsResolver<ProcessMemory>,
+    wasm: WasmResolver<ProcessMemory>,
     generated: GeneratedCode,
     source_maps: SourceMaps,
     pid: u32,
@@ -66,6 +69,7 @@ impl Symbolizer {
             perf_map: None,
             n_without_perf_map: 0,
             native: NativeSymbols::new(pid),
+            wasm: WasmResolver::new(ProcessMemory::new(pid), &v8),
             js: JsResolver::new(ProcessMemory::new(pid), v8),
             generated: GeneratedCode::new(pid),
             source_maps: if has_source_maps { SourceMaps::new(pid) } else { SourceMaps::off() },
@@ -80,6 +84,7 @@ impl Symbolizer {
     /// V8 has moved and freed code.
     pub fn forget_code(&mut self) {
         self.js.forget_code();
+        self.wasm.forget_code();
     }
 
     /// How far lines of JavaScript are believed.
@@ -90,6 +95,7 @@ impl Symbolizer {
     /// A thread ended, or its isolate did.
     pub fn forget_thread(&mut self, tid: Tid) {
         self.js.forget_thread(tid);
+        self.wasm.forget_thread(tid);
     }
 
     /// Names all frames of a stack of `tid`, innermost first.
@@ -125,6 +131,9 @@ impl Symbolizer {
         if raw.kind == frame_kind::JS
             && self.js.resolve(tid, raw, &mut self.generated, &mut self.source_maps, frames)
         {
+            return;
+        }
+        if raw.kind == frame_kind::STUB && self.wasm.resolve(tid, raw, frames) {
             return;
         }
         if let Some(symbol) = self.perf_symbol(raw) {

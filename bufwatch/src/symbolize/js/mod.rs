@@ -39,6 +39,8 @@ pub struct V8Facts {
     pub encodings: [Encoding; 2],
     /// The tables were measured on this release of V8.
     pub is_measured: bool,
+    /// Pointer to what WebAssembly has once a process.
+    pub wasm_state: Option<Avma>,
 }
 
 /// Where generated code lies.
@@ -270,6 +272,15 @@ fn to_frame(place: &Place, trust: Trust, originals: &mut impl OriginalPlaces) ->
         Trust::Failed => None,
     };
     let script = &function.script;
+    if script.facts.is_wasm {
+        // What an exported function is for JavaScript; what it calls has a frame of its own.
+        return Frame {
+            kind: FrameKind::Builtin,
+            function: "JSToWasmWrapper".into(),
+            is_resolved: true,
+            ..Frame::default()
+        };
+    }
     let is_exact = spot.filter(|spot| !spot.is_approximate && !script.is_internal);
     Frame {
         kind: if script.is_internal { FrameKind::Node } else { FrameKind::Js },
