@@ -6,53 +6,8 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::base::Constant;
-
-/// The major and minor version of V8, which decide about layouts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Release {
-    pub major: u32,
-    pub minor: u32,
-}
-
-/// The releases that the tables were measured on, and the Node that has them.
-pub const MEASURED: [(Release, &str); 5] = [
-    (Release { major: 10, minor: 2 }, "Node 18"),
-    (Release { major: 11, minor: 3 }, "Node 20"),
-    (Release { major: 12, minor: 4 }, "Node 22"),
-    (Release { major: 13, minor: 6 }, "Node 24"),
-    (Release { major: 14, minor: 6 }, "Node 26"),
-];
-
-/// Numbers that a binary states under a name.
-pub trait StatedNumbers {
-    /// The number of the first name that the binary has, and that name. Names come without `v8dbg_`; one that ends in `*` stands
-    /// for everything that begins so.
-    fn stated(&self, names: &[&str]) -> Option<(u32, String)>;
-}
-
-/// Where a number is looked for: first in the binary, then in the table of [`MEASURED`] releases.
-struct Origin {
-    names: &'static [&'static str],
-    /// Follows from a number that the binary states.
-    rule: Option<Rule>,
-    table: [Option<u32>; MEASURED.len()],
-}
-
-/// From the number of a name to another number, in words as well.
-#[derive(Clone, Copy)]
-struct Rule {
-    name: &'static str,
-    derive: fn(u32) -> Option<u32>,
-    text: &'static str,
-}
-
-const fn stated(names: &'static [&'static str]) -> Origin {
-    Origin { names, rule: None, table: [None; MEASURED.len()] }
-}
-
-const fn derived(rule: Rule, values: [u32; MEASURED.len()]) -> Origin {
-    Origin { rule: Some(rule), ..stated_or(&[], values) }
-}
+use crate::v8::origin::{ABSENT, Rule, derived, stated, stated_or, table};
+pub use crate::v8::origin::{MEASURED, Release, StatedNumbers};
 
 /// `function_literal_id` lies behind the flags.
 const BEHIND_FLAGS: Rule = Rule {
@@ -77,55 +32,6 @@ const SCOPE_FLAGS_ARE_SMI: Rule = Rule {
     },
     text: "they are where positions come behind the variables",
 };
-
-const fn table(values: [u32; MEASURED.len()]) -> Origin {
-    stated_or(&[], values)
-}
-
-/// [`ABSENT`] in the table: that release has no such thing.
-const fn stated_or(names: &'static [&'static str], values: [u32; MEASURED.len()]) -> Origin {
-    let [a, b, c, d, e] = values;
-    Origin { names, rule: None, table: [some(a), some(b), some(c), some(d), some(e)] }
-}
-
-const fn some(value: u32) -> Option<u32> {
-    if value == ABSENT { None } else { Some(value) }
-}
-
-const ABSENT: u32 = u32::MAX;
-
-impl Origin {
-    fn resolve(&self, binary: &impl StatedNumbers, release: Option<Release>) -> Constant<u32> {
-        if let Some((value, name)) = binary.stated(self.names) {
-            return Constant::Loaded { value, symbol: format!("v8dbg_{name}") };
-        }
-        if let Some(rule) = self.rule
-            && let Some((stated, _)) = binary.stated(&[rule.name])
-            && let Some(value) = (rule.derive)(stated)
-        {
-            return Constant::Derived { value, rule: rule.text.to_owned() };
-        }
-        let Some(release) = release else {
-            return Constant::missing("not stated by the binary, and its V8 version is not known");
-        };
-        let Some((nearest, value)) = self.nearest(release) else {
-            return Constant::missing("V8 of this version has none, or it is not known");
-        };
-        let of = format!("V8 {}.{}", nearest.major, nearest.minor);
-        if nearest == release {
-            Constant::table(value, &of)
-        } else {
-            Constant::table(value, &format!("{of}, the nearest measured one"))
-        }
-    }
-
-    /// The row of the release itself, else of the nearest one before it, else of the first.
-    fn nearest(&self, release: Release) -> Option<(Release, u32)> {
-        let at = MEASURED.iter().rposition(|(row, _)| *row <= release).unwrap_or(0);
-        let (row, _) = MEASURED.get(at)?;
-        Some((*row, (*self.table.get(at)?)?))
-    }
-}
 
 macro_rules! metadata {
     ($($(#[$doc:meta])* $field:ident: $title:literal = $origin:expr;)*) => {

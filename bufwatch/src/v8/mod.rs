@@ -8,6 +8,7 @@ pub mod function;
 pub mod line_starts;
 pub mod metadata;
 pub mod object;
+mod origin;
 pub mod position_table;
 pub mod scope_info;
 pub mod script;
