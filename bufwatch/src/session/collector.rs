@@ -2,9 +2,8 @@
 //! applies events to the model, and publishes snapshots.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
-use std::thread::{Builder, JoinHandle};
 
 use bufwatch_common::DropReason;
 use tokio::sync::watch;
@@ -13,15 +12,13 @@ use crate::analysis::{Interest, Snapshot, take};
 use crate::base::{Avma, FastMap, Nanos, Tid};
 use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
+use crate::session::sampling::Sampling;
 use crate::session::target::{Prepared, interpreter_copies};
 use crate::session::{Request, SessionConfig, SessionError};
 use crate::source::EbpfSource;
 use crate::source::ebpf::AttachPoint;
-use crate::source::sampler::{Sampler, TICK};
 use crate::symbolize::{Symbolizer, Trust};
 use crate::sys::clock;
-use crate::sys::pidfd::PidFd;
-use crate::v8::allocator::AllocatorFacts;
 
 /// Between two looks at the ring buffer. 8 MiB hold 50 ms of the densest churn; less often is cheaper. A new stack wakes up.
 const POLL: Nanos = Nanos::from_millis(20);
@@ -338,65 +335,5 @@ impl Collector<'_> {
     fn publish(&self) {
         let snapshot = take(&self.model, &self.interest, clock::now());
         self.publish.send_replace(Some(Arc::new(snapshot)));
-    }
-}
-
-/// The sampler on a thread of its own, since smaps of a large process takes a fifth of a second.
-struct Sampling {
-    events: Receiver<Vec<Event>>,
-    is_stopped: Arc<AtomicBool>,
-    has_ended: Arc<AtomicBool>,
-    /// Threads came since the sampler looked: maybe a worker with an isolate of its own.
-    is_stale: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Sampling {
-    fn start(
-        pid: u32,
-        pidfd: PidFd,
-        allocator: Option<AllocatorFacts>,
-    ) -> Result<Self, SessionError> {
-        let (sender, events) = mpsc::channel();
-        let is_stopped = Arc::new(AtomicBool::new(false));
-        let has_ended = Arc::new(AtomicBool::new(false));
-        let is_stale = Arc::new(AtomicBool::new(false));
-        let flags = (Arc::clone(&is_stopped), Arc::clone(&has_ended), Arc::clone(&is_stale));
-        let name = "bw-sample";
-        let thread = Builder::new()
-            .name(name.into())
-            .spawn(move || {
-                let (is_stopped, has_ended, is_stale) = flags;
-                let mut sampler = Sampler::new(pid, allocator);
-                while !is_stopped.load(Ordering::Relaxed) {
-                    if is_stale.swap(false, Ordering::Relaxed) {
-                        sampler.look_again();
-                    }
-                    let mut events = Vec::new();
-                    sampler.sample(&mut events);
-                    if sender.send(events).is_err() {
-                        return;
-                    }
-                    if pidfd.wait(TICK) {
-                        has_ended.store(true, Ordering::Relaxed);
-                        return;
-                    }
-                }
-            })
-            .map_err(|source| SessionError::Thread { name, source })?;
-        Ok(Self { events, is_stopped, has_ended, is_stale, thread: Some(thread) })
-    }
-
-    fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Sampling {
-    fn drop(&mut self) {
-        self.is_stopped.store(true, Ordering::Relaxed);
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("thread bw-sample ended by a bug");
-        }
     }
 }

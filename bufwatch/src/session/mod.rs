@@ -2,6 +2,7 @@
 //! publishes snapshots, a sampler thread asks /proc. Who looks at the snapshots is not its business.
 
 mod collector;
+mod sampling;
 mod target;
 
 use std::sync::Arc;

@@ -45,7 +45,7 @@ pub struct CodeFacts {
 impl CodeFacts {
     /// A return address may lie behind the last instruction.
     pub const fn contains(&self, pc: Avma) -> bool {
-        pc.0 > self.start.0 && pc.0 - self.start.0 <= self.len
+        pc.0 > self.start.0 && pc.0.wrapping_sub(self.start.0) <= self.len
     }
 }
 

@@ -60,8 +60,9 @@ pub(super) const fn stated_or(
     names: &'static [&'static str],
     values: [u32; MEASURED.len()],
 ) -> Origin {
-    let [a, b, c, d, e] = values;
-    Origin { names, rule: None, table: [some(a), some(b), some(c), some(d), some(e)] }
+    let [v10, v11, v12, v13, v14] = values;
+    let table = [some(v10), some(v11), some(v12), some(v13), some(v14)];
+    Origin { names, rule: None, table }
 }
 
 const fn some(value: u32) -> Option<u32> {

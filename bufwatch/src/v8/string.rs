@@ -58,7 +58,7 @@ impl Units {
             (Self::OneByte(all), Self::OneByte(more)) => all.extend(more),
             (Self::TwoByte(all), Self::TwoByte(more)) => all.extend(more),
             (Self::TwoByte(all), Self::OneByte(more)) => {
-                all.extend(more.into_iter().map(u16::from))
+                all.extend(more.into_iter().map(u16::from));
             }
             (Self::OneByte(all), Self::TwoByte(more)) => {
                 let mut wide: Vec<u16> = all.iter().copied().map(u16::from).collect();
@@ -90,7 +90,6 @@ impl<M: ReadMemory> Heap<'_, M> {
     }
 
     /// Length of what may be a string: the inner `None` if it is something else, the outer if nothing can be read.
-    #[expect(clippy::option_option, reason = "not readable, not a string, or a length")]
     pub fn string_len(&self, word: Tagged) -> Option<Option<usize>> {
         let Some(object) = word.as_object() else { return Some(None) };
         if self.type_of(object)? >= FIRST_NON_STRING {
@@ -101,7 +100,6 @@ impl<M: ReadMemory> Heap<'_, M> {
 
     /// A name where there may be something else than a string, or one that is empty or too long: the inner `None`. The outer one: it
     /// cannot be read.
-    #[expect(clippy::option_option, reason = "not readable, none, or a name")]
     pub fn optional_name(&self, word: Tagged) -> Option<Option<String>> {
         match self.string_len(word)? {
             Some(1..=NAME_UNITS_MAX) => self.name(word).map(Some),

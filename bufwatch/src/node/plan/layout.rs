@@ -206,7 +206,7 @@ fn find_interpreter(survey: &Survey) -> Constant<CodeRange> {
         .flat_map(|pattern| survey.find(*pattern))
         .filter_map(|symbol| symbol.svma.checked_add(symbol.size))
         .filter(|end| end.0 > range.start.0 && end.0 - range.start.0 < TOGETHER_BYTES)
-        .fold(range.end, |last, end| last.max(end));
+        .fold(range.end, Ord::max);
     Constant::Loaded { value: CodeRange { start: range.start, end }, symbol }
 }
 

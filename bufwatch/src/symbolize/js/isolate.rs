@@ -106,7 +106,7 @@ impl Isolate {
         let facts = heap.function(shared)?;
         // V8 may have moved it since, and something else is there now.
         (facts.id == id).then_some(())?;
-        let function = Arc::new(self.read_function(heap, encodings, facts, 0)?);
+        let function = Arc::new(self.read_function(heap, encodings, &facts, 0)?);
         if self.functions.len() >= FUNCTIONS_MAX {
             self.functions.clear();
             self.n_missed.clear();
@@ -140,7 +140,7 @@ impl Isolate {
         &mut self,
         heap: Heap<'_, M>,
         encodings: [Encoding; 2],
-        facts: FunctionFacts,
+        facts: &FunctionFacts,
         eval_depth: usize,
     ) -> Option<Function> {
         let script = self.script(heap, encodings, facts.id.script, facts.script, eval_depth)?;
@@ -220,7 +220,7 @@ impl Isolate {
             return Some("eval".to_owned());
         }
         let caller = heap.function(origin.shared)?;
-        let caller = self.read_function(heap, encodings, caller, eval_depth + 1)?;
+        let caller = self.read_function(heap, encodings, &caller, eval_depth + 1)?;
         let spot = match origin.position {
             EvalPosition::Script(position) => caller.spot_at(position),
             EvalPosition::Bytecode(offset) => caller.spot_of_bytecode(Some(offset)),

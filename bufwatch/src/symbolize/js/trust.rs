@@ -61,7 +61,9 @@ mod tests {
 
     fn after(judgements: &[bool]) -> Trust {
         let mut test = SelfTest::new(false);
-        judgements.iter().for_each(|judgement| test.judge(*judgement));
+        for judgement in judgements {
+            test.judge(*judgement);
+        }
         test.trust()
     }
 
