@@ -10,7 +10,20 @@ pub struct ProcessKey {
 }
 
 /// A thread id in the initial pid namespace, as the kernel records it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct Tid(pub u32);
 
 /// A backing store for as long as it lives: the address of its `BackingStore` object is reused, its id is not.

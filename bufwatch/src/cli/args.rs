@@ -1,5 +1,7 @@
 //! What was typed. No logic beyond reading numbers.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::analysis::query::parse_bytes;
@@ -69,6 +71,10 @@ pub struct WatchArgs {
     /// Thread of the process that carries the perf events; for tests
     #[arg(long, value_name = "TID", hide = true)]
     pub anchor_tid: Option<u32>,
+
+    /// File for all that is read to name JavaScript frames; for tests
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub record_reads: Option<PathBuf>,
 
     /// Size of the buffer between kernel and bufwatch; rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_ring_size)]

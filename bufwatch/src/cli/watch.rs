@@ -90,6 +90,7 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32) -> SessionConfi
         min_size: args.min_size,
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
         plan_cache: environment.plan_cache.clone(),
+        record_reads: args.record_reads.clone(),
         // Four a second read as motion; more cost more than they show.
         snapshot_every: if args.headless {
             Nanos((args.interval * 5e8) as u64).min(Nanos::from_millis(500))

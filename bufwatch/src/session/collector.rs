@@ -17,6 +17,7 @@ use crate::session::target::{Prepared, interpreter_copies};
 use crate::session::{Request, SessionConfig, SessionError};
 use crate::source::EbpfSource;
 use crate::source::ebpf::AttachPoint;
+use crate::symbolize::cassette::Recorder;
 use crate::symbolize::{Symbolizer, Trust};
 use crate::sys::clock;
 
@@ -56,10 +57,12 @@ pub(super) fn run(
     let pid = config.pid;
     let started_at = clock::now();
     let sampling = Sampling::start(pid, pidfd, allocator)?;
+    let recorder = config.record_reads.as_ref();
+    let recorder = recorder.map(|_| Recorder::new(v8.clone(), identified.node_version.clone()));
     let mut collector = Collector {
         model: Model::new(started_at),
         interest: Interest { notices, ..Interest::default() },
-        symbolizer: Symbolizer::new(pid, v8, config.has_source_maps),
+        symbolizer: Symbolizer::new(pid, v8, config.has_source_maps, recorder.clone()),
         batch: Vec::new(),
         n_ring_full: 0,
         reconcile_due: false,
@@ -92,7 +95,12 @@ pub(super) fn run(
     drop(source);
     // Its files are where the probes are.
     drop(identity);
-    Ok(())
+    match config.record_reads.as_ref().zip(recorder) {
+        Some((path, recorder)) => recorder
+            .save(path)
+            .map_err(|source| SessionError::Recording { path: path.clone(), source }),
+        None => Ok(()),
+    }
 }
 
 struct Collector<'a> {

@@ -5,6 +5,7 @@ mod collector;
 mod sampling;
 mod target;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -32,6 +33,8 @@ pub struct SessionConfig {
     pub ring_bytes: u32,
     /// Where plans are kept between runs, if anywhere.
     pub plan_cache: Option<PlanCache>,
+    /// Where what symbolization reads is kept, if anywhere; for tests.
+    pub record_reads: Option<PathBuf>,
     /// Between two snapshots.
     pub snapshot_every: Nanos,
 }
@@ -57,6 +60,8 @@ pub enum SessionError {
     EndedDuringAttach(u32),
     #[error("thread `{name}` could not be started: {source}")]
     Thread { name: &'static str, source: std::io::Error },
+    #[error("the recording could not be written to `{}`: {source}", path.display())]
+    Recording { path: PathBuf, source: std::io::Error },
     #[error("thread `{0}` ended by a bug in bufwatch")]
     Panicked(&'static str),
 }
@@ -69,6 +74,7 @@ impl SessionError {
             Self::Load(error) => error.hint(),
             Self::EndedDuringAttach(_) => "`bufwatch ps` lists the Node processes of this host",
             Self::Thread { .. } => "is the limit on threads or memory reached?",
+            Self::Recording { .. } => "may bufwatch create this file, and does the disk have room?",
             Self::Panicked(_) => "please report it with the message above",
         }
     }

@@ -1,6 +1,7 @@
 //! Layer 3: raw frames → frames with names, while the target lives: native code and V8's builtins by symbols, JavaScript by V8's own
 //! objects. What cannot be resolved keeps its identity, marked as unresolved.
 
+pub mod cassette;
 mod demangle;
 mod generated_code;
 pub mod js;
@@ -20,6 +21,7 @@ pub use source_map::SourceMaps;
 
 use crate::base::{Avma, Tid};
 use crate::event::{Frame, FrameKind, OriginalPlace};
+use crate::symbolize::cassette::{RecordedMappings, RecordedMemory, Recorder};
 use crate::symbolize::generated_code::GeneratedCode;
 use crate::symbolize::js::{CodeMappings, JsResolver, OriginalPlaces};
 use crate::symbolize::wasm::WasmResolver;
@@ -28,12 +30,15 @@ use crate::sys::memory::ProcessMemory;
 /// Builtins in which the interpreter and Sparkplug run application code: the frame is not theirs.
 const JS_ENTRIES: [&str; 3] = ["Interpreter", "BaselineOutOfLinePrologue", "BaselineOrInterpreter"];
 
+type TargetMemory = RecordedMemory<ProcessMemory>;
+
 /// Names the frames of one target.
 #[derive(Debug)]
 pub struct Symbolizer {
     native: NativeSymbols,
-    js: JsResolver<ProcessMemory>,
-    wasm: WasmResolver<ProcessMemory>,
+    js: JsResolver<TargetMemory>,
+    wasm: WasmResolver<TargetMemory>,
+    recorder: Option<Recorder>,
     generated: GeneratedCode,
     source_maps: SourceMaps,
     pid: u32,
@@ -63,14 +68,16 @@ impl OriginalPlaces for SourceMaps {
 }
 
 impl Symbolizer {
-    pub fn new(pid: u32, v8: V8Facts, has_source_maps: bool) -> Self {
+    pub fn new(pid: u32, v8: V8Facts, has_source_maps: bool, recorder: Option<Recorder>) -> Self {
+        let memory = RecordedMemory::new(ProcessMemory::new(pid), recorder.clone());
         Self {
             pid,
             perf_map: None,
             n_without_perf_map: 0,
             native: NativeSymbols::new(pid),
-            wasm: WasmResolver::new(ProcessMemory::new(pid), &v8),
-            js: JsResolver::new(ProcessMemory::new(pid), v8),
+            wasm: WasmResolver::new(memory.clone(), &v8),
+            js: JsResolver::new(memory, v8),
+            recorder,
             generated: GeneratedCode::new(pid),
             source_maps: if has_source_maps { SourceMaps::new(pid) } else { SourceMaps::off() },
         }
@@ -85,6 +92,9 @@ impl Symbolizer {
     pub fn forget_code(&mut self) {
         self.js.forget_code();
         self.wasm.forget_code();
+        if let Some(recorder) = &self.recorder {
+            recorder.forget_code();
+        }
     }
 
     /// How far lines of JavaScript are believed.
@@ -96,10 +106,16 @@ impl Symbolizer {
     pub fn forget_thread(&mut self, tid: Tid) {
         self.js.forget_thread(tid);
         self.wasm.forget_thread(tid);
+        if let Some(recorder) = &self.recorder {
+            recorder.forget_thread(tid);
+        }
     }
 
     /// Names all frames of a stack of `tid`, innermost first.
     pub fn resolve(&mut self, tid: Tid, raw: &[RawFrame]) -> Arc<[Frame]> {
+        if let Some(recorder) = &self.recorder {
+            recorder.stack(tid);
+        }
         let mut frames = Vec::with_capacity(raw.len() + 8);
         for raw in raw {
             self.resolve_frame(tid, raw, &mut frames);
@@ -128,12 +144,7 @@ impl Symbolizer {
                 _ => {}
             }
         }
-        if raw.kind == frame_kind::JS
-            && self.js.resolve(tid, raw, &mut self.generated, &mut self.source_maps, frames)
-        {
-            return;
-        }
-        if raw.kind == frame_kind::STUB && self.wasm.resolve(tid, raw, frames) {
+        if self.resolve_generated(tid, raw, frames) {
             return;
         }
         if let Some(symbol) = self.perf_symbol(raw) {
@@ -144,6 +155,24 @@ impl Symbolizer {
             let place = format!("[code {:#x}]", raw.pc);
             frames.push(frame(FrameKind::Native, place.into(), false));
         }
+    }
+
+    /// Code that V8 made: false if V8's objects do not tell what it is.
+    fn resolve_generated(&mut self, tid: Tid, raw: &RawFrame, frames: &mut Vec<Frame>) -> bool {
+        let n_before = frames.len();
+        let recorder = self.recorder.as_ref();
+        let is_resolved = match raw.kind {
+            frame_kind::JS => {
+                let mut mappings = RecordedMappings { mappings: &mut self.generated, recorder };
+                self.js.resolve(tid, raw, &mut mappings, &mut self.source_maps, frames)
+            }
+            frame_kind::STUB => self.wasm.resolve(tid, raw, frames),
+            _ => return false,
+        };
+        if let Some(recorder) = recorder {
+            recorder.frame(raw, frames.get(n_before..).filter(|_| is_resolved));
+        }
+        is_resolved
     }
 
     /// What the target itself says of its generated code, if it writes a perf map.

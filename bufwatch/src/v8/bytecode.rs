@@ -27,7 +27,7 @@ impl BytecodePositions {
 
 /// Bytes of each bytecode, operands included, at the three operand scales
 /// (`interpreter::Bytecodes::kBytecodeSizes`, read from the binary).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BytecodeSizes(Vec<u8>);
 
 impl BytecodeSizes {

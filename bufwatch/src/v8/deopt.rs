@@ -26,7 +26,7 @@ const ENTRY_WORDS: usize = 3;
 
 /// How instructions of translations are written in a build of V8: operands of each (`TranslationOpcodeOperandCount`, read from the
 /// binary). The order of the first ones is that of the frames.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TranslationOpcodes {
     n_operands: Vec<u8>,
     /// The first of the two that begin a translation.

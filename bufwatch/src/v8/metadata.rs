@@ -43,7 +43,8 @@ macro_rules! metadata {
 
         /// The numbers themselves. What is missing is [`Layout::MISSING`]: an offset at which nothing can be read, a type that no
         /// object has.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[serde(default)]
         pub struct Layout {
             $($(#[$doc])* pub $field: u64,)*
         }
@@ -60,6 +61,12 @@ macro_rules! metadata {
 
             pub fn layout(&self) -> Layout {
                 Layout { $($field: self.$field.get().map_or(Layout::MISSING, u64::from),)* }
+            }
+        }
+
+        impl Default for Layout {
+            fn default() -> Self {
+                Self { $($field: Self::MISSING,)* }
             }
         }
     };

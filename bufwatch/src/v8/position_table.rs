@@ -21,7 +21,7 @@ impl SourcePosition {
 }
 
 /// How differences are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Encoding {
     /// V8 up to 13.6.
     SignMarksExpression,

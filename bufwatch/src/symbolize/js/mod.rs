@@ -29,7 +29,7 @@ const FRAMES_MAX: usize = 200_000;
 const CODE_MAX: usize = 50_000;
 
 /// What of V8 differs between binaries.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct V8Facts {
     pub layout: Layout,
     pub bytecode_sizes: BytecodeSizes,

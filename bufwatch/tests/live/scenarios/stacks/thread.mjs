@@ -6,7 +6,7 @@ import { SourceMap, createRequire } from 'node:module';
 import { basename } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-import { isOptimized, optimize, tierOf } from './tiers.mjs';
+import { optimize, tierOf } from './tiers.mjs';
 
 // Above the pool slabs and the chunks of all versions, and different for every cell, thread and phase. Sizes grow
 // with a square, so that those of two cells whose stores are mixed up have no third cell's as their mean.
@@ -45,8 +45,8 @@ export class Thread {
     this.maps = new Map();
   }
 
-  // The order of the files decides over the ids of scripts.
-  async load({ files, maps }) {
+  // The order of the files decides over the ids of scripts. All cells if none is named.
+  async load({ files, maps }, wanted) {
     const require = createRequire(import.meta.url);
     for (const [path, payload] of Object.entries(maps)) {
       this.maps.set(path, new SourceMap(payload));
@@ -55,7 +55,11 @@ export class Thread {
       const exported = file.endsWith('.mjs') ? await import(pathToFileURL(file).href) : require(file);
       for (const [name, run] of Object.entries(exported.cells)) {
         const { nStores = 1, isLong = false, isNameComputed = false } = exported.facts?.[name] ?? {};
-        this.cells.push({ name: `${basename(file)}: ${name}`, run, nStores, isLong, isNameComputed, chain: null });
+        const fullName = `${basename(file)}: ${name}`;
+        if (wanted.length > 0 && !wanted.includes(fullName)) {
+          continue;
+        }
+        this.cells.push({ name: fullName, run, nStores, isLong, isNameComputed, chain: null });
       }
     }
   }
@@ -73,7 +77,7 @@ export class Thread {
       cell.chain ??= await this.truth(cell);
       await warmUp(cell, cell.isLong ? Math.min(nWarm, 3) : nWarm);
       if (native) {
-        await optimizeFully(cell, native);
+        await optimizeFully(cell, phase, native);
       }
       const size = this.nextSize();
       for (let i = 0; i < N_MEASURED; i += 1) {
@@ -146,11 +150,11 @@ async function warmUp(cell, nCalls) {
 }
 
 // A compilation that another thread has begun is waited for: V8 does not take a second order meanwhile.
-async function optimizeFully(cell, native) {
-  for (let i = 0; i < N_TURNS && !isOptimized(cell.run); i += 1) {
+async function optimizeFully(cell, tier, native) {
+  for (let i = 0; i < N_TURNS && tierOf(cell.run) !== tier; i += 1) {
     await new Promise((resolve) => setImmediate(resolve));
   }
-  if (!isOptimized(cell.run)) {
+  if (tierOf(cell.run) !== tier) {
     optimize(cell.run, native);
   }
 }

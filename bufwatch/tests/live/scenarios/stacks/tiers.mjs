@@ -29,6 +29,13 @@ export const MODES = {
   maglev: [
     { phase: 'maglev', flags: [...SOONER, '--no-opt'], nWarm: 2400, native: '%OptimizeMaglevOnNextCall' },
   ],
+  // All tiers in one process, for cassettes. Threads that begin without Maglev never get it, so these flags come later.
+  cassette: [
+    { phase: 'ignition', flags: [...SOONER, '--no-opt', '--no-sparkplug', ...withoutMaglev], nWarm: 0 },
+    { phase: 'sparkplug', flags: ['--sparkplug', '--no-baseline-batch-compilation'], nWarm: 300 },
+    ...(hasMaglev ? [{ phase: 'maglev', flags: ['--maglev'], nWarm: 2400, native: '%OptimizeMaglevOnNextCall' }] : []),
+    { phase: 'turbofan', flags: ['--opt'], nWarm: 2400, native: '%OptimizeFunctionOnNextCall' },
+  ],
   // As people run Node.
   plain: [
     { phase: 'cold', flags: [], nWarm: 0 },
@@ -56,10 +63,6 @@ export function tierOf(f) {
   }
   const tier = Object.keys(STATUS_BITS).find((name) => (status << STATUS_SHIFT) & STATUS_BITS[name]);
   return tier ?? 'sparkplug';
-}
-
-export function isOptimized(f) {
-  return ['maglev', 'turbofan'].includes(tierOf(f));
 }
 
 // Has V8 optimise a function at its next call, with whatever it can inline into it.

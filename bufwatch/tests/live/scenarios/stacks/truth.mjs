@@ -2,7 +2,7 @@
 // The cells are in cells/, run on the main thread and in a worker, in phases of V8's compilers.
 //
 // FOLDER has what fixtures.mjs wrote.
-// node --expose-gc truth.mjs tiers|maglev|plain FOLDER
+// node --expose-gc truth.mjs tiers|maglev|plain|cassette FOLDER [CELL...]
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,14 +21,16 @@ function answer(worker, message) {
 
 async function main() {
   const { next, say } = await import('../protocol.mjs');
-  const [mode, folder] = process.argv.slice(2);
+  const [mode, folder, ...wanted] = process.argv.slice(2);
   const phases = MODES[mode];
   const index = (name) => JSON.parse(readFileSync(join(folder, name, 'index.json'), 'utf8'));
-  setFlags(phases[0]);
+  if (mode !== 'cassette') {
+    setFlags(phases[0]);
+  }
 
-  const worker = new Worker(new URL(import.meta.url), { workerData: index('worker') });
+  const worker = new Worker(new URL(import.meta.url), { workerData: { ...index('worker'), wanted } });
   const thread = new Thread('main', 0, 2);
-  await Promise.all([thread.load(index('main')), answer(worker, 'hello')]);
+  await Promise.all([thread.load(index('main'), wanted), answer(worker, 'hello')]);
   say({ ready: true, phases: phases.map(({ phase }) => phase) });
   for (const phase of phases) {
     await next();
@@ -44,7 +46,8 @@ async function main() {
 async function work() {
   const thread = new Thread('worker', 1, 2);
   // Backwards: equal ids of scripts are other files than on the main thread.
-  const loaded = thread.load({ ...workerData, files: [...workerData.files].reverse() });
+  const { files, maps, wanted } = workerData;
+  const loaded = thread.load({ files: [...files].reverse(), maps }, wanted);
   parentPort.on('message', async (message) => {
     await loaded;
     parentPort.postMessage(message === 'hello' ? 'hello' : await thread.run(message));

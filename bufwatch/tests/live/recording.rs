@@ -1,0 +1,71 @@
+//! Records cassettes: some cells of the stack scenarios in all tiers, checked against what V8 says of them as all live tests of stacks
+//! are, with everything that was read on the way. `cargo xtask record-cassettes` keeps them in tests/it/cassettes, where they are played.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::Lab;
+use crate::stacks::{INTERVAL, MIN_SIZE, check_phases};
+
+/// One of each kind of code, source and way of being called.
+const CELLS: [&str; 28] = [
+    "language.mjs: sync nested",
+    "language.mjs: destructured default",
+    "language.mjs: async in async",
+    "language.mjs: generator delegates",
+    "language.mjs: event emitter",
+    "language.mjs: static private method",
+    "language.mjs: field initialiser",
+    "language.mjs: static block",
+    "language.mjs: inferred nested",
+    "language.mjs: anonymous",
+    "language.mjs: recursion",
+    "language.mjs: over many lines",
+    "hot.mjs: inlined in a loop",
+    "hot.mjs: inlined 8 levels",
+    "hot.mjs: nested loops",
+    "hot.mjs: eager deoptimisation",
+    "hot.mjs: lazy deoptimisation",
+    "hot.mjs: in a handler",
+    "two-byte.cjs: non-ASCII names",
+    "latin.cjs: Latin-1 names",
+    "lines-crlf.cjs: nested",
+    "lines-line-separator.cjs: nested",
+    "made-code.cjs: direct eval",
+    "made-code.cjs: eval with a name",
+    "made-code.cjs: new Function",
+    "made-code.cjs: vm with offsets",
+    "made-code.cjs: many context variables",
+    "typed-inline.cjs: class",
+];
+
+/// Deflate's best; it takes a second.
+const COMPRESSION: u8 = 10;
+
+pub(crate) fn of_each_tier(lab: &Lab) {
+    let major = lab.version().split('.').next().unwrap();
+    // A copy, since what is recorded names the paths of scripts.
+    let folder = tempfile::Builder::new().prefix("bufwatch-cassette-").tempdir_in("/tmp").unwrap();
+    let scenarios = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/scenarios/.");
+    assert!(
+        Command::new("cp").args(["-r", scenarios]).arg(folder.path()).status().unwrap().success()
+    );
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (fixtures, recording) = (path("fixtures"), path("recording"));
+    lab.write_files(&path("stacks/fixtures.mjs"), Path::new(&fixtures));
+    let args = [["cassette", &fixtures].as_slice(), &CELLS].concat();
+    let mut scenario = lab.scenario(&path("stacks/truth.mjs"), &args);
+    let more = ["--min-size", MIN_SIZE, "--record-reads", &recording];
+    let mut watch = lab.attach_printing(INTERVAL, scenario.pid(), &more);
+    check_phases(lab, "cassette", &mut scenario, &watch);
+    scenario.send("go");
+    assert_eq!(scenario.wait_for_exit(), Some(0));
+    assert_eq!(watch.wait_for_exit(), Some(0), "{}", watch.stderr());
+    let recorded = fs::read(&recording).unwrap();
+    let cassette = miniz_oxide::deflate::compress_to_vec_zlib(&recorded, COMPRESSION);
+    println!("{} bytes, compressed {}", recorded.len(), cassette.len());
+    if let Some(kept) = std::env::var_os("BUFWATCH_CASSETTES").map(PathBuf::from) {
+        fs::write(kept.join(format!("node-{major}.cassette")), cassette).unwrap();
+    }
+}
