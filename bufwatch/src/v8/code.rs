@@ -9,8 +9,10 @@ use crate::v8::position_table::{self, Encoding, Entry, SourcePosition};
 /// Largest piece of code of one function; V8 refuses to optimise larger ones.
 const CODE_BYTES_MAX: u64 = 2 << 20;
 
-/// Read at once when looking for the beginning of a piece of code.
-const SCAN_BYTES: u64 = 64 << 10;
+/// Read first when looking for the beginning of a piece of code, and twice as much each time after that: most code is short.
+const SCAN_BYTES_MIN: u64 = 1 << 10;
+
+const SCAN_BYTES_MAX: u64 = 64 << 10;
 
 /// Tables of one piece of code, and inlining positions.
 const TABLE_BYTES_MAX: usize = 8 << 20;
@@ -108,10 +110,12 @@ impl<M: ReadMemory> Heap<'_, M> {
     ) -> Option<CodeFacts> {
         let lowest = mapping_start.0.max(pc.0.saturating_sub(CODE_BYTES_MAX));
         let mut end = pc.0 & !7;
+        let mut n_scanned = SCAN_BYTES_MIN;
         while end > lowest {
-            let start = lowest.max(end.saturating_sub(SCAN_BYTES));
+            let start = lowest.max(end.saturating_sub(n_scanned));
+            n_scanned = n_scanned.saturating_mul(2).min(SCAN_BYTES_MAX);
             let len = usize::try_from(end.checked_sub(start)?).ok()?;
-            let bytes = self.bytes(Avma(start), len, SCAN_BYTES as usize)?;
+            let bytes = self.bytes(Avma(start), len, SCAN_BYTES_MAX as usize)?;
             let (words, _) = bytes.as_chunks::<8>();
             for (n, word) in words.iter().enumerate().rev() {
                 let word = u64::from_le_bytes(*word);
