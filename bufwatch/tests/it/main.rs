@@ -6,6 +6,9 @@
     reason = "the whole crate is a test"
 )]
 
+mod cassette_damage;
+mod cassette_player;
+mod cassettes;
 mod elf;
 mod plan;
 mod symbols;

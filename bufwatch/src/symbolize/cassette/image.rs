@@ -138,7 +138,7 @@ mod tests {
         let mut image = Image::default();
         let mut news = Vec::new();
         image.learn(Avma(4_090), &[7; 12], &mut news);
-        assert_eq!(news, [4_090..4_102]);
+        assert_eq!(news, vec![4_090..4_102]);
         let mut out = [0; 12];
         assert_eq!(image.read(Avma(4_090), &mut out), Ok(()));
         assert_eq!(out, [7; 12]);
@@ -147,7 +147,7 @@ mod tests {
 
         news.clear();
         image.learn(Avma(4_094), &[7, 8, 7], &mut news);
-        assert_eq!(news, [4_095..4_096]);
+        assert_eq!(news, vec![4_095..4_096]);
         assert!(image.knows_some(Avma(4_096), 2));
         image.forget(Avma(4_096), 2);
         assert!(!image.knows_some(Avma(4_096), 2));
