@@ -11,6 +11,8 @@ pub enum MemoryError {
     Gone,
     #[error("reading the memory of the process is not permitted")]
     Denied,
+    #[error("more was to be read than one question may cost")]
+    TooMuch,
 }
 
 /// Reads memory of a target, never writes it.

@@ -1,6 +1,7 @@
 //! Layer 3: raw frames → frames with names, while the target lives: native code and V8's builtins by symbols, JavaScript by V8's own
 //! objects. What cannot be resolved keeps its identity, marked as unresolved.
 
+mod budget;
 pub mod cassette;
 mod demangle;
 mod generated_code;
@@ -8,12 +9,13 @@ pub mod js;
 mod native;
 mod perf_map;
 mod source_map;
-mod wasm;
+pub mod wasm;
 
 use std::sync::Arc;
 
 use bufwatch_common::{RawFrame, frame_kind};
 
+pub use budget::{BYTES_PER_FRAME_MAX, READS_PER_FRAME_MAX};
 pub use js::{Trust, V8Facts};
 pub use native::NativeSymbols;
 pub use perf_map::{PerfMap, PerfSymbol};

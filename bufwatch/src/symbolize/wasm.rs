@@ -7,6 +7,7 @@ use bufwatch_common::RawFrame;
 
 use crate::base::{Avma, FastMap, ReadMemory, Tid, sanitize};
 use crate::event::{Frame, FrameKind};
+use crate::symbolize::budget::Budgeted;
 use crate::symbolize::js::V8Facts;
 use crate::v8::{Heap, Tagged, WasmModule};
 
@@ -26,8 +27,8 @@ struct Module {
 
 /// Resolves WebAssembly frames of one process.
 #[derive(Debug)]
-pub(super) struct WasmResolver<M> {
-    memory: M,
+pub struct WasmResolver<M> {
+    memory: Budgeted<M>,
     facts: V8Facts,
     /// By the address of V8's object, which is in use as long as an instance is.
     modules: FastMap<Avma, Module>,
@@ -36,9 +37,9 @@ pub(super) struct WasmResolver<M> {
 }
 
 impl<M: ReadMemory> WasmResolver<M> {
-    pub(super) fn new(memory: M, facts: &V8Facts) -> Self {
+    pub fn new(memory: M, facts: &V8Facts) -> Self {
         Self {
-            memory,
+            memory: Budgeted::new(memory),
             facts: facts.clone(),
             modules: FastMap::default(),
             frames: FastMap::default(),
@@ -46,13 +47,13 @@ impl<M: ReadMemory> WasmResolver<M> {
     }
 
     /// Major collections end modules.
-    pub(super) fn forget_code(&mut self) {
+    pub fn forget_code(&mut self) {
         self.modules.clear();
         self.frames.clear();
     }
 
     /// The isolate of this thread is gone, and its modules with it unless another has them.
-    pub(super) fn forget_thread(&mut self, tid: Tid) {
+    pub fn forget_thread(&mut self, tid: Tid) {
         let n_before = self.frames.len();
         self.frames.retain(|(of, _), _| *of != tid);
         if self.frames.len() < n_before {
@@ -61,7 +62,7 @@ impl<M: ReadMemory> WasmResolver<M> {
     }
 
     /// The functions of a stub frame in generated code; false if it is none of WebAssembly's, or it is not certain which.
-    pub(super) fn resolve(&mut self, tid: Tid, raw: &RawFrame, frames: &mut Vec<Frame>) -> bool {
+    pub fn resolve(&mut self, tid: Tid, raw: &RawFrame, frames: &mut Vec<Frame>) -> bool {
         // A frame's type is kept shifted (`StackFrame::TypeToMarker`, V8 src/execution/frames.h).
         let is_marked = |kind: u64| kind.checked_mul(2) == Some(raw.function);
         let wrappers = [
@@ -86,6 +87,7 @@ impl<M: ReadMemory> WasmResolver<M> {
             frames.extend_from_slice(known);
             return true;
         }
+        self.memory.refill();
         let Some(found) = self.find(raw) else { return false };
         frames.extend_from_slice(&found);
         // Next time there may be more to say.

@@ -18,7 +18,7 @@ const SCAN_BYTES_MAX: u64 = 64 << 10;
 const TABLE_BYTES_MAX: usize = 8 << 20;
 
 /// Inlined functions at one place: V8 limits the cumulative size, not the depth.
-const INLINED_MAX: usize = 64;
+pub(super) const INLINED_MAX: usize = 64;
 
 /// Map words remembered, of both kinds.
 const MAPS_MAX: usize = 65_536;
@@ -46,9 +46,13 @@ pub struct CodeFacts {
 
 impl CodeFacts {
     /// A return address may lie behind the last instruction.
-    pub const fn contains(&self, pc: Avma) -> bool {
-        pc.0 > self.start.0 && pc.0.wrapping_sub(self.start.0) <= self.len
+    pub fn contains(&self, pc: Avma) -> bool {
+        is_in_code(pc, self.start, self.len)
     }
+}
+
+fn is_in_code(pc: Avma, start: Avma, len: u64) -> bool {
+    pc.0.checked_sub(start.0).is_some_and(|offset| (1..=len).contains(&offset))
 }
 
 /// A function at a place, where one function has been compiled into another.
@@ -123,9 +127,7 @@ impl<M: ReadMemory> Heap<'_, M> {
                     continue;
                 }
                 let object = Avma(start.checked_add((n as u64).checked_mul(8)?)?);
-                if let Some(code) = self.code_facts(object)
-                    && code.contains(pc)
-                {
+                if let Some(code) = self.code_facts(object, pc) {
                     return Some(code);
                 }
             }
@@ -134,8 +136,8 @@ impl<M: ReadMemory> Heap<'_, M> {
         None
     }
 
-    /// Of the object that holds the instructions.
-    fn code_facts(&self, instructions: Avma) -> Option<CodeFacts> {
+    /// Of the object that holds the instructions, if `pc` is among them.
+    fn code_facts(&self, instructions: Avma, pc: Avma) -> Option<CodeFacts> {
         let layout = self.layout;
         let is_one_object = layout.type_instructions == layout.type_code;
         let code =
@@ -146,6 +148,7 @@ impl<M: ReadMemory> Heap<'_, M> {
             Avma(self.word(code, layout.code_start)?)
         };
         let len = u64::from(self.u32(code, layout.code_size)?);
+        is_in_code(pc, start, len).then_some(())?;
         let kind = u64::from(self.u32(code, layout.code_flags)? & 0xf);
         let tier = if kind == layout.code_kind_baseline {
             Tier::Baseline

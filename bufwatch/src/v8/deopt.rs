@@ -6,7 +6,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::base::ReadMemory;
-use crate::v8::code::{CodeFacts, FrameAt, InlinedFrame};
+use crate::v8::code::{CodeFacts, FrameAt, INLINED_MAX, InlinedFrame};
 use crate::v8::object::Heap;
 
 /// Entries of a safepoint table; one for each call.
@@ -153,6 +153,9 @@ impl<M: ReadMemory> Heap<'_, M> {
             self.byte_array(element(layout.deopt_translations)?, TRANSLATIONS_BYTES_MAX)?;
         let literals = element(layout.deopt_literals)?.as_object()?;
         let mut frames = opcodes.frames(&translations, usize::try_from(translation).ok()?)?;
+        if frames.len() > INLINED_MAX {
+            return None;
+        }
         frames.reverse();
         frames
             .into_iter()

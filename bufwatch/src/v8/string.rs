@@ -20,8 +20,13 @@ const ONE_BYTE: u64 = 8;
 /// External strings without a cached pointer to their characters.
 const UNCACHED: u64 = 16;
 
-/// Strings visited for one text: a rope that was built piece by piece has as many.
-const PARTS_MAX: usize = 1 << 20;
+/// Strings visited for one text: twice the characters of the longest name, which may have been put together one by one. V8 flattens
+/// sources before it compiles them.
+const PARTS_MAX: usize = 1 << 14;
+
+/// Strings visited in a row that bring no characters and leave no more to visit: a flattened rope, a slice of it, an internalized
+/// string. More in a row go in circles.
+const DETOURS_MAX: usize = 16;
 
 /// Characters as V8 holds them; positions in sources count its units.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,32 +126,35 @@ impl<M: ReadMemory> Heap<'_, M> {
         if len > limit {
             return None;
         }
-        let mut all = Units::OneByte(Vec::new());
-        // The rest of the text, its next part last.
-        let mut rest = vec![Part { string, from: 0, len }];
-        for _ in 0..PARTS_MAX {
-            let Some(part) = rest.pop() else { return Some(all) };
-            self.take_part(part, &mut all, &mut rest)?;
-            if all.len() > limit {
-                return None;
-            }
-        }
-        None
+        self.gather(Part { string, from: 0, len }, limit)
     }
 
     /// One unit of a string.
     pub fn unit_at(&self, word: Tagged, index: u32) -> Option<u16> {
-        let mut unit = Units::OneByte(Vec::new());
-        let mut rest =
-            vec![Part { string: word.as_object()?, from: usize::try_from(index).ok()?, len: 1 }];
-        for _ in 0..PARTS_MAX {
-            let Some(part) = rest.pop() else { break };
-            self.take_part(part, &mut unit, &mut rest)?;
-        }
-        match unit {
+        let from = usize::try_from(index).ok()?;
+        match self.gather(Part { string: word.as_object()?, from, len: 1 }, 1)? {
             Units::OneByte(units) => units.first().copied().map(u16::from),
             Units::TwoByte(units) => units.first().copied(),
         }
+    }
+
+    /// The characters of a part, and of what it consists of.
+    fn gather(&self, part: Part, limit: usize) -> Option<Units> {
+        let mut all = Units::OneByte(Vec::new());
+        // What is left, the next one last.
+        let mut rest = vec![part];
+        let mut n_detours = 0_usize;
+        for _ in 0..PARTS_MAX {
+            let before = (all.len(), rest.len());
+            let Some(part) = rest.pop() else { return Some(all) };
+            self.take_part(part, &mut all, &mut rest)?;
+            let is_detour = before == (all.len(), rest.len());
+            n_detours = if is_detour { n_detours.saturating_add(1) } else { 0 };
+            if all.len() > limit || n_detours > DETOURS_MAX {
+                return None;
+            }
+        }
+        None
     }
 
     fn length(&self, string: Avma) -> Option<usize> {

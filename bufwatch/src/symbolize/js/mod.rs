@@ -11,6 +11,7 @@ use bufwatch_common::RawFrame;
 
 use crate::base::{Avma, FastMap, ReadMemory, Tid};
 use crate::event::{Frame, FrameKind, OriginalPlace};
+use crate::symbolize::budget::Budgeted;
 use crate::symbolize::js::isolate::{Function, Isolate, Spot};
 use crate::symbolize::js::trust::SelfTest;
 pub use crate::symbolize::js::trust::Trust;
@@ -63,7 +64,7 @@ pub trait OriginalPlaces {
 /// Resolves frames of one process.
 #[derive(Debug)]
 pub struct JsResolver<M> {
-    memory: M,
+    memory: Budgeted<M>,
     facts: V8Facts,
     isolates: FastMap<Tid, Isolate>,
     maps: CodeMaps,
@@ -89,7 +90,7 @@ struct Place {
 impl<M: ReadMemory> JsResolver<M> {
     pub fn new(memory: M, facts: V8Facts) -> Self {
         Self {
-            memory,
+            memory: Budgeted::new(memory),
             isolates: FastMap::default(),
             maps: CodeMaps::default(),
             test: SelfTest::new(facts.is_measured),
@@ -134,6 +135,7 @@ impl<M: ReadMemory> JsResolver<M> {
             frames.extend_from_slice(known);
             return true;
         }
+        self.memory.refill();
         let Some(places) = self.find_places(tid, raw, mappings) else { return false };
         let trust = self.test.trust();
         let found: Arc<[Frame]> =
