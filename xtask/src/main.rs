@@ -42,6 +42,8 @@ enum Verb {
     Demo(demo::Args),
     /// Sets up and runs the tests; the live ones trace real Node processes and need root
     Test(test::Args),
+    /// Records anew what the resolver of JavaScript stacks is tested with: one cassette for each Node version
+    RecordCassettes,
     /// Measures what bufwatch costs a target and itself, and writes docs/benchmarks.md
     Bench(bench::Args),
     /// Formats the Rust code of all crates
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::run(&workspace, args),
         Verb::Demo(args) => demo::run(&workspace, args),
         Verb::Test(args) => test::run(&workspace, args),
+        Verb::RecordCassettes => test::record(&workspace),
         Verb::Bench(args) => bench::run(&workspace, args),
         Verb::Fmt(args) => fmt::run(&workspace, args),
         Verb::Lint => lint::run(&workspace),

@@ -22,6 +22,10 @@ pub(crate) struct Args {
     names: Vec<String>,
 }
 
+/// The live tests that record cassettes, and the tests that play them, by what their names have in common.
+const RECORDING: &str = "recorded_reads";
+const PLAYING: &str = "cassette";
+
 /// What a test needs to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Level {
@@ -34,6 +38,17 @@ enum Level {
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    run_keeping(workspace, args, None)
+}
+
+/// Runs the live tests that record cassettes, and keeps those in a folder; then plays them.
+pub(crate) fn record(workspace: &Workspace) -> Result<()> {
+    let only = |level, name: &str| Args { level: Some(level), names: vec![name.to_owned()] };
+    run_keeping(workspace, &only(Level::Live, RECORDING), Some(&workspace.cassettes()))?;
+    run(workspace, &only(Level::It, PLAYING))
+}
+
+fn run_keeping(workspace: &Workspace, args: &Args, cassettes: Option<&Path>) -> Result<()> {
     let needs_live = args.level.is_none_or(|level| level == Level::Live);
     let ready = if needs_live {
         setup::everything(workspace)?
@@ -50,6 +65,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     let mut cargo = workspace.cargo(ready.has_ebpf);
     cargo.env("BUFWATCH_NODES", workspace.node_folder()).env("BUFWATCH_BIN", workspace.bufwatch());
+    if let Some(folder) = cassettes {
+        cargo.env("BUFWATCH_CASSETTES", folder);
+    }
     if ready.has_addon {
         cargo.env("BUFWATCH_ADDON", workspace.addon());
     }

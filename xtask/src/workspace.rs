@@ -64,6 +64,11 @@ impl Workspace {
         self.tools().join("addon").join("external.node")
     }
 
+    /// Recorded reads of real processes, one file for each major version of Node.
+    pub(crate) fn cassettes(&self) -> PathBuf {
+        self.root.join("bufwatch/tests/it/cassettes")
+    }
+
     /// The web framework of the live tests; its `node_modules` are there after set-up.
     pub(crate) fn express(&self) -> PathBuf {
         self.tools().join("express")

@@ -9,7 +9,7 @@ use crate::harness::Lab;
 use crate::stacks::{INTERVAL, MIN_SIZE, check_phases};
 
 /// One of each kind of code, source and way of being called.
-const CELLS: [&str; 27] = [
+const CELLS: [&str; 25] = [
     "language.mjs: sync nested",
     "language.mjs: async in async",
     "language.mjs: generator delegates",
@@ -18,7 +18,6 @@ const CELLS: [&str; 27] = [
     "language.mjs: field initialiser",
     "language.mjs: static block",
     "language.mjs: inferred nested",
-    "language.mjs: anonymous",
     "language.mjs: recursion",
     "language.mjs: over many lines",
     "hot.mjs: inlined in a loop",
@@ -26,7 +25,6 @@ const CELLS: [&str; 27] = [
     "hot.mjs: nested loops",
     "hot.mjs: eager deoptimisation",
     "hot.mjs: lazy deoptimisation",
-    "hot.mjs: in a handler",
     "two-byte.cjs: non-ASCII names",
     "latin.cjs: Latin-1 names",
     "lines-crlf.cjs: nested",
