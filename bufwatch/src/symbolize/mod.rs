@@ -116,13 +116,25 @@ impl Symbolizer {
     /// Names all frames of a stack of `tid`, innermost first.
     pub fn resolve(&mut self, tid: Tid, raw: &[RawFrame]) -> Arc<[Frame]> {
         if let Some(recorder) = &self.recorder {
+            // A recording has each stack once.
             recorder.stack(tid);
+            return self.resolve_once(tid, raw).into();
         }
+        let n_before = self.wasm.n_without_script();
+        let frames = self.resolve_once(tid, raw);
+        if self.wasm.n_without_script() == n_before {
+            return frames.into();
+        }
+        // V8 was moving objects; what was resolved is remembered.
+        self.resolve_once(tid, raw).into()
+    }
+
+    fn resolve_once(&mut self, tid: Tid, raw: &[RawFrame]) -> Vec<Frame> {
         let mut frames = Vec::with_capacity(raw.len() + 8);
         for raw in raw {
             self.resolve_frame(tid, raw, &mut frames);
         }
-        frames.into()
+        frames
     }
 
     fn resolve_frame(&mut self, tid: Tid, raw: &RawFrame, frames: &mut Vec<Frame>) {

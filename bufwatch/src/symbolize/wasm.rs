@@ -34,6 +34,8 @@ pub struct WasmResolver<M> {
     modules: FastMap<Avma, Module>,
     /// By thread and code address, innermost first where functions are inlined.
     frames: FastMap<(Tid, u64), Arc<[Frame]>>,
+    /// Frames whose module's name could not be read, because V8 was just moving what leads to it.
+    n_without_script: u64,
 }
 
 impl<M: ReadMemory> WasmResolver<M> {
@@ -43,6 +45,7 @@ impl<M: ReadMemory> WasmResolver<M> {
             facts: facts.clone(),
             modules: FastMap::default(),
             frames: FastMap::default(),
+            n_without_script: 0,
         }
     }
 
@@ -59,6 +62,11 @@ impl<M: ReadMemory> WasmResolver<M> {
         if self.frames.len() < n_before {
             self.modules.clear();
         }
+    }
+
+    /// Grows when a frame is resolved that may have a script a moment later.
+    pub(super) const fn n_without_script(&self) -> u64 {
+        self.n_without_script
     }
 
     /// The functions of a stub frame in generated code; false if it is none of WebAssembly's, or it is not certain which.
@@ -96,6 +104,8 @@ impl<M: ReadMemory> WasmResolver<M> {
                 self.frames.clear();
             }
             self.frames.insert(key, found);
+        } else {
+            self.n_without_script = self.n_without_script.wrapping_add(1);
         }
         true
     }
