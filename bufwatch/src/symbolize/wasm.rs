@@ -115,11 +115,9 @@ impl<M: ReadMemory> WasmResolver<M> {
         let pc = Avma(raw.pc);
         // V8 may have moved the instance since; its modules and their code stay where they are.
         let script = heap.wasm_script(Tagged(raw.identity));
-        let of_script = match script {
-            // A script without a module is one of asm.js: V8 shows its functions otherwise.
-            Some(script) => Some(heap.wasm_native_module(script)?),
-            None => None,
-        };
+        // asm.js is compiled like WebAssembly, but V8 does not number its functions.
+        script.is_none_or(|script| heap.is_wasm_script(script)).then_some(())?;
+        let of_script = script.and_then(|script| heap.wasm_native_module(script));
         let of_code = self.facts.wasm_state.and_then(|state| heap.wasm_module_at(state, pc));
         let native = of_code.or(of_script)?;
         if !self.modules.contains_key(&native) {

@@ -206,6 +206,7 @@ metadata! {
     script_name: "Script::name" = stated(&["class_Script__name__Object"]);
     script_line_offset: "Script::line_offset" = table([24; 5]);
     script_column_offset: "Script::column_offset" = table([32; 5]);
+    script_type: "Script::type" = stated_or(&["class_Script__type__SMI"], [48; 5]);
     script_id: "Script::id" = table([64; 5]);
     script_eval_from_shared: "Script::eval_from_shared" =
         stated(&["class_Script__eval_from_shared_or_wrapped_arguments*"]);

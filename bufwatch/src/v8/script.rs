@@ -47,6 +47,13 @@ impl<M: ReadMemory> Heap<'_, M> {
         self.smi(script, self.layout.script_id)
     }
 
+    /// The script of a WebAssembly module; that of asm.js is not, V8 shows its functions as JavaScript.
+    pub fn is_wasm_script(&self, script: Avma) -> bool {
+        /// `Script::Type::kWasm`, V8 src/objects/script.h; the same in V8 10 to 14.
+        const WASM: i32 = 3;
+        self.smi(script, self.layout.script_type) == Some(WASM)
+    }
+
     /// Reads the script, its source included; `None` also if part of it cannot be read now, as while V8 moves it.
     pub fn script(&self, script: Avma) -> Option<ScriptFacts> {
         let layout = self.layout;
@@ -73,7 +80,7 @@ impl<M: ReadMemory> Heap<'_, M> {
             column_offset: number(layout.script_column_offset).unwrap_or(0),
             lines: source.map(|source| LineStarts::of(&source)),
             eval_origin: self.eval_origin(script),
-            is_wasm: self.wasm_native_module(script).is_some(),
+            is_wasm: self.is_wasm_script(script),
         })
     }
 

@@ -104,7 +104,7 @@ impl<M: ReadMemory> Heap<'_, M> {
         self.typed(script, layout.type_script)
     }
 
-    /// The `NativeModule` of a script, which only WebAssembly has, not asm.js.
+    /// The `NativeModule` of a script, which only WebAssembly has.
     pub fn wasm_native_module(&self, script: Avma) -> Option<Avma> {
         let layout = self.layout;
         // In a script of another kind another field is here.
