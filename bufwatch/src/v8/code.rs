@@ -127,8 +127,11 @@ impl<M: ReadMemory> Heap<'_, M> {
                     continue;
                 }
                 let object = Avma(start.checked_add((n as u64).checked_mul(8)?)?);
-                if let Some(code) = self.code_facts(object, pc) {
-                    return Some(code);
+                if let Some((code, start, len)) = self.code_span(object)
+                    && is_in_code(pc, start, len)
+                {
+                    // Also if it is of no tier that is read: nothing farther away is around it.
+                    return self.code_facts(code, start, len);
                 }
             }
             end = start;
@@ -136,8 +139,8 @@ impl<M: ReadMemory> Heap<'_, M> {
         None
     }
 
-    /// Of the object that holds the instructions, if `pc` is among them.
-    fn code_facts(&self, instructions: Avma, pc: Avma) -> Option<CodeFacts> {
+    /// Of the object that holds the instructions: the `Code` about them, where they begin and how many bytes they have.
+    fn code_span(&self, instructions: Avma) -> Option<(Avma, Avma, u64)> {
         let layout = self.layout;
         let is_one_object = layout.type_instructions == layout.type_code;
         let code =
@@ -147,8 +150,11 @@ impl<M: ReadMemory> Heap<'_, M> {
         } else {
             Avma(self.word(code, layout.code_start)?)
         };
-        let len = u64::from(self.u32(code, layout.code_size)?);
-        is_in_code(pc, start, len).then_some(())?;
+        Some((code, start, u64::from(self.u32(code, layout.code_size)?)))
+    }
+
+    fn code_facts(&self, code: Avma, start: Avma, len: u64) -> Option<CodeFacts> {
+        let layout = self.layout;
         let kind = u64::from(self.u32(code, layout.code_flags)? & 0xf);
         let tier = if kind == layout.code_kind_baseline {
             Tier::Baseline

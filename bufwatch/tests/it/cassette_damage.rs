@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use bufwatch::base::{Avma, ReadMemory as _, sanitize};
 use bufwatch::symbolize::cassette::{Cassette, Image};
-use bufwatch::symbolize::js::{BYTES_PER_FRAME_MAX, READS_PER_FRAME_MAX};
+use bufwatch::symbolize::{BYTES_PER_FRAME_MAX, READS_PER_FRAME_MAX};
 use bufwatch::v8::{Heap, Layout, Tagged};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -219,8 +219,10 @@ fn check_form(played: &Played<'_>) {
         assert!(frame.is_resolved);
         assert!(!frame.function.is_empty(), "{frame:?}");
         assert_eq!(sanitize(&frame.function), &*frame.function);
-        let script = frame.script.as_deref().unwrap();
-        assert_eq!(sanitize(script), script);
+        // Of WebAssembly it need not be known.
+        if let Some(script) = frame.script.as_deref() {
+            assert_eq!(sanitize(script), script);
+        }
         // Lines and columns begin with 1, and are known together.
         assert_eq!(frame.line.is_some(), frame.column.is_some(), "{frame:?}");
         assert!(frame.line != Some(0) && frame.column != Some(0), "{frame:?}");
@@ -268,6 +270,7 @@ fn lengths_beyond_all_memory_are_refused() {
 
 #[test]
 fn code_that_begins_everywhere_is_searched_within_limits() {
+    let mut n_reads_max = 0;
     for target in targets() {
         let instructions = target.layout().type_instructions;
         let (_, code) = target.objects.iter().find(|(kind, _)| *kind == instructions).unwrap();
@@ -278,9 +281,10 @@ fn code_that_begins_everywhere_is_searched_within_limits() {
                 overlay.word(at, map);
             }
         }
-        // The search was led astray, within what a frame may read.
-        assert!(check(target, overlay) > READS_OF_STRINGS_MAX);
+        n_reads_max = n_reads_max.max(check(target, overlay));
     }
+    // The search was led astray, and not for nothing are there limits.
+    assert!(n_reads_max > READS_OF_STRINGS_MAX, "{n_reads_max} reads");
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! Plays cassettes: gives the resolver what it was given when they were recorded, from memory that a test may damage, and hands over each
+//! Plays cassettes: gives the resolvers what they were given when they were recorded, from memory that a test may damage, and hands over each
 //! frame that comes out. What has to come out is not known here. How a cassette is written: `bufwatch::symbolize::cassette`.
 
 use std::cell::{Cell, RefCell};
@@ -12,6 +12,7 @@ use bufwatch::base::{Avma, MemoryError, ReadMemory, Tid};
 use bufwatch::event::{Frame, OriginalPlace};
 use bufwatch::symbolize::cassette::{Cassette, Image, RecordedFrame, Step};
 use bufwatch::symbolize::js::{CodeMappings, JsResolver, OriginalPlaces};
+use bufwatch::symbolize::wasm::WasmResolver;
 use bufwatch_common::{RawFrame, frame_kind};
 
 /// All that are kept, by major version of Node.
@@ -95,7 +96,9 @@ pub(crate) struct Played<'a> {
 
 /// Runs a cassette from its beginning to its end.
 pub(crate) fn play(cassette: &Cassette, memory: &PlayedMemory, mut see: impl FnMut(Played<'_>)) {
-    let mut resolver = JsResolver::new(memory.clone(), cassette.header.facts.clone());
+    let facts = &cassette.header.facts;
+    let mut js = JsResolver::new(memory.clone(), facts.clone());
+    let mut wasm = WasmResolver::new(memory.clone(), facts);
     let mut mappings = PlayedMappings::default();
     let mut bytes = cassette.bytes.as_slice();
     let mut thread = Tid::default();
@@ -121,13 +124,16 @@ pub(crate) fn play(cassette: &Cassette, memory: &PlayedMemory, mut see: impl FnM
                     function: recorded.function,
                     identity: recorded.identity,
                     bytecode_offset: recorded.bytecode_offset,
-                    kind: frame_kind::JS,
+                    kind: recorded.kind,
                 };
                 state.n_reads.set(0);
                 state.n_bytes.set(0);
                 frames.clear();
-                let is_resolved =
-                    resolver.resolve(thread, &raw, &mut mappings, &mut NoOriginals, &mut frames);
+                let is_resolved = if raw.kind == frame_kind::STUB {
+                    wasm.resolve(thread, &raw, &mut frames)
+                } else {
+                    js.resolve(thread, &raw, &mut mappings, &mut NoOriginals, &mut frames)
+                };
                 see(Played {
                     tid: thread,
                     recorded,
@@ -138,8 +144,14 @@ pub(crate) fn play(cassette: &Cassette, memory: &PlayedMemory, mut see: impl FnM
                     mappings: &mut mappings,
                 });
             }
-            Step::ForgetCode => resolver.forget_code(),
-            Step::ForgetThread { tid } => resolver.forget_thread(*tid),
+            Step::ForgetCode => {
+                js.forget_code();
+                wasm.forget_code();
+            }
+            Step::ForgetThread { tid } => {
+                js.forget_thread(*tid);
+                wasm.forget_thread(*tid);
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ const EXACT_MIN: f64 = 0.98;
 const N_FAILURES_SHOWN: usize = 20;
 
 /// What the cells were chosen for. Functions and scripts of which each cassette has frames.
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: [&str; 10] = [
     "方法",
     "Üñï",
     "level8",
@@ -29,6 +29,8 @@ const FUNCTIONS: [&str; 8] = [
     "<static_initializer>",
     "first",
     "viaClass",
+    "wasm-function[2]",
+    "WasmToJsWrapper",
 ];
 const SCRIPTS: [&str; 6] =
     ["language.mjs", "lines-crlf.cjs", "made-up.js", "shifted.js", "eval at ", "node:"];

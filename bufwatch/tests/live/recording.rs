@@ -12,7 +12,6 @@ use crate::stacks::{INTERVAL, MIN_SIZE, check_phases};
 const CELLS: [&str; 25] = [
     "language.mjs: sync nested",
     "language.mjs: async in async",
-    "language.mjs: generator delegates",
     "language.mjs: event emitter",
     "language.mjs: static private method",
     "language.mjs: field initialiser",
@@ -34,6 +33,7 @@ const CELLS: [&str; 25] = [
     "made-code.cjs: new Function",
     "made-code.cjs: vm with offsets",
     "made-code.cjs: many context variables",
+    "made-code.cjs: WebAssembly",
     "typed-inline.cjs: class",
 ];
 
