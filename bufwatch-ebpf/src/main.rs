@@ -68,6 +68,12 @@ pub fn torn_down(_ctx: ProbeContext) -> u32 {
     gc::torn_down()
 }
 
+/// Does nothing: what a probe costs the target at the least, for the benchmark.
+#[uprobe]
+pub fn nothing(_ctx: ProbeContext) -> u32 {
+    0
+}
+
 /// `mmap` after its system call.
 #[uprobe]
 pub fn mapped(ctx: ProbeContext) -> u32 {

@@ -68,6 +68,10 @@ pub struct WatchArgs {
     #[arg(long)]
     pub no_source_maps: bool,
 
+    /// Attach programs that do nothing: what the probes by themselves cost the target; for the benchmark
+    #[arg(long, hide = true)]
+    pub empty_probes: bool,
+
     /// Thread of the process that carries the perf events; for tests
     #[arg(long, value_name = "TID", hide = true)]
     pub anchor_tid: Option<u32>,

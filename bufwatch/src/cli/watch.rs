@@ -86,6 +86,7 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32) -> SessionConfi
     SessionConfig {
         pid,
         anchor_tid: args.anchor_tid,
+        has_empty_probes: args.empty_probes,
         has_source_maps: !args.no_source_maps,
         min_size: args.min_size,
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),

@@ -27,6 +27,8 @@ pub struct SessionConfig {
     pub pid: u32,
     /// Thread that carries the perf events; chosen if not given.
     pub anchor_tid: Option<u32>,
+    /// Programs that do nothing are attached in place of the others.
+    pub has_empty_probes: bool,
     /// Lines of generated scripts are shown with the lines they were made from.
     pub has_source_maps: bool,
     pub min_size: Bytes,

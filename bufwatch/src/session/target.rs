@@ -53,7 +53,12 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
     if let Some(purpose) = missing_requirement(&plan) {
         return Err(TargetError::Unusable(purpose, sanitize(&identity.node.path)).into());
     }
-    let points = plan.probes.iter().flat_map(|probe| points(probe, &identity)).collect();
+    let points = plan.probes.iter().flat_map(|probe| points(probe, &identity));
+    let points = if config.has_empty_probes {
+        points.map(|point| AttachPoint { program: ProgramName::Nothing, ..point }).collect()
+    } else {
+        points.collect()
+    };
     let ebpf = EbpfConfig {
         anchor_tid: config.anchor_tid.unwrap_or_else(|| procfs::second_thread(config.pid)),
         probe: probe_config(config, &identity, &plan),

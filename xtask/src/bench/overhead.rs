@@ -42,6 +42,7 @@ pub(super) struct Args {
 enum Company {
     Alone,
     Bufwatch,
+    EmptyProbes,
     Bpftrace,
 }
 
@@ -59,6 +60,7 @@ struct Run {
 #[derive(Debug, Default)]
 struct Rounds {
     bufwatch: Vec<(Run, f64)>,
+    empty_probes: Vec<f64>,
     bpftrace: Vec<f64>,
     ops_per_second: Vec<f64>,
 }
@@ -72,8 +74,8 @@ pub(super) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         }
     };
     let mut table = String::from(
-        "| workload | bar | bufwatch | bpftrace, malloc and free | bufwatch's own CPU | its RSS | \
-         lost events | untraced ops/s |\n|---|---|---|---|---|---|---|---|\n",
+        "| workload | bar | bufwatch | the same probes, empty | bpftrace, malloc and free | bufwatch's own CPU | its RSS | \
+         lost events | untraced ops/s |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for (name, what, bar) in WORKLOADS {
         let rounds = measure(workspace, args, name, has_bpftrace)?;
@@ -96,7 +98,7 @@ pub(super) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 fn measure(workspace: &Workspace, args: &Args, name: &str, has_bpftrace: bool) -> Result<Rounds> {
     let mut rounds = Rounds::default();
     for round in 0..args.rounds {
-        let mut order = vec![Company::Alone, Company::Bufwatch];
+        let mut order = vec![Company::Alone, Company::Bufwatch, Company::EmptyProbes];
         if has_bpftrace {
             order.push(Company::Bpftrace);
         }
@@ -122,6 +124,7 @@ fn measure(workspace: &Workspace, args: &Args, name: &str, has_bpftrace: bool) -
             match company {
                 Company::Alone => rounds.ops_per_second.push(run.timed.ops / run.timed.seconds),
                 Company::Bufwatch => rounds.bufwatch.push((run, ratio)),
+                Company::EmptyProbes => rounds.empty_probes.push(ratio),
                 Company::Bpftrace => rounds.bpftrace.push(ratio),
             }
         }
@@ -135,6 +138,7 @@ fn run_once(workspace: &Workspace, node: &NodeArgs, name: &str, company: Company
     let tracer = match company {
         Company::Alone => None,
         Company::Bufwatch => Some(Tracer::bufwatch(workspace, workload.pid())?),
+        Company::EmptyProbes => Some(Tracer::empty_probes(workspace, workload.pid())?),
         Company::Bpftrace => Some(Tracer::bpftrace(workload.pid())?),
     };
     let before = tracer.as_ref().map(Tracer::cost).transpose()?;
@@ -160,8 +164,9 @@ fn write_row(table: &mut String, what: &str, bar: f64, rounds: &Rounds) -> Resul
     let median = |values: Vec<f64>| Spread::of(values).map_or(f64::NAN, |spread| spread.median);
     writeln!(
         table,
-        "| {what} | ≤ {bar:.2} | {} | {} | {:.1} % of a core | {:.0} MiB | {} | {:.0} |",
+        "| {what} | ≤ {bar:.2} | {} | {} | {} | {:.1} % of a core | {:.0} MiB | {} | {:.0} |",
         text(Spread::of(runs().map(|(_, ratio)| *ratio))),
+        text(Spread::of(rounds.empty_probes.iter().copied())),
         text(Spread::of(rounds.bpftrace.iter().copied())),
         100.0 * median(runs().map(|(run, _)| run.tracer_cpu).collect()),
         runs().map(|(run, _)| run.tracer_rss_bytes).max().unwrap_or(0) as f64 / 1_048_576.0,

@@ -45,6 +45,13 @@ impl Tracer {
         Self::start(command, "bufwatch")
     }
 
+    /// bufwatch with the same probes and programs that do nothing: what no tracer with uprobes can be below.
+    pub(super) fn empty_probes(workspace: &Workspace, target: u32) -> Result<Self> {
+        let mut command = bound_to_us(workspace.bufwatch(), Signal::SIGTERM);
+        command.args(["--pid", &target.to_string(), "--headless", "--json", "--empty-probes"]);
+        Self::start(command, "bufwatch with empty probes")
+    }
+
     pub(super) fn bpftrace(target: u32) -> Result<Self> {
         let libc = libc_of(target)?;
         let script = BPFTRACE_SCRIPT.replace("LIBC", &libc.to_string_lossy());

@@ -26,6 +26,8 @@ pub enum ProgramName {
     Advised,
     StoreAttachedArg1,
     StoreAttachedArg2,
+    /// In place of all others: what the probes cost by themselves.
+    Nothing,
 }
 
 impl ProgramName {
@@ -43,6 +45,7 @@ impl ProgramName {
             Self::Advised => "advised",
             Self::StoreAttachedArg1 => "store_attached_arg1",
             Self::StoreAttachedArg2 => "store_attached_arg2",
+            Self::Nothing => "nothing",
         }
     }
 
