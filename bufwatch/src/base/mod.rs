@@ -16,7 +16,7 @@ pub use constant::Constant;
 pub use fast_map::{FastMap, FastSet};
 pub use fidelity::Fidelity;
 pub use ids::{ProcessKey, StackId, StoreKey, Tid};
-pub use memory::{MemoryError, ReadMemory};
+pub use memory::{MemoryError, ReadMemory, ReadPart};
 pub use sanitize::sanitize;
 pub use series::Series;
 pub use units::{Bytes, Nanos};

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::analysis::query::parse_bytes;
 use crate::base::Bytes;
+use crate::cli::census::CensusArgs;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::plan::PlanArgs;
 use crate::cli::ps::PsArgs;
@@ -30,6 +31,8 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Say which views pin which array buffers, and who holds them; stops the process for milliseconds
+    Census(CensusArgs),
     /// Show which probes are found in a Node binary, and what is lost with those that are not
     Plan(PlanArgs),
     /// Check what this machine lets bufwatch do, and what to change if it does not
@@ -38,6 +41,7 @@ pub enum Command {
     Ps(PsArgs),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "flags are independent of each other")]
 #[derive(Clone, Debug, Args)]
 pub struct WatchArgs {
     /// Process to watch; without it, choose among the running Node processes
@@ -95,7 +99,7 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-fn parse_size(text: &str) -> Result<Bytes, String> {
+pub(super) fn parse_size(text: &str) -> Result<Bytes, String> {
     parse_bytes(text).ok_or_else(|| "not a size; use 65536, 64KiB, 1.5MB".to_owned())
 }
 

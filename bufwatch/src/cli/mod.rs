@@ -1,6 +1,7 @@
 //! Layer 7: the command line. Dispatches, and is the only place that reads the environment.
 
 pub mod args;
+pub mod census;
 pub mod doctor;
 pub mod exit;
 pub mod message;
@@ -21,6 +22,7 @@ use crate::cli::exit::Exit;
 use crate::cli::message::print_error;
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
+use crate::source::census::CensusError;
 
 /// What comes from outside the command line.
 #[derive(Clone, Debug)]
@@ -61,6 +63,9 @@ pub fn main() -> ExitCode {
     let environment = Environment::read();
     let exit = match &cli.command {
         None => watch::run(&cli.watch, &environment),
+        Some(Command::Census(args)) => {
+            finish(census::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
+        }
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }
@@ -86,8 +91,11 @@ fn finish(outcome: anyhow::Result<()>) -> Exit {
         return Exit::Done;
     }
     let identity = error.chain().find_map(|cause| cause.downcast_ref::<IdentityError>());
-    print_error(error.as_ref(), identity.map(IdentityError::hint));
-    let is_lost = identity.is_some_and(IdentityError::is_no_such_process);
+    let census = error.chain().find_map(|cause| cause.downcast_ref::<CensusError>());
+    let hint = identity.map(IdentityError::hint).or_else(|| census.map(CensusError::hint));
+    print_error(error.as_ref(), hint);
+    let is_lost = identity.is_some_and(IdentityError::is_no_such_process)
+        || census.is_some_and(CensusError::is_no_such_process);
     if is_lost { Exit::TargetLost } else { Exit::Unable }
 }
 

@@ -1,5 +1,7 @@
 //! Layer 5: a snapshot as bytes for others, one file per format. Nothing here decides when or where they
 //! are written.
 
+pub mod census_json;
+pub mod census_text;
 pub mod sample_json;
 pub mod sample_text;

@@ -2,18 +2,18 @@
 
 use bufwatch_common::{FRAMES_MAX, ProbeConfig};
 
-use crate::base::{Avma, Svma, sanitize};
+use crate::base::{Svma, sanitize};
 use crate::event::{StoreFlagBits, TargetIdentified};
 use crate::node::identity::NodeIdentity;
 use crate::node::plan::{
-    self, CodeRange, Constant, HeapPointer, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose,
+    self, CodeRange, Constant, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose,
 };
 use crate::session::{SessionConfig, SessionError};
 use crate::source::ebpf::{AttachPoint, EbpfConfig, ProgramName};
 use crate::symbolize::V8Facts;
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
-use crate::v8::allocator::{AllocatorFacts, PageLayout};
+use crate::v8::allocator::AllocatorFacts;
 use crate::v8::metadata::{Readable, is_measured};
 use crate::v8::{BytecodeSizes, Encoding, Release, TranslationOpcodes};
 
@@ -72,7 +72,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
     Ok(Prepared {
         identified: identified(config, &identity, &plan),
         ebpf,
-        allocator: allocator_facts(&identity, &plan),
+        allocator: plan.allocator_facts(identity.node.bias),
         v8: v8_facts(&identity, &plan),
         interpreter: plan.frames.interpreter.get(),
         notices: notices.collect(),
@@ -228,16 +228,4 @@ fn v8_facts(identity: &NodeIdentity, plan: &ProbePlan) -> V8Facts {
         encodings,
         wasm_state: plan.frames.wasm_state.get().map(|state| identity.node.bias.to_avma(state)),
     }
-}
-
-fn allocator_facts(identity: &NodeIdentity, plan: &ProbePlan) -> Option<AllocatorFacts> {
-    let facts = plan.allocator.as_ref()?;
-    let layout = match facts.heap_pointer.get()? {
-        HeapPointer::InPage { offset: 16 } => PageLayout::Plain,
-        HeapPointer::InPage { .. } => PageLayout::SelfPointer,
-        HeapPointer::InMetadata { .. } => PageLayout::Metadata,
-    };
-    let Avma(vtable) = identity.node.bias.to_avma(facts.vtable_pointer());
-    let total_offset = u64::from(facts.total_offset.get()?);
-    Some(AllocatorFacts { vtable: Avma(vtable), total_offset, layout })
 }

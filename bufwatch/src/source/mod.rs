@@ -1,5 +1,6 @@
 //! Layer 5: producers of events. Nothing above asks which one runs; what they can and cannot see, they declare.
 
+pub mod census;
 pub mod ebpf;
 pub mod sampler;
 

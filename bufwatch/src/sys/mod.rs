@@ -8,4 +8,5 @@ pub mod kernel;
 pub mod memory;
 pub mod pidfd;
 pub mod procfs;
+pub mod ptrace;
 pub mod root;

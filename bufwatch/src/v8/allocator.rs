@@ -8,12 +8,9 @@
 use std::ops::Range;
 
 use crate::base::{Avma, Bytes, FastSet, ReadMemory};
-
-/// V8's page alignment (`kPageSizeBits` = 18, src/common/globals.h) in all supported versions.
-const PAGE_ALIGNMENT: u64 = 256 << 10;
-
-/// Bytes of a page header that are looked at.
-const HEADER_BYTES: usize = 128;
+use crate::v8::object::word_in as word;
+pub use crate::v8::page::PageLayout;
+use crate::v8::page::{HEADER_BYTES, is_pointer, starts_in};
 
 /// Where the allocator pointer lies, from `Heap` on: measured 0x2060 to 0x2440 in V8 10.2 to 14.6; the
 /// margin is for versions to come.
@@ -21,17 +18,6 @@ const POINTER_SEARCH: Range<u64> = 0x1000..0x4000;
 
 /// Page headers looked at in one search: 16 GB of V8 heap.
 const PAGES_MAX: usize = 65_536;
-
-/// How a page header is laid out (v8-heap-census.md §1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageLayout {
-    /// V8 9 to 11: size at 0, `Heap*` at 16, area at 24 and 32.
-    Plain,
-    /// V8 12: own address at 8, size at 16, `Heap*` at 24, area at 32 and 40.
-    SelfPointer,
-    /// From V8 13: metadata apart, behind a pointer at 8; there the size is at 48, area at 72 and 56, `Heap*` at 64.
-    Metadata,
-}
 
 /// What the plan says about a binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +37,7 @@ pub fn find_allocators(
 ) -> Vec<Avma> {
     let mut heaps = FastSet::default();
     let mut allocators = Vec::new();
-    let pages = v8_ranges.iter().flat_map(pages_of).take(PAGES_MAX);
+    let pages = v8_ranges.iter().flat_map(starts_in).take(PAGES_MAX);
     for page in pages {
         if let Some(heap) = heap_of_page(memory, facts.layout, page)
             && heaps.insert(heap)
@@ -77,36 +63,23 @@ pub fn read_total(
     word(&words, usize::try_from(facts.total_offset).ok()?).map(Bytes)
 }
 
-fn pages_of(range: &Range<u64>) -> impl Iterator<Item = u64> + use<> {
-    let first = range.start.checked_next_multiple_of(PAGE_ALIGNMENT).unwrap_or(u64::MAX);
-    (first..range.end).step_by(PAGE_ALIGNMENT as usize)
-}
-
 /// `Heap*` of a page, if there is a page whose header makes sense.
 fn heap_of_page(memory: &impl ReadMemory, layout: PageLayout, page: u64) -> Option<u64> {
     let mut header = [0u8; HEADER_BYTES];
     memory.read(Avma(page), &mut header).ok()?;
-    let (size, area_start, area_end, heap) = match layout {
-        PageLayout::Plain => {
-            (word(&header, 0)?, word(&header, 24)?, word(&header, 32)?, word(&header, 16)?)
-        }
-        PageLayout::SelfPointer => {
-            (word(&header, 8)? == page).then_some(())?;
-            (word(&header, 16)?, word(&header, 32)?, word(&header, 40)?, word(&header, 24)?)
-        }
-        PageLayout::Metadata => {
-            let metadata = word(&header, 8)?;
-            memory.read(Avma(metadata), &mut header).ok()?;
-            (word(&header, 48)?, word(&header, 72)?, word(&header, 56)?, word(&header, 64)?)
-        }
-    };
-    let area_start = area_start.checked_sub(page)?;
-    let area_end = area_end.checked_sub(page)?;
-    let is_page = (1..0x8000).contains(&area_start) && area_end > area_start && area_end <= size;
-    (is_page && is_pointer(heap)).then_some(heap)
+    let mut metadata = [0u8; HEADER_BYTES];
+    if layout == PageLayout::Metadata {
+        memory.read(Avma(word(&header, 8)?), &mut metadata).ok()?;
+    }
+    layout.parse(page, &header, &metadata)?.heap.map(|heap| heap.0)
 }
 
-fn allocator_of_heap(memory: &impl ReadMemory, facts: AllocatorFacts, heap: u64) -> Option<Avma> {
+/// The allocator of one heap.
+pub fn allocator_of_heap(
+    memory: &impl ReadMemory,
+    facts: AllocatorFacts,
+    heap: u64,
+) -> Option<Avma> {
     let start = heap.checked_add(POINTER_SEARCH.start)?;
     let mut bytes =
         vec![0u8; usize::try_from(POINTER_SEARCH.end.checked_sub(POINTER_SEARCH.start)?).ok()?];
@@ -117,15 +90,6 @@ fn allocator_of_heap(memory: &impl ReadMemory, facts: AllocatorFacts, heap: u64)
         .filter(|pointer| is_pointer(*pointer))
         .map(Avma)
         .find(|pointer| memory.read_u64(*pointer) == Ok(facts.vtable.0))
-}
-
-/// An aligned user-space address.
-const fn is_pointer(word: u64) -> bool {
-    word.is_multiple_of(8) && word > 0xffff && word < 1 << 47
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
 
 #[cfg(test)]

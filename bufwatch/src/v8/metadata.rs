@@ -289,6 +289,96 @@ metadata! {
     wasm_code_index: "WasmCode::index_" = table([48, 44, 44, 56, 56]);
     /// Packed function index, since V8 12 whether it was a tail call, position in the caller.
     wasm_inlining_bytes: "WasmInliningPosition, size" = table([ABSENT, 12, 13, 13, 13]);
+
+    // From here on: what the heap census needs (v8-heap-census.md §2, measured in the processes themselves).
+
+    map_instance_words: "Map::instance_size_in_words" = stated(&["class_Map__instance_size_in_words__char"]);
+    map_first_field: "Map::inobject_properties_start" =
+        stated(&["class_Map__inobject_properties_start_or_constructor_function_index__char"]);
+    map_bit_field3: "Map::bit_field3" = stated(&["class_Map__bit_field3__int"]);
+    map_constructor: "Map::constructor_or_back_pointer" =
+        stated(&["class_Map__constructor_or_back_pointer__*"]);
+    map_descriptors: "Map::instance_descriptors" = stated(&["class_Map__instance_descriptors_offset"]);
+    map_own_descriptors_mask: "Map::number_of_own_descriptors, mask" =
+        stated(&["bit_field3_number_of_own_descriptors_mask"]);
+    map_own_descriptors_shift: "Map::number_of_own_descriptors, shift" =
+        stated(&["bit_field3_number_of_own_descriptors_shift"]);
+    descriptors_header: "DescriptorArray::header size" =
+        stated_or(&["class_DescriptorArray__header_size__uintptr_t"], [24, 24, 24, 24, 32]);
+    property_location_mask: "PropertyDetails::location, mask" = stated(&["prop_location_mask"]);
+    property_index_mask: "PropertyDetails::field_index, mask" = stated(&["prop_index_mask"]);
+    property_index_shift: "PropertyDetails::field_index, shift" = stated(&["prop_index_shift"]);
+
+    type_array_buffer: "JS_ARRAY_BUFFER_TYPE" = stated(&["type_JSArrayBuffer__JS_ARRAY_BUFFER_TYPE"]);
+    type_typed_array: "JS_TYPED_ARRAY_TYPE" = stated(&["type_JSTypedArray__JS_TYPED_ARRAY_TYPE"]);
+    /// From V8 14 on.
+    type_detached_typed_array: "JS_DETACHED_TYPED_ARRAY_TYPE" =
+        stated(&["type_JSDetachedTypedArray__JS_DETACHED_TYPED_ARRAY_TYPE"]);
+    type_data_view: "JS_DATA_VIEW_TYPE" = stated(&["type_JSDataView__JS_DATA_VIEW_TYPE"]);
+    /// From V8 11 on.
+    type_rab_data_view: "JS_RAB_GSAB_DATA_VIEW_TYPE" =
+        stated(&["type_JSRabGsabDataView__JS_RAB_GSAB_DATA_VIEW_TYPE"]);
+    /// Before V8 13 `FreeSpace` says its size in bytes, since then in words.
+    type_free_space: "FREE_SPACE_TYPE" = stated_or(&["type_FreeSpace__FREE_SPACE_TYPE"], [247, 251, 260, 268, 273]);
+    free_space_unit: "FreeSpace::size, bytes of a unit" = table([1, 1, 1, 8, 8]);
+    type_ephemeron_table: "EPHEMERON_HASH_TABLE_TYPE" =
+        stated_or(&["type_EphemeronHashTable__EPHEMERON_HASH_TABLE_TYPE"], [181, 177, 176, 207, 207]);
+    type_fixed_double_array: "FIXED_DOUBLE_ARRAY_TYPE" = stated(&["type_FixedDoubleArray__FIXED_DOUBLE_ARRAY_TYPE"]);
+    type_property_array: "PROPERTY_ARRAY_TYPE" = stated(&["type_PropertyArray__PROPERTY_ARRAY_TYPE"]);
+    type_weak_fixed_array: "WEAK_FIXED_ARRAY_TYPE" = stated(&["type_WeakFixedArray__WEAK_FIXED_ARRAY_TYPE"]);
+    type_weak_array_list: "WEAK_ARRAY_LIST_TYPE" = stated(&["type_WeakArrayList__WEAK_ARRAY_LIST_TYPE"]);
+    type_array_list: "ARRAY_LIST_TYPE" = stated(&["type_ArrayList__ARRAY_LIST_TYPE"]);
+    type_descriptor_array: "DESCRIPTOR_ARRAY_TYPE" = stated(&["type_DescriptorArray__DESCRIPTOR_ARRAY_TYPE"]);
+    type_strong_descriptor_array: "STRONG_DESCRIPTOR_ARRAY_TYPE" =
+        stated(&["type_StrongDescriptorArray__STRONG_DESCRIPTOR_ARRAY_TYPE"]);
+    type_heap_number: "HEAP_NUMBER_TYPE" = stated(&["type_HeapNumber__HEAP_NUMBER_TYPE"]);
+    /// Beside `HEAP_NUMBER_TYPE` and `SYMBOL_TYPE`, which are stated.
+    type_big_int: "BIGINT_TYPE" = table([129; 5]);
+    type_coverage_info: "COVERAGE_INFO_TYPE" = stated(&["type_CoverageInfo__COVERAGE_INFO_TYPE"]);
+    type_property_cell: "PROPERTY_CELL_TYPE" = stated(&["type_PropertyCell__PROPERTY_CELL_TYPE"]);
+    type_weak_cell: "WEAK_CELL_TYPE" = stated(&["type_WeakCell__WEAK_CELL_TYPE"]);
+    type_weak_ref: "JS_WEAK_REF_TYPE" = stated(&["type_JSWeakRef__JS_WEAK_REF_TYPE"]);
+    type_weak_map: "JS_WEAK_MAP_TYPE" = stated(&["type_JSWeakMap__JS_WEAK_MAP_TYPE"]);
+    type_weak_set: "JS_WEAK_SET_TYPE" = stated(&["type_JSWeakSet__JS_WEAK_SET_TYPE"]);
+    type_js_map: "JS_MAP_TYPE" = stated(&["type_JSMap__JS_MAP_TYPE"]);
+    type_js_set: "JS_SET_TYPE" = stated(&["type_JSSet__JS_SET_TYPE"]);
+    type_js_promise: "JS_PROMISE_TYPE" = stated(&["type_JSPromise__JS_PROMISE_TYPE"]);
+    type_js_array: "JS_ARRAY_TYPE" = stated(&["type_JSArray__JS_ARRAY_TYPE"]);
+    type_first_function: "FIRST_JS_FUNCTION_TYPE" =
+        stated_or(&["FirstJSFunctionType", "type_JSFunction__JS_FUNCTION_TYPE"], [2065, 2066, 2066, 2065, 2066]);
+    type_last_function: "LAST_JS_FUNCTION_TYPE" =
+        stated_or(&["LastJSFunctionType"], [2081, 2082, 2082, 2081, 2082]);
+    type_global_object: "JS_GLOBAL_OBJECT_TYPE" = stated(&["type_JSGlobalObject__JS_GLOBAL_OBJECT_TYPE"]);
+    /// The first kind of receiver; what comes before is internal to V8, but for WebAssembly's objects.
+    type_first_receiver: "JS_PROXY_TYPE" = stated(&["type_JSProxy__JS_PROXY_TYPE"]);
+    type_first_context: "FIRST_CONTEXT_TYPE" = stated(&["FirstContextType"]);
+    type_last_context: "LAST_CONTEXT_TYPE" = stated(&["LastContextType"]);
+
+    buffer_byte_length: "JSArrayBuffer::byte_length" = stated(&["class_JSArrayBuffer__byte_length__size_t"]);
+    /// Behind the length.
+    buffer_max_byte_length: "JSArrayBuffer::max_byte_length" = table([32, 40, 40, 48, 48]);
+    buffer_backing_store: "JSArrayBuffer::backing_store" =
+        stated(&["class_JSArrayBuffer__backing_store__uintptr_t"]);
+    /// Behind the pointer to the bytes: a malloc'ed object that shares the `BackingStore`.
+    buffer_extension: "JSArrayBuffer::extension" = table([48, 56, 56, 64, 64]);
+    buffer_flags: "JSArrayBuffer::bit_field" = table([56, 64, 64, 72, 72]);
+    view_buffer: "JSArrayBufferView::buffer" = table([24, 24, 24, 32, 32]);
+    view_flags: "JSArrayBufferView::bit_field" = table([48, 48, 48, 40, 40]);
+    view_byte_offset: "JSArrayBufferView::byte_offset" = stated(&["class_JSArrayBufferView__byte_offset__size_t"]);
+    view_byte_length: "JSArrayBufferView::byte_length" = stated(&["class_JSArrayBufferView__byte_length__size_t"]);
+    view_external_pointer: "JSTypedArray::external_pointer" =
+        stated(&["class_JSTypedArray__external_pointer__uintptr_t"]);
+    view_base_pointer: "JSTypedArray::base_pointer" = stated(&["class_JSTypedArray__base_pointer__*"]);
+
+    object_properties: "JSReceiver::properties" = stated(&["class_JSReceiver__raw_properties_or_hash__*"]);
+    object_elements: "JSObject::elements" = stated(&["class_JSObject__elements__Object"]);
+    collection_table: "JSCollection::table" = table([24; 5]);
+    property_cell_name: "PropertyCell::name" = table([8; 5]);
+    weak_ref_target: "JSWeakRef::target" = table([24; 5]);
+    weak_cell_target: "WeakCell::target" = table([16, 16, 16, 16, 24]);
+    function_context: "JSFunction::context" = stated(&["class_JSFunction__context__*"]);
+    function_code: "JSFunction::code" = table([48, 48, 24, 24, 24]);
+    context_first_slot: "Context::MIN_CONTEXT_SLOTS" = stated(&["context_min_slots"]);
 }
 
 #[cfg(test)]

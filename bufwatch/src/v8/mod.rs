@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod bytecode;
+pub mod census;
 pub mod code;
 pub mod deopt;
 pub mod function;
@@ -9,6 +10,7 @@ pub mod line_starts;
 pub mod metadata;
 pub mod object;
 mod origin;
+pub mod page;
 pub mod position_table;
 pub mod scope_info;
 pub mod script;

@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod census;
 mod churn;
 mod completeness;
 mod harness;
@@ -49,6 +50,10 @@ macro_rules! on_every_node {
     };
 }
 
+on_every_node!(census_pinned, super::census::pinned_and_copied);
+on_every_node!(census_holders, super::census::holders);
+on_every_node!(census_slices, super::census::slices_of_one);
+on_every_node!(census_load, super::census::under_load);
 on_every_node!(every_kind, super::completeness::every_kind);
 on_every_node!(random_lifetimes, super::completeness::random_lifetimes);
 on_every_node!(churn_default, super::churn::nothing_is_lost);

@@ -23,6 +23,10 @@ pub const GC_EPILOGUE: Pattern = Prefix("_ZN2v88internal4Heap25GarbageCollection
 /// Called once an isolate, when its worker or the process ends.
 pub const HEAP_TEAR_DOWN: Pattern = Exact("_ZN2v88internal4Heap8TearDownEv");
 
+/// What runs inside of is a garbage collection; the first is there even where the second is inlined.
+pub const COLLECT_GARBAGE: Pattern = Prefix("_ZN2v88internal4Heap14CollectGarbageE");
+pub const MICROTASK_QUEUE_VTABLE: Pattern = Exact("_ZTVN2v88internal14MicrotaskQueueE");
+
 /// Operands of the instructions that deoptimisation data is written in; V8 12 and later matter.
 pub const TRANSLATION_OPERANDS: Pattern =
     Exact("_ZZN2v88internal29TranslationOpcodeOperandCountENS0_17TranslationOpcodeEE6counts");
@@ -75,6 +79,8 @@ pub const PATTERNS: &[Pattern] = &[
     GC_EPILOGUE_SAFEPOINT,
     GC_EPILOGUE,
     HEAP_TEAR_DOWN,
+    COLLECT_GARBAGE,
+    MICROTASK_QUEUE_VTABLE,
     STATED_NUMBERS,
     BYTECODE_SIZES,
     TRANSLATION_OPERANDS,

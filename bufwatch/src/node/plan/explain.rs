@@ -72,6 +72,7 @@ impl ProbePlan {
         write_constant(f, "WebAssembly's state", &frames.wasm_state)?;
         writeln!(f, "  {:32} {}..{}", "text", frames.text_start, frames.text_end)?;
         self.write_v8(f)?;
+        self.census.write(f)?;
         let Some(allocator) = &self.allocator else {
             return writeln!(
                 f,

@@ -3,20 +3,24 @@
 
 pub mod cache;
 pub mod catalog;
+mod census;
 mod explain;
 pub mod instruction;
 pub mod layout;
 mod resolve;
 
-use crate::base::{FileOffset, Svma};
+use crate::base::{Avma, Bias, FileOffset, Svma};
 use crate::elf::BuildId;
 use crate::node::identity::{self, IdentityError, MappedImage, NodeIdentity};
 use crate::node::survey::{NodeVersion, Survey, V8Version};
 use crate::v8::Metadata;
+use crate::v8::allocator;
+use crate::v8::page::PageLayout;
 
 pub use crate::base::Constant;
 pub use cache::PlanCache;
 pub use catalog::ProbePurpose;
+pub use census::CensusSymbols;
 pub use instruction::Cost;
 pub use layout::{AllocatorFacts, CodeRange, FlagBits, FrameConstants, HeapPointer, StoreLayout};
 
@@ -73,12 +77,31 @@ pub struct ProbePlan {
     pub allocator: Option<AllocatorFacts>,
     /// How V8's objects are laid out in this binary.
     pub v8: Metadata,
+    pub census: CensusSymbols,
 }
 
 impl ProbePlan {
     /// The probes for one purpose; Node 18 has two for the start of a GC.
     pub fn probes_for(&self, purpose: ProbePurpose) -> impl Iterator<Item = &Probe> {
         self.probes.iter().filter(move |probe| probe.purpose == purpose)
+    }
+
+    /// How headers of V8's pages are laid out.
+    pub fn page_layout(&self) -> Option<PageLayout> {
+        Some(match self.allocator.as_ref()?.heap_pointer.get()? {
+            HeapPointer::InPage { offset: 16 } => PageLayout::Plain,
+            HeapPointer::InPage { .. } => PageLayout::SelfPointer,
+            HeapPointer::InMetadata { .. } => PageLayout::Metadata,
+        })
+    }
+
+    /// How the array buffer allocators of a process are found.
+    pub fn allocator_facts(&self, bias: Bias) -> Option<allocator::AllocatorFacts> {
+        let facts = self.allocator.as_ref()?;
+        let Avma(vtable) = bias.to_avma(facts.vtable_pointer());
+        let total_offset = u64::from(facts.total_offset.get()?);
+        let layout = self.page_layout()?;
+        Some(allocator::AllocatorFacts { vtable: Avma(vtable), total_offset, layout })
     }
 
     /// Creation and destruction of stores can be seen and read.

@@ -6,6 +6,7 @@ use cpp_demangle::DemangleOptions;
 use crate::elf::{Image, Pattern, Symbol, SymbolKind};
 use crate::node::identity::MappedImage;
 use crate::node::plan::catalog::{self, ProbePurpose, SYSCALL_WRAPPERS};
+use crate::node::plan::census::CensusSymbols;
 use crate::node::plan::instruction::{
     Point, PointIssue, choose_after_syscall, choose_entry, choose_exact_entry,
 };
@@ -33,6 +34,7 @@ pub(super) fn resolve(image: &Image, survey: &Survey) -> ProbePlan {
         layout: StoreLayout::resolve(image, survey),
         frames: FrameConstants::resolve(image, survey),
         allocator: AllocatorFacts::resolve(survey),
+        census: CensusSymbols::resolve(survey),
         v8: Metadata::resolve(&Stated { survey, image }, survey.v8_version.map(Into::into)),
     };
     add_creation(&mut plan, image, survey);

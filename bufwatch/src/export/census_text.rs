@@ -1,0 +1,144 @@
+//! A census as text for people: what is pinned, how little of it is in use, and who holds it. Not for programs; they read the JSON.
+
+use std::fmt::Write as _;
+
+use crate::base::Bytes;
+use crate::base::text::{count, fit, known, pad, pad_left, percent};
+use crate::export::census_json::{Subject, kind_name};
+use crate::v8::census::{Census, HolderGroup, Parent};
+
+/// Columns of a line: fits the usual terminal.
+const N_COLUMNS: usize = 100;
+
+/// Groups of holders told; the JSON has all.
+const GROUPS_SHOWN: usize = 10;
+
+/// Holders told of one parent.
+const HOLDERS_SHOWN: usize = 3;
+
+/// The text; ends with a line break.
+pub fn to_text(census: &Census, subject: &Subject, parents: &[&Parent]) -> String {
+    let mut out = String::new();
+    let mut say = |line: &str| {
+        out.push_str(line.trim_end());
+        out.push('\n');
+    };
+    let total: Bytes = census.parents.iter().map(|parent| parent.size).sum();
+    let covered: Bytes = census.parents.iter().map(|parent| parent.covered).sum();
+    let views: u64 = census.parents.iter().map(|parent| parent.n_views).sum();
+    say(&format!(
+        "bufwatch census  pid {}  node {}  stopped for {}, done in {}",
+        subject.pid,
+        known(subject.node_version.as_deref()),
+        census.timing.stopped,
+        census.timing.total
+    ));
+    say("");
+    say(&format!(
+        "  {} of live off-heap memory in {} array buffers; {} views show {} of it ({})",
+        total,
+        count(census.parents.len() as u64),
+        count(views),
+        covered,
+        share(covered, total)
+    ));
+    say(&format!(
+        "  arrayBuffers {}, V8 heap {} in {} {}, {} live objects",
+        known(census.counts.allocator_bytes),
+        census.counts.heap_bytes,
+        census.isolates.len(),
+        if census.isolates.len() == 1 { "isolate" } else { "isolates" },
+        count(census.counts.n_live_objects)
+    ));
+    if !census.holders.is_empty() {
+        say("");
+        say("Who holds the memory");
+        say(&format!(
+            "  {}  {}  {}  HOLDER",
+            pad_left("SIZE", 9),
+            pad_left("IN USE", 7),
+            pad_left("BUFFERS", 9)
+        ));
+    }
+    for group in census.holders.iter().take(GROUPS_SHOWN) {
+        say(&group_line(group));
+    }
+    if !parents.is_empty() {
+        say("");
+        say("Largest array buffers");
+        say(&format!(
+            "  {}  {}  {}  {}  FIRST HOLDERS",
+            pad_left("SIZE", 9),
+            pad_left("IN USE", 7),
+            pad_left("VIEWS", 9),
+            pad("KIND", 6)
+        ));
+    }
+    for parent in parents {
+        for line in parent_lines(parent) {
+            say(&line);
+        }
+    }
+    let n_left_out = census.parents.len().saturating_sub(parents.len());
+    if n_left_out > 0 {
+        say(&format!("  and {} more (--top, --all)", count(n_left_out as u64)));
+    }
+    if !census.gaps.is_empty() {
+        say("");
+        say("Not covered");
+        for gap in &census.gaps {
+            say(&format!("  {gap}"));
+        }
+    }
+    out
+}
+
+fn share(part: Bytes, whole: Bytes) -> String {
+    if whole.0 == 0 { "–".to_owned() } else { percent(part.0 as f64 / whole.0 as f64) }
+}
+
+fn group_line(group: &HolderGroup) -> String {
+    let start = format!(
+        "  {}  {}  {}  ",
+        pad_left(&group.bytes.to_string(), 9),
+        pad_left(&share(group.covered, group.bytes), 7),
+        pad_left(&count(group.n_parents), 9)
+    );
+    let room = N_COLUMNS.saturating_sub(start.len());
+    format!("{start}{}", path_text(&group.path, room))
+}
+
+fn parent_lines(parent: &Parent) -> Vec<String> {
+    let start = format!(
+        "  {}  {}  {}  {}  ",
+        pad_left(&parent.size.to_string(), 9),
+        pad_left(&share(parent.covered, parent.size), 7),
+        pad_left(&count(parent.n_views), 9),
+        pad(kind_name(parent.kind), 6)
+    );
+    let room = N_COLUMNS.saturating_sub(start.len());
+    let mut lines: Vec<String> = Vec::new();
+    for holder in parent.holders.iter().take(HOLDERS_SHOWN) {
+        let mut text = path_text(&holder.path, room);
+        if holder.n_views > 1 {
+            write!(text, " ×{}", count(holder.n_views)).unwrap_or_default();
+        }
+        let indent = if lines.is_empty() { start.clone() } else { " ".repeat(start.len()) };
+        lines.push(format!("{indent}{text}"));
+    }
+    if lines.is_empty() {
+        lines.push(start);
+    }
+    lines
+}
+
+/// `global H .reg (Registry) .cache (Map) ["key 17"]`; of a long one the end, which is next to the view.
+fn path_text(path: &[String], room: usize) -> String {
+    let text = path.join(" ");
+    let n = text.chars().count();
+    if n <= room || room < 2 {
+        return fit(&text, room.max(2));
+    }
+    let tail: String = text.chars().skip(n + 1 - room).collect();
+    format!("…{tail}")
+}

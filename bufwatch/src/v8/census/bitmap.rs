@@ -1,0 +1,122 @@
+//! A bit for each word of a copied heap, and the rank of a set bit, so that an array can have one entry for each object.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+/// Bits by word index.
+#[derive(Clone, Debug, Default)]
+pub struct Bitmap {
+    blocks: Vec<u64>,
+}
+
+impl Bitmap {
+    pub fn new(n_bits: usize) -> Self {
+        Self { blocks: vec![0; n_bits.div_ceil(64)] }
+    }
+
+    pub fn has(&self, index: usize) -> bool {
+        self.blocks.get(index / 64).is_some_and(|block| block >> (index % 64) & 1 != 0)
+    }
+
+    /// Sets a bit; true if it was not set. Beyond the end nothing happens.
+    pub fn insert(&mut self, index: usize) -> bool {
+        let Some(block) = self.blocks.get_mut(index / 64) else { return false };
+        let bit = 1_u64 << (index % 64);
+        let is_new = *block & bit == 0;
+        *block |= bit;
+        is_new
+    }
+
+    pub fn n_set(&self) -> u64 {
+        self.blocks.iter().map(|block| u64::from(block.count_ones())).fold(0, u64::saturating_add)
+    }
+
+    /// The first set bit after `index` and before `end`.
+    pub fn next_after(&self, index: usize, end: usize) -> Option<usize> {
+        let start = index.checked_add(1)?;
+        if start >= end {
+            return None;
+        }
+        let mut at = start / 64;
+        let mut block = self.blocks.get(at)? & u64::MAX.checked_shl((start % 64) as u32)?;
+        loop {
+            if block != 0 {
+                let found = at.checked_mul(64)?.checked_add(block.trailing_zeros() as usize)?;
+                return (found < end).then_some(found);
+            }
+            at = at.checked_add(1)?;
+            if at.checked_mul(64)? >= end {
+                return None;
+            }
+            block = *self.blocks.get(at)?;
+        }
+    }
+
+    /// Counts for [`Ranks::of`].
+    pub fn ranks(&self) -> Ranks {
+        let mut n = 0_u32;
+        let before = self
+            .blocks
+            .iter()
+            .map(|block| {
+                let before = n;
+                n = n.saturating_add(block.count_ones());
+                before
+            })
+            .collect();
+        Ranks { before, n }
+    }
+}
+
+/// How many bits of a bitmap are set before each block of 64.
+#[derive(Clone, Debug, Default)]
+pub struct Ranks {
+    before: Vec<u32>,
+    n: u32,
+}
+
+impl Ranks {
+    /// How many set bits there are.
+    pub const fn n(&self) -> usize {
+        self.n as usize
+    }
+
+    /// How many bits are set before this one, if it is set.
+    pub fn of(&self, bitmap: &Bitmap, index: usize) -> Option<usize> {
+        let block = *bitmap.blocks.get(index / 64)?;
+        let bit = 1_u64 << (index % 64);
+        if block & bit == 0 {
+            return None;
+        }
+        let inside = (block & bit.wrapping_sub(1)).count_ones();
+        Some(self.before.get(index / 64)?.checked_add(inside)? as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ranks_and_neighbours_are_those_of_a_sorted_list(
+            set in proptest::collection::btree_set(0_usize..1_000, 0..80),
+            end in 0_usize..1_000,
+        ) {
+            let mut bitmap = Bitmap::new(1_000);
+            for index in &set {
+                prop_assert!(bitmap.insert(*index));
+                prop_assert!(!bitmap.insert(*index));
+            }
+            let ranks = bitmap.ranks();
+            prop_assert_eq!(ranks.n(), set.len());
+            prop_assert_eq!(bitmap.n_set(), set.len() as u64);
+            for index in 0..1_000 {
+                prop_assert_eq!(bitmap.has(index), set.contains(&index));
+                prop_assert_eq!(ranks.of(&bitmap, index), set.iter().position(|it| *it == index));
+                let next = set.iter().copied().find(|it| *it > index && *it < end);
+                prop_assert_eq!(bitmap.next_after(index, end), next);
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a thread that runs JavaScript keeps alive: the part of its stack that belongs to JavaScript, and its registers. Also which isolate
+//! a thread runs, and whether it is collecting garbage.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use crate::base::{Avma, ReadMemory};
+use crate::v8::census::roots::{Collector, IsolatePlace, RootKind, ThreadState, read_words};
+
+/// Most stack that is read of one thread; Node's default limit for JavaScript is 984 KiB.
+const STACK_BYTES_MAX: u64 = 32 << 20;
+
+/// Stack below `Isolate::js_entry_sp` that belongs to the frame of the entry.
+const ENTRY_FRAME_BYTES: u64 = 256;
+
+/// Static storage of a thread below its base: variables of the executable.
+const VARIABLES_BYTES: u64 = 0x1000;
+
+/// Above its base: glibc's `struct pthread`, in which the first 32 keys lie at 0x310.
+const KEYS_END: u64 = 0x510;
+
+impl<M: ReadMemory> Collector<'_, M> {
+    /// JavaScript's part of the stack reaches from the stack pointer to the outermost pointer into the stack that the isolate has
+    /// (`js_entry_sp`, handlers, entry frames). Without one, no JavaScript is on it; native frames hold objects by handles only.
+    pub(super) fn thread(&mut self, thread: &ThreadState) {
+        let stack = thread.stack_pointer..thread.stack_end;
+        // Limits and bases of stacks are page-aligned; frames of JavaScript are not, but for one in 256, and an entry has several.
+        let entries = self.words.iter().filter(|it| stack.contains(it) && !it.is_multiple_of(4096));
+        let outermost = entries.max().copied();
+        let end = match outermost {
+            Some(outermost) => outermost.saturating_add(ENTRY_FRAME_BYTES).min(stack.end),
+            None => stack.start,
+        };
+        self.found.is_in_javascript = outermost.is_some();
+        let n_bytes = end.saturating_sub(stack.start).min(STACK_BYTES_MAX);
+        if n_bytes > 0 {
+            for word in read_words(self.memory, Avma(stack.start & !7), n_bytes) {
+                self.push(RootKind::Stack, word);
+            }
+            for word in &thread.general {
+                self.push(RootKind::Register, *word);
+            }
+        }
+        self.found.is_collecting = self.is_collecting(thread);
+    }
+
+    /// By frame pointers: Node and V8 are built with them.
+    fn is_collecting(&self, thread: &ThreadState) -> bool {
+        const FRAMES_MAX: usize = 256;
+        let is_collector =
+            |address: u64| self.facts.collector_code.iter().any(|code| code.contains(&address));
+        if is_collector(thread.instruction_pointer) {
+            return true;
+        }
+        let mut frame = thread.frame_pointer;
+        for _ in 0..FRAMES_MAX {
+            if !(thread.stack_pointer..thread.stack_end).contains(&frame)
+                || !frame.is_multiple_of(8)
+            {
+                return false;
+            }
+            let [caller, return_address] = *read_words(self.memory, Avma(frame), 16) else {
+                return false;
+            };
+            if is_collector(return_address) {
+                return true;
+            }
+            if caller <= frame {
+                return false;
+            }
+            frame = caller;
+        }
+        false
+    }
+}
+
+/// The isolate that a thread has entered: V8 keeps it in the thread's static storage (`g_current_isolate_`), up to V8 10 under one of
+/// glibc's keys.
+pub(super) fn isolate_of(
+    memory: &impl ReadMemory,
+    thread: &ThreadState,
+    isolates: &[IsolatePlace],
+) -> Option<Avma> {
+    let around = [
+        read_words(memory, Avma(thread.fs_base.checked_sub(VARIABLES_BYTES)?), VARIABLES_BYTES),
+        read_words(memory, Avma(thread.fs_base), KEYS_END),
+    ];
+    let words = around.iter().flatten();
+    words
+        .filter_map(|word| isolates.iter().find(|place| place.isolate.0 == *word))
+        .map(|place| place.isolate)
+        .next()
+}

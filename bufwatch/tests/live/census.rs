@@ -1,0 +1,156 @@
+//! `bufwatch census` against programs that say themselves what is alive: every array buffer of the application has a size of its own, so
+//! one too many and one too few are both seen.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{Lab, Scenario, holds_within, state_of, with_any_node};
+
+/// Node's own array buffers are smaller.
+const SIZE_MIN: u64 = 100_000;
+
+/// What the scenario's load makes and drops; a few of them are alive at any moment.
+const GARBAGE_SIZE: u64 = 200_000;
+const GARBAGE_ALIVE_MAX: u64 = 4;
+
+/// Size, number of views, sum of their lengths; and how often.
+type Rows = BTreeMap<(u64, u64, u64), u64>;
+
+fn take(lab: &Lab, pid: u32) -> Value {
+    let pid = pid.to_string();
+    let mut census = lab.bufwatch(&["census", "--pid", &pid, "--json", "--all"]);
+    let exit = census.wait_for_exit();
+    assert_eq!(exit, Some(0), "{}", census.stderr());
+    serde_json::from_str(&census.stdout()).unwrap()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+fn true_rows(answer: &Value) -> Rows {
+    let mut rows = Rows::new();
+    for row in answer["parents"].as_array().unwrap() {
+        *rows.entry((number(&row[0]), number(&row[1]), number(&row[2]))).or_default() += 1;
+    }
+    rows
+}
+
+fn found_rows(census: &Value) -> (Rows, u64) {
+    let mut rows = Rows::new();
+    let mut n_garbage = 0;
+    for parent in census["parents"].as_array().unwrap() {
+        let size = number(&parent["size_bytes"]);
+        if size == GARBAGE_SIZE {
+            n_garbage += 1;
+        } else if size >= SIZE_MIN {
+            let key = (size, number(&parent["n_views"]), number(&parent["views_bytes"]));
+            *rows.entry(key).or_default() += 1;
+        }
+    }
+    (rows, n_garbage)
+}
+
+fn assert_exact(lab: &Lab, scenario: &Scenario, answer: &Value) -> Value {
+    let census = take(lab, scenario.pid());
+    let (found, n_garbage) = found_rows(&census);
+    assert_eq!(found, true_rows(answer), "of Node {}", lab.version());
+    assert!(n_garbage <= GARBAGE_ALIVE_MAX, "{n_garbage} dropped buffers are said to be alive");
+    assert_eq!(census["gaps"], Value::Array(Vec::new()));
+    census
+}
+
+fn path_of(parent: &Value) -> String {
+    let steps = parent["holders"][0]["path"].as_array().unwrap();
+    steps.iter().map(|step| step.as_str().unwrap()).collect::<Vec<_>>().join(" ")
+}
+
+/// 500 parents in a Map by one small slice each, copies beside them, and 100 that were dropped.
+pub(crate) fn pinned_and_copied(lab: &Lab) {
+    let mut scenario = lab.scenario("census.mjs", &[]);
+    scenario.tell("copies 100");
+    let answer = scenario.tell("pinned 500");
+    let census = assert_exact(lab, &scenario, &answer);
+    let of_cache = census["holders"].as_array().unwrap().iter().find(|it| it["n_parents"] == 500);
+    let path = of_cache.unwrap()["path"].as_array().unwrap();
+    let path: Vec<&str> = path.iter().map(|step| step.as_str().unwrap()).collect();
+    assert_eq!(path, ["global H", "Object", ".reg (Registry)", ".cache (Map)", "[…]"]);
+    let parents = census["parents"].as_array().unwrap();
+    assert!(parents.iter().any(|parent| path_of(parent).ends_with("[\"key 17\"]")));
+}
+
+/// Every way to hold a view that JavaScript has, and every way that does not hold it.
+pub(crate) fn holders(lab: &Lab) {
+    let mut scenario = lab.scenario("census.mjs", &[]);
+    let answer = scenario.tell("holders");
+    assert_exact(lab, &scenario, &answer);
+    let answer = scenario.tell("gc");
+    assert_exact(lab, &scenario, &answer);
+}
+
+pub(crate) fn slices_of_one(lab: &Lab) {
+    let mut scenario = lab.scenario("census.mjs", &[]);
+    let answer = scenario.tell("slices 100000");
+    let census = assert_exact(lab, &scenario, &answer);
+    let parent = &census["parents"][0];
+    assert_eq!(parent["size_bytes"], 50_000_000);
+    assert_eq!(parent["covered_bytes"], 1_600_000);
+    assert_eq!(parent["views"].as_array().unwrap().len(), 100_000);
+    assert_eq!(parent["views"][7]["offset"], 112);
+    assert_eq!(parent["views"][7]["type"], "Buffer");
+}
+
+/// While the main thread and workers allocate, collect and wait for jobs.
+pub(crate) fn under_load(lab: &Lab) {
+    let mut scenario = lab.scenario("census.mjs", &[]);
+    scenario.tell("pinned 100");
+    scenario.tell("workers 2");
+    let answer = scenario.tell("load");
+    for _ in 0..5 {
+        let census = assert_exact(lab, &scenario, &answer);
+        assert_eq!(census["isolates"].as_array().unwrap().len(), 3);
+    }
+}
+
+#[test]
+fn a_census_that_is_killed_leaves_the_target_running() {
+    with_any_node(|lab| {
+        let mut scenario = lab.scenario("census.mjs", &[]);
+        let pid = scenario.pid();
+        scenario.tell("pinned 500");
+        scenario.tell("slices 100000");
+        let mut n_caught = 0;
+        for _ in 0..20 {
+            let text = pid.to_string();
+            let mut census = lab.bufwatch(&["census", "--pid", &text, "--json"]);
+            if holds_within(Duration::from_secs(2), || is_traced(pid)) {
+                n_caught += u32::from(is_traced(pid));
+            }
+            census.signal(Signal::SIGKILL);
+            census.wait_for_exit();
+            let runs = || !is_traced(pid) && !matches!(state_of(pid), None | Some('T' | 't' | 'Z'));
+            assert!(holds_within(Duration::from_secs(5), runs), "it is in {:?}", state_of(pid));
+        }
+        assert!(n_caught > 0, "no census was caught while it held the target");
+        scenario.tell("gc");
+    });
+}
+
+fn is_traced(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    tracer.is_some_and(|pid| pid.trim() != "0")
+}
+
+#[test]
+fn a_process_that_is_gone_is_said() {
+    with_any_node(|lab| {
+        let mut census = lab.bufwatch(&["census", "--pid", "4194304"]);
+        assert_eq!(census.wait_for_exit(), Some(3));
+        assert!(census.stderr().contains("hint:"), "{}", census.stderr());
+    });
+}
