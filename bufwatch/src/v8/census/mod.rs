@@ -4,6 +4,8 @@
 mod bitmap;
 pub mod buffer;
 pub mod copy;
+#[cfg(test)]
+mod fake;
 pub mod mark;
 pub mod name;
 mod parent;
@@ -12,6 +14,8 @@ pub mod roots;
 mod sizes;
 mod stack;
 pub mod take;
+#[cfg(test)]
+mod tests;
 pub mod walk;
 
 use crate::base::{Avma, Bytes, Nanos};

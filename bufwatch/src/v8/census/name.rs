@@ -287,7 +287,11 @@ impl<'a> Names<'a> {
         let (view, layout) = (self.view, self.view.layout);
         let scope = view.field(context, 16)?;
         (view.kind(scope)? == layout.type_scope_info).then_some(())?;
-        let local = slot.checked_sub(layout.context_first_slot)?;
+        // Contexts of modules have the module itself before the variables (`Context::EXTENSION_INDEX`). MODULE_CONTEXT_TYPE is the
+        // seventh of ten kinds of contexts.
+        let is_module = layout.type_first_context.checked_add(6) == view.kind(context);
+        let first_slot = layout.context_first_slot.checked_add(u64::from(is_module))?;
+        let local = slot.checked_sub(first_slot)?;
         let offset = |word: u64| word.checked_mul(8)?.checked_add(8);
         let n_locals =
             Tagged(view.heap.word_at(scope, offset(layout.scope_n_locals)?)?).as_smi()?;
@@ -347,7 +351,9 @@ impl<'a> Names<'a> {
         let Some(facts) = facts else {
             return FunctionName { text: "function of V8".into(), is_user: false };
         };
-        let name = facts.name.as_deref().map_or_else(|| "(anonymous)".to_owned(), sanitize);
+        let (inferred, range) = self.of_uncompiled(shared).unwrap_or_default();
+        let name = facts.name.as_deref().map(sanitize).or(inferred);
+        let name = name.unwrap_or_else(|| "(anonymous)".to_owned());
         let script = self.script(facts.script.0);
         let file = script.as_ref().and_then(|script| script.name.as_deref());
         let is_user = file.is_some_and(|file| !file.starts_with("node:"));
@@ -357,7 +363,7 @@ impl<'a> Names<'a> {
                 let file = sanitize(file.strip_prefix("file://").unwrap_or(file));
                 let line = script
                     .as_ref()
-                    .zip(facts.range)
+                    .zip(facts.range.or(range))
                     .and_then(|(script, (start, _))| script.place(start));
                 match line {
                     Some((line, _)) => format!("{name}() {file}:{line}"),
@@ -366,6 +372,20 @@ impl<'a> Names<'a> {
             }
         };
         FunctionName { text: text.into(), is_user }
+    }
+
+    /// `UncompiledData` {inferred name, start, end} of a function that never ran (src/objects/shared-function-info.tq).
+    fn of_uncompiled(&self, shared: usize) -> Option<(Option<String>, Option<(u32, u32)>)> {
+        const INFERRED_NAME: u64 = 8;
+        const POSITIONS: u64 = 16;
+        let view = self.view;
+        let data = view.field(shared, view.layout.shared_function_data)?;
+        let name = view.heap.word_at(data, INFERRED_NAME)?;
+        (view.kind(view.object(name)?)? < FIRST_NON_STRING).then_some(())?;
+        let name = self.heap.name(Tagged(name)).filter(|name| !name.is_empty());
+        let positions = view.heap.word_at(data, POSITIONS)?;
+        let (start, end) = (positions as u32, (positions >> 32) as u32);
+        Some((name.map(|name| sanitize(&name)), (start <= end).then_some((start, end))))
     }
 
     fn script(&mut self, address: u64) -> Option<Arc<ScriptFacts>> {

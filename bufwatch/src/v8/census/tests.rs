@@ -1,0 +1,156 @@
+//! Walk, marking, buffers and paths together, on heaps made by hand, and on the same with damaged words.
+
+use proptest::prelude::*;
+
+use crate::base::Bytes;
+use crate::v8::census::Parent;
+use crate::v8::census::buffer::Buffers;
+use crate::v8::census::copy::HeapCopy;
+use crate::v8::census::fake::FakeHeap;
+use crate::v8::census::mark::{HeapView, Marks};
+use crate::v8::census::parent::{Assembly, groups};
+use crate::v8::census::roots::{Root, RootKind, Roots};
+use crate::v8::census::take::{Detail, Moment, Refusal, analyse};
+use crate::v8::census::walk::Walk;
+
+const STORE: u64 = 0x7000_0000;
+
+const DETAIL: Detail = Detail { n_parents: usize::MAX, n_views: 100, min_size: Bytes(0) };
+
+const fn root(word: u64) -> Root {
+    Root { kind: RootKind::GlobalHandle, isolate: 0, word, is_in_heap: false }
+}
+
+/// The whole way but the self-test, which a heap made by hand is too small for.
+fn parents_of(fake: &FakeHeap, heap: &HeapCopy, roots: &[Root]) -> Vec<Parent> {
+    let walk = Walk::take(heap, &fake.layout);
+    let ephemeron_kind = walk.ephemeron_kind(heap, &fake.layout);
+    let view = HeapView { heap, walk: &walk, layout: &fake.layout, ephemeron_kind };
+    let marks = Marks::take(view, roots);
+    let buffers = Buffers::read(view, fake);
+    let is_live = |index| marks.is_marked(&walk, index);
+    let live: Vec<bool> = buffers.buffers.iter().map(|it| is_live(it.index)).collect();
+    let views: Vec<_> = buffers.views.iter().filter(|it| is_live(it.index)).copied().collect();
+    let isolates = &[];
+    let assembly = Assembly { view, marks: &marks, buffers: &buffers, detail: DETAIL, isolates };
+    let parents = assembly.parents(&live, &views);
+    let n_grouped: u64 = groups(&parents).iter().map(|group| group.n_parents).sum();
+    assert!(n_grouped <= parents.len() as u64);
+    parents.into_iter().map(|(parent, _)| parent).collect()
+}
+
+/// An array that holds the first of two views of one buffer; a third buffer nobody holds.
+fn pinned() -> (FakeHeap, u64) {
+    let mut fake = FakeHeap::new();
+    let kind = fake.layout.type_fixed_array;
+    let buffer = fake.buffer(STORE, 1_000);
+    let kept = fake.view(buffer, STORE, 10, 16);
+    let _dropped = fake.view(buffer, STORE, 100, 50);
+    let garbage = fake.buffer(STORE + 0x10_000, 2_000);
+    let _of_garbage = fake.view(garbage, STORE + 0x10_000, 0, 8);
+    let array = fake.array(kind, &[kept, 7 << 32]);
+    (fake, array)
+}
+
+#[test]
+fn what_a_root_leads_to_is_alive_and_nothing_else() {
+    let (fake, array) = pinned();
+    let parents = parents_of(&fake, &fake.copy(), &[root(array)]);
+    assert_eq!(parents.len(), 1);
+    let parent = &parents[0];
+    assert_eq!((parent.size, parent.n_views, parent.covered), (Bytes(1_000), 1, Bytes(16)));
+    assert_eq!((parent.views[0].offset, parent.views[0].length), (10, Bytes(16)));
+    assert_eq!(parent.holders[0].path, ["held natively"]);
+    assert!(parents_of(&fake, &fake.copy(), &[]).is_empty());
+}
+
+#[test]
+fn weak_references_hold_nothing() {
+    let (mut fake, array) = pinned();
+    let kind = fake.layout.type_fixed_array;
+    let weak = fake.array(kind, &[array | 2]);
+    assert!(parents_of(&fake, &fake.copy(), &[root(weak)]).is_empty());
+    let (mut fake, array) = pinned();
+    let kind = fake.layout.type_weak_ref;
+    let weak = fake.object(kind, &[0, 0, array]);
+    assert!(parents_of(&fake, &fake.copy(), &[root(weak)]).is_empty());
+}
+
+/// Values of a weak map live with their keys, also along a chain that is longer than any stack is deep.
+#[test]
+fn ephemerons_live_with_their_keys() {
+    const N: usize = 2_000;
+    let (mut fake, array) = pinned();
+    let object = fake.layout.type_js_array;
+    let keys: Vec<u64> = (0..N).map(|_| fake.object(object, &[0])).collect();
+    let mut entries = vec![0, 0, 0];
+    for pair in keys.windows(2) {
+        entries.extend(pair);
+    }
+    entries.extend([keys[N - 1], array]);
+    let kind = fake.layout.type_ephemeron_table;
+    let table = fake.array(kind, &entries);
+    assert!(parents_of(&fake, &fake.copy(), &[root(table)]).is_empty());
+    assert_eq!(parents_of(&fake, &fake.copy(), &[root(table), root(keys[0])]).len(), 1);
+    assert_eq!(parents_of(&fake, &fake.copy(), &[root(keys[0]), root(table)]).len(), 1);
+}
+
+#[test]
+fn a_view_that_contradicts_its_buffer_is_none() {
+    let mut fake = FakeHeap::new();
+    let buffer = fake.buffer(STORE, 1_000);
+    let good = fake.view(buffer, STORE, 0, 1_000);
+    let too_long = fake.view(buffer, STORE, 1, 1_000);
+    let elsewhere = fake.view(buffer, STORE + 8, 0, 16);
+    let roots = [root(good), root(too_long), root(elsewhere)];
+    let parents = parents_of(&fake, &fake.copy(), &roots);
+    assert_eq!((parents.len(), parents[0].n_views), (1, 1));
+}
+
+#[test]
+fn views_over_the_same_bytes_are_seen() {
+    let mut fake = FakeHeap::new();
+    let buffer = fake.buffer(STORE, 1_000);
+    let roots = [(0, 100), (50, 100), (400, 10)]
+        .map(|(offset, length)| root(fake.view(buffer, STORE, offset, length)));
+    let parents = parents_of(&fake, &fake.copy(), &roots);
+    let parent = &parents[0];
+    assert_eq!((parent.views_bytes, parent.covered), (Bytes(210), Bytes(160)));
+    assert!(parent.has_overlaps && !parent.has_aliases);
+}
+
+#[test]
+fn a_heap_without_known_objects_is_refused() {
+    let (fake, array) = pinned();
+    let roots = Roots { words: vec![root(array)], isolates: Vec::new() };
+    let moment = Moment { heap: fake.copy(), roots, isolates: Vec::new() };
+    let result = analyse(&moment, &fake.layout, None, DETAIL, &fake);
+    assert!(matches!(result, Err(Refusal::NoMaps { .. })), "{result:?}");
+}
+
+proptest! {
+    /// Any words in place of any others: no panic, no endless walk, no more parents than buffers.
+    #[test]
+    fn damaged_heaps_are_survived(
+        changes in proptest::collection::vec((0_usize..400, 0_u8..4, any::<u64>()), 0..60),
+    ) {
+        let (mut fake, array) = pinned();
+        let table = fake.layout.type_ephemeron_table;
+        let entries = fake.array(table, &[0, 0, 0, array, array]);
+        let map = fake.layout.type_weak_map;
+        let weak = fake.object(map, &[0, 0, entries]);
+        let n_words = fake.words.len();
+        for (at, how, value) in changes {
+            let at = at % n_words;
+            fake.words[at] = match how {
+                0 => value,
+                // A pointer into the heap.
+                1 => 0x12_3400_0001 + value % (n_words as u64) * 8,
+                2 => fake.words[value as usize % n_words],
+                _ => fake.words[at] ^ 1 << (value % 64),
+            };
+        }
+        let parents = parents_of(&fake, &fake.copy(), &[root(array), root(weak)]);
+        prop_assert!(parents.len() <= n_words);
+    }
+}
