@@ -9,7 +9,7 @@ use crate::cli::args::parse_size;
 use crate::export::census_json::{Subject, to_json};
 use crate::export::census_text::to_text;
 use crate::node::plan::{PlanCache, obtain};
-use crate::source::census::Censor;
+use crate::source::census::CensusTaker;
 use crate::v8::census::Parent;
 use crate::v8::census::take::{Detail, VIEWS_LISTED_MAX};
 
@@ -55,8 +55,8 @@ pub fn run(
     let n_parents = if args.all { usize::MAX } else { PARENTS_TOLD };
     let n_views = if args.all { VIEWS_LISTED_MAX } else { VIEWS_SHOWN };
     let detail = Detail { n_parents, n_views, min_size: args.min_size };
-    let census = Censor::new(&planned)
-        .and_then(|censor| censor.take(detail))
+    let census = CensusTaker::new(&planned)
+        .and_then(|taker| taker.take(detail))
         .with_context(|| format!("take a census of process {pid}"))?;
     let n_shown = if args.all { usize::MAX } else { args.top };
     let parents: Vec<&Parent> =

@@ -78,7 +78,7 @@ impl CensusError {
 
 /// Takes censuses of one process.
 #[derive(Debug)]
-pub struct Censor {
+pub struct CensusTaker {
     pid: u32,
     memory: ProcessMemory,
     layout: Layout,
@@ -94,7 +94,7 @@ struct Stop {
     allocated: Option<Bytes>,
 }
 
-impl Censor {
+impl CensusTaker {
     pub fn new(planned: &Planned) -> Result<Self, CensusError> {
         let (plan, identity) = (&planned.plan, &planned.identity);
         let unknown = |what: &str| CensusError::Unknown(what.to_owned());

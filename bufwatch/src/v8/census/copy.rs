@@ -26,7 +26,7 @@ pub struct Destination {
 impl Destination {
     pub fn for_pages(pages: &[Page]) -> Self {
         let n_bytes: u64 = pages.iter().map(|page| page.size).fold(0, u64::saturating_add);
-        let spare = (n_bytes / 16).saturating_add(SPARE_BYTES);
+        let spare = (n_bytes / 64).saturating_add(SPARE_BYTES);
         let n_bytes = n_bytes.saturating_add(spare).min(HEAP_BYTES_MAX);
         let mut words = vec![0_u64; usize::try_from(n_bytes / 8).unwrap_or(0)];
         for word in words.iter_mut().step_by(WORDS_PER_MEMORY_PAGE) {

@@ -114,7 +114,7 @@ pub(crate) fn layout() -> Layout {
     Metadata::resolve(&Node24, Some(Release { major: 13, minor: 6 })).layout()
 }
 
-const PAGE: u64 = 0x12_3400_0000;
+const PAGE: u64 = 0x0012_3400_0000;
 const AREA: u64 = PAGE + 16;
 
 /// Memory of one page; everything else is unmapped.

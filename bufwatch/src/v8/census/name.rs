@@ -53,6 +53,9 @@ pub struct Names<'a> {
     scripts: FastMap<u64, Option<Arc<ScriptFacts>>>,
 }
 
+/// The name that V8 inferred for a function, and its range in the script.
+type Uncompiled = (Option<String>, Option<(u32, u32)>);
+
 /// A function as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionName {
@@ -375,7 +378,7 @@ impl<'a> Names<'a> {
     }
 
     /// `UncompiledData` {inferred name, start, end} of a function that never ran (src/objects/shared-function-info.tq).
-    fn of_uncompiled(&self, shared: usize) -> Option<(Option<String>, Option<(u32, u32)>)> {
+    fn of_uncompiled(&self, shared: usize) -> Option<Uncompiled> {
         const INFERRED_NAME: u64 = 8;
         const POSITIONS: u64 = 16;
         let view = self.view;

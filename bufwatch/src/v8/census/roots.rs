@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::base::{Avma, ReadMemory};
+use crate::base::{Avma, ReadMemory, ReadPart};
 use crate::v8::census::stack::isolate_of;
 use crate::v8::page::is_pointer;
 
@@ -24,6 +24,9 @@ const NODE_BLOCKS_MAX: usize = 65_536;
 /// `kHandleBlockSize`: words of a block of local handles.
 const HANDLE_BLOCK_WORDS: usize = 1_022;
 const HANDLE_BLOCKS_MAX: usize = 16_384;
+
+/// First words that are read of what an isolate points to.
+const PART_WORDS: usize = 8;
 
 const MICROTASKS_MAX: u64 = 1 << 22;
 const MICROTASK_QUEUES_MAX: usize = 64;
@@ -120,12 +123,14 @@ impl Roots {
         for (number, place) in isolates.iter().enumerate() {
             let threads = running.iter().filter(|(isolate, _)| *isolate == Some(place.isolate));
             let thread = threads.map(|(_, thread)| *thread).min_by_key(|thread| thread.tid);
+            let words = read_words(memory, place.isolate, isolate_bytes(memory, place.isolate));
             let mut collector = Collector {
                 memory,
                 facts,
                 place: *place,
                 number: number as u16,
-                words: read_words(memory, place.isolate, isolate_bytes(memory, place.isolate)),
+                pointees: read_pointees(memory, &words),
+                words,
                 roots: &mut roots.words,
                 found: IsolateRoots { tid: thread.map(|thread| thread.tid), ..Default::default() },
                 scopes_at: None,
@@ -161,6 +166,8 @@ pub(super) struct Collector<'a, M> {
     number: u16,
     /// Of the isolate itself.
     pub(super) words: Vec<u64>,
+    /// The first words of what the isolate points to.
+    pointees: Vec<(Avma, [u64; PART_WORDS])>,
     roots: &'a mut Vec<Root>,
     pub(super) found: IsolateRoots,
     /// Offset in the isolate of the pointer to its `HandleScopeImplementer`.
@@ -188,12 +195,9 @@ impl<M: ReadMemory> Collector<'_, M> {
 
     /// Objects that the isolate points to and that begin with a pointer back to it.
     fn parts(&self) -> Vec<(Avma, Vec<u64>)> {
-        const PART_BYTES: u64 = 64;
-        let pointers = self.words.iter().filter(|word| is_pointer(**word));
-        pointers
-            .map(|word| (Avma(*word), read_words(self.memory, Avma(*word), PART_BYTES)))
-            .filter(|(_, words)| words.first() == Some(&self.place.isolate.0))
-            .collect()
+        let is_part = |words: &[u64; PART_WORDS]| words.first() == Some(&self.place.isolate.0);
+        let parts = self.pointees.iter().filter(|(_, words)| is_part(words));
+        parts.map(|(address, words)| (*address, words.to_vec())).collect()
     }
 
     /// `GlobalHandles` `{Isolate*, (bool,) NodeSpace*}`, `NodeSpace` `{GlobalHandles*, first block}`.
@@ -290,8 +294,11 @@ impl<M: ReadMemory> Collector<'_, M> {
             let words: [u64; 8] = words.try_into().ok()?;
             words.first().is_some_and(|word| *word == vtable.0).then_some(words)
         };
-        let pointers = self.words.iter().copied().filter(|word| is_pointer(*word));
-        let Some(first) = pointers.into_iter().find(|word| read(*word).is_some()) else { return };
+        let is_queue = |words: &[u64; PART_WORDS]| words.first() == Some(&vtable.0);
+        let Some((first, _)) = self.pointees.iter().find(|(_, words)| is_queue(words)) else {
+            return;
+        };
+        let first = first.0;
         let mut jobs = Vec::new();
         let mut queue = first;
         for _ in 0..MICROTASK_QUEUES_MAX {
@@ -328,4 +335,29 @@ pub(super) fn read_words(memory: &impl ReadMemory, start: Avma, n_bytes: u64) ->
     }
     let (words, _) = bytes.as_chunks::<8>();
     words.iter().map(|word| u64::from_le_bytes(*word)).collect()
+}
+
+/// Hundreds of small objects with few system calls.
+fn read_pointees(memory: &impl ReadMemory, words: &[u64]) -> Vec<(Avma, [u64; PART_WORDS])> {
+    let mut addresses: Vec<u64> = words.iter().copied().filter(|word| is_pointer(*word)).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let mut blocks = vec![[0_u8; PART_WORDS * 8]; addresses.len()];
+    let mut parts: Vec<ReadPart<'_>> = addresses
+        .iter()
+        .zip(&mut blocks)
+        .map(|(address, block)| ReadPart::new(Avma(*address), block.as_mut_slice()))
+        .collect();
+    memory.read_parts(&mut parts);
+    let are_read: Vec<bool> = parts.iter().map(|part| part.is_read).collect();
+    let read = addresses.iter().zip(&blocks).zip(are_read).filter(|(_, is_read)| *is_read);
+    read.map(|((address, block), _)| {
+        let (chunks, _) = block.as_chunks::<8>();
+        let mut words = [0; PART_WORDS];
+        for (word, chunk) in words.iter_mut().zip(chunks) {
+            *word = u64::from_le_bytes(*chunk);
+        }
+        (Avma(*address), words)
+    })
+    .collect()
 }
