@@ -75,9 +75,11 @@ pub(crate) fn pinned_and_copied(lab: &Lab) {
     scenario.tell("copies 100");
     let answer = scenario.tell("pinned 500");
     let census = assert_exact(lab, &scenario, &answer);
-    // The first group holds most; from Node 26 on the copies have stores of 16 bytes in it.
+    // The first group holds nearly all: a view that was just made may be nearer to a root by way of the stack. From Node 26 on the
+    // copies have stores of 16 bytes, which are in the group as well.
     let of_cache = &census["holders"][0];
-    assert!(number(&of_cache["n_parents"]) >= 500 && number(&of_cache["size_bytes"]) > 500_000_000);
+    assert!(number(&of_cache["n_parents"]) >= 490, "{of_cache}");
+    assert!(number(&of_cache["size_bytes"]) > 490_000_000, "{of_cache}");
     let path = of_cache["path"].as_array().unwrap();
     let path: Vec<&str> = path.iter().map(|step| step.as_str().unwrap()).collect();
     assert_eq!(path, ["global H", "Object", ".reg (Registry)", ".cache (Map)", "[…]"]);

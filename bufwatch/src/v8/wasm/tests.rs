@@ -52,7 +52,9 @@ fn len_of(table: &[u8]) -> u32 {
 
 impl ReadMemory for Memory {
     fn read(&self, address: Avma, out: &mut [u8]) -> Result<(), MemoryError> {
-        for (at, byte) in (address.0..).zip(out) {
+        // An address at the end of the address space wraps, as a read of it would not.
+        let addresses = (0_u64..).map(|at| address.0.wrapping_add(at));
+        for (at, byte) in addresses.zip(out) {
             *byte = *self.0.get(&at).ok_or(MemoryError::Unmapped(address))?;
         }
         Ok(())
