@@ -8,6 +8,7 @@
 use crate::base::ReadMemory;
 use crate::v8::code::{CodeFacts, FrameAt, INLINED_MAX, InlinedFrame};
 use crate::v8::object::Heap;
+use crate::v8::position_table::zig_zag;
 
 /// Entries of a safepoint table; one for each call.
 const SAFEPOINTS_MAX: usize = 65_536;
@@ -215,10 +216,6 @@ fn operand(bytes: &[u8], at: &mut usize) -> Option<u64> {
         }
     }
     None
-}
-
-const fn zig_zag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ ((value & 1) as i64).wrapping_neg()
 }
 
 #[cfg(test)]

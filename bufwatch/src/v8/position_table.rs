@@ -95,7 +95,8 @@ pub fn unsigned_numbers(table: &[u8]) -> Option<Vec<u64>> {
     Some(numbers)
 }
 
-const fn zig_zag(value: u64) -> i64 {
+/// A signed number from the unsigned one that V8 writes for it.
+pub const fn zig_zag(value: u64) -> i64 {
     (value >> 1) as i64 ^ ((value & 1) as i64).wrapping_neg()
 }
 

@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -67,11 +66,7 @@ fn cpu_share(workspace: &Workspace, args: &NodeArgs, window: Duration) -> Result
     let mut workload = Workload::start(workspace, &args.node, "steady", "0")?;
     let tracer = Tracer::bufwatch(workspace, workload.pid())?;
     workload.begin()?;
-    let before = tracer.cost()?;
-    let start = clock::now();
-    thread::sleep(window);
-    let used = tracer.cost()?.cpu_seconds - before.cpu_seconds;
-    let share = used / start.elapsed().as_secs_f64();
+    let share = tracer.cpu_share(window)?;
     drop(tracer.stop());
     workload.finish()?;
     Ok(share)

@@ -2,7 +2,6 @@
 //! ones; bufwatch's own processor time at a low and a high rate of new sites; and how well it keeps up then.
 
 use std::fmt::Write as _;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,7 +12,6 @@ use super::report::{self, Report};
 use super::statistics::Spread;
 use super::tracer::{Tracer, lost_events};
 use super::workload::Workload;
-use crate::clock;
 use crate::process::say;
 use crate::workspace::Workspace;
 
@@ -107,11 +105,7 @@ fn at_rate(workspace: &Workspace, node: &NodeArgs, rate: u32) -> Result<AtRate> 
     let mut workload = Workload::start(workspace, &node.node, "sites", &format!("rate:{rate}"))?;
     let tracer = Tracer::bufwatch(workspace, workload.pid())?;
     workload.begin()?;
-    let before = tracer.cost()?;
-    let start = clock::now();
-    thread::sleep(window);
-    let used = tracer.cost()?.cpu_seconds - before.cpu_seconds;
-    let cpu_share = used / start.elapsed().as_secs_f64();
+    let cpu_share = tracer.cpu_share(window)?;
     let last_sample = tracer.stop();
     workload.finish()?;
     Ok(AtRate { cpu_share, last_sample })

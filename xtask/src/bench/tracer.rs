@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,6 +12,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{SysconfVar, sysconf};
 use serde_json::Value;
 
+use crate::clock;
 use crate::process::{Lines, Running, bound_to_us};
 use crate::workspace::Workspace;
 
@@ -76,6 +78,15 @@ impl Tracer {
 
     pub(super) fn cost(&self) -> Result<Cost> {
         Cost::read(self.process.pid())
+    }
+
+    /// Share of one core that the tracer uses from now on, over `window`.
+    pub(super) fn cpu_share(&self, window: Duration) -> Result<f64> {
+        let before = self.cost()?;
+        let start = clock::now();
+        thread::sleep(window);
+        let used = self.cost()?.cpu_seconds - before.cpu_seconds;
+        Ok(used / start.elapsed().as_secs_f64())
     }
 
     /// Reads samples until one says that so many stores are live.
