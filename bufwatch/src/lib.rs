@@ -16,6 +16,7 @@ pub mod model;
 pub mod symbolize;
 
 pub mod analysis;
+pub mod detect;
 
 pub mod export;
 pub mod source;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::analysis::query::StoreQuery;
 use crate::analysis::snapshot::{
-    GcTotals, Health, History, Memory, Snapshot, StoreTable, StoreTotals, Target,
+    CensusLog, GcTotals, Health, History, Memory, Snapshot, StoreTable, StoreTotals, Target,
 };
 use crate::base::{Nanos, Series};
 
@@ -14,6 +14,8 @@ impl Snapshot {
         // No value is ever pushed into these.
         let empty = || Series::new(1, 2);
         Self {
+            census: CensusLog::default(),
+            findings: Arc::from([]),
             taken_at: Nanos::default(),
             elapsed: Nanos::default(),
             target: Target::default(),

@@ -2,6 +2,7 @@
 
 pub mod blank;
 pub mod describe;
+pub mod finding;
 pub mod holding;
 pub mod query;
 mod ranking;

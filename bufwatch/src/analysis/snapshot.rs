@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bufwatch_common::DropReason;
 
+use crate::analysis::finding::Finding;
 use crate::analysis::query::StoreQuery;
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
 use crate::event::{Frame, FrameKind, GcKind, StoreKind};
+pub use crate::model::census::{CensusLog, JoinedCensus, TracedSite, TracedStore};
 pub use crate::model::lifetime::{
     LIFETIME_FIRST_NS, N_GC_BUCKETS, N_LIFETIME_BUCKETS, lifetime_bucket_end,
 };
@@ -24,6 +26,10 @@ pub const GROUPS_MAX: usize = 1_000;
 
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// What was found in the V8 heap, when somebody looked.
+    pub census: CensusLog,
+    /// What is wrong, the most bytes first; filled by whoever wires `detect`, empty before.
+    pub findings: Arc<[Finding]>,
     /// `CLOCK_MONOTONIC` when it was taken.
     pub taken_at: Nanos,
     /// Since the session began.

@@ -36,6 +36,8 @@ pub fn take(model: &Model, interest: &Interest, now: Nanos) -> Snapshot {
     let groups = ranking::groups(model, &scan.n_survivors);
     let detail = interest.detail.and_then(|key| detail(model, key, now));
     Snapshot {
+        census: model.census.clone(),
+        findings: Arc::from([]),
         taken_at: now,
         elapsed: now.since(model.started_at),
         target: target(model),

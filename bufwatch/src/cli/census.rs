@@ -6,11 +6,11 @@ use anyhow::Context as _;
 
 use crate::base::Bytes;
 use crate::cli::args::parse_size;
+use crate::event::census::Parent;
 use crate::export::census_json::{Subject, to_json};
 use crate::export::census_text::to_text;
 use crate::node::plan::{PlanCache, obtain};
 use crate::source::census::CensusTaker;
-use crate::v8::census::Parent;
 use crate::v8::census::take::{Detail, VIEWS_LISTED_MAX};
 
 /// Take one look at the heap of a process: which views pin which array buffers, and who holds them. Stops the process for milliseconds

@@ -1,6 +1,7 @@
 //! Layer 1: the one stream. Everything bufwatch learns of a target is an [`Event`]; this module says what
 //! there is to learn, not how it is learned or what follows from it.
 
+pub mod census;
 pub mod decode;
 pub mod place;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use bufwatch_common::{LiveStore, N_SIZE_CLASSES, RawFrame, SizeClassCounters};
 
 use crate::base::{Bytes, Nanos, StackId, StoreKey, Tid};
+use crate::event::census::Census;
 
 /// Something that happened, and when (`CLOCK_MONOTONIC`).
 #[derive(Clone, Debug)]
@@ -95,6 +97,14 @@ pub enum Payload {
     MemorySampled(MemorySampled),
     /// Boxed: a kilobyte, while other events are a tenth of that.
     CountersSampled(Box<CountersSampled>),
+    CensusStarted,
+    /// What was alive in the V8 heaps of the target at one moment: the event's time is when it stood still.
+    CensusTaken(Arc<Census>),
+    /// A census was tried and could not be had.
+    CensusFailed {
+        message: Arc<str>,
+        hint: Arc<str>,
+    },
     SelfSampled {
         cpu: Nanos,
         rss: Bytes,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::v8::census::{Census, HolderGroup, Parent, ParentKind};
+use crate::event::census::{Census, HolderGroup, Parent, ParentKind};
 
 pub const SCHEMA: &str = "bufwatch.census/1";
 

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::base::Bytes;
 use crate::base::text::{count, fit, known, pad, pad_left, percent};
+use crate::event::census::{Census, HolderGroup, Parent};
 use crate::export::census_json::{Subject, kind_name};
-use crate::v8::census::{Census, HolderGroup, Parent};
 
 /// Columns of a line: fits the usual terminal.
 const N_COLUMNS: usize = 100;

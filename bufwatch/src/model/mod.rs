@@ -2,6 +2,7 @@
 //! cannot fail. Questions about it are asked in `analysis`.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod census;
 pub mod gc;
 pub mod latency;
 pub mod lifetime;
@@ -24,6 +25,7 @@ use crate::event::{
     CountersSampled, Event, Frame, FrameKind, LiveSetRead, MemorySampled, Payload, StoreCreated,
     StoreKind, TargetIdentified,
 };
+use crate::model::census::CensusLog;
 use crate::model::gc::GcLog;
 use crate::model::latency::Latencies;
 use crate::model::live::{LiveSet, Store};
@@ -100,6 +102,7 @@ pub struct Model {
     pub counters: Option<CountersSampled>,
     pub totals: Totals,
     pub timeline: Timeline,
+    pub census: CensusLog,
     pub own: SelfState,
 }
 
@@ -131,6 +134,7 @@ impl Model {
             counters: None,
             totals: Totals::default(),
             timeline: Timeline::default(),
+            census: CensusLog::default(),
             own: SelfState::default(),
         }
     }
@@ -180,6 +184,14 @@ impl Model {
             Payload::TearingDown { .. } | Payload::ThreadExited { .. } | Payload::TaskForked => {}
             Payload::MemorySampled(memory) => self.memory_sampled(at, *memory),
             Payload::CountersSampled(counters) => self.counters = Some((**counters).clone()),
+            Payload::CensusStarted => self.census.is_underway = true,
+            Payload::CensusTaken(taken) => {
+                let joined = census::join(self, at, taken);
+                self.census.taken(joined);
+            }
+            Payload::CensusFailed { message, hint } => {
+                self.census.failed(at, Arc::clone(message), Arc::clone(hint));
+            }
             Payload::SelfSampled { cpu, rss } => self.self_sampled(at, *cpu, *rss),
             Payload::LiveSetRead(read) => self.reconcile(at, read),
             Payload::RecordsLost { n } => self.own.n_lost += n,

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::analysis::{Interest, Snapshot, take};
 use crate::base::{Avma, FastMap, Nanos, Tid};
+use crate::detect::detect;
 use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
 use crate::session::sampling::Sampling;
@@ -341,7 +342,8 @@ impl Collector<'_> {
     }
 
     fn publish(&self) {
-        let snapshot = take(&self.model, &self.interest, clock::now());
+        let mut snapshot = take(&self.model, &self.interest, clock::now());
+        snapshot.findings = detect(&snapshot).into();
         self.publish.send_replace(Some(Arc::new(snapshot)));
     }
 }

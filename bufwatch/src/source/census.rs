@@ -2,6 +2,7 @@
 //! What the copy says is `v8::census`'s part.
 
 use crate::base::{Avma, Bytes, Nanos};
+use crate::event::census::{Census, Timing};
 use crate::node::plan::Planned;
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
@@ -11,7 +12,6 @@ use crate::v8::allocator::{self, AllocatorFacts, read_total};
 use crate::v8::census::copy::{Destination, HeapCopy};
 use crate::v8::census::roots::{IsolatePlace, RootFacts, Roots, ThreadState};
 use crate::v8::census::take::{self, Detail, Moment, Refusal};
-use crate::v8::census::{Census, Timing};
 use crate::v8::page::{MemoryRange, Page, PageLayout, find_pages};
 use crate::v8::{Layout, Metadata};
 

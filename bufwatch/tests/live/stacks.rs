@@ -18,8 +18,9 @@ pub(crate) const INTERVAL: &str = "0.5";
 /// The share of frames that have to be exact where Maglev made the code.
 const EXACT_WITH_MAGLEV: f64 = 0.99;
 
-/// The same on Node 18, whose V8 forgets what it inlined into code that it has given up.
-const EXACT_ON_NODE_18: f64 = 0.97;
+/// The same on Node 18, whose V8 forgets what it inlined into code that it has given up. One loop of 26 stores that leaves its code right
+/// after the first of them is 0.033 of a phase, and on a busy machine it is seen too late: marked `~`, not wrong.
+const EXACT_ON_NODE_18: f64 = 0.95;
 
 /// The share of cells that have to be seen in the tier that a phase is for, or the phase shows nothing.
 const IN_TIER_MIN: f64 = 0.5;

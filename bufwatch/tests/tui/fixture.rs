@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bufwatch::analysis::query::{StoreQuery, StoreSort};
 use bufwatch::analysis::snapshot::{
-    FrameCounts, GcTotals, Health, History, Memory, Placement, SiteRow, Snapshot, StoreDetail,
-    StoreRow, StoreTable, StoreTotals, Target, TargetState,
+    CensusLog, FrameCounts, GcTotals, Health, History, Memory, Placement, SiteRow, Snapshot,
+    StoreDetail, StoreRow, StoreTable, StoreTotals, Target, TargetState,
 };
 use bufwatch::base::{Bytes, Fidelity, Nanos, Series, StoreKey, Tid};
 use bufwatch::event::{GcKind, StoreKind};
@@ -133,6 +133,8 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
     let live_bytes = sites.iter().map(|site| site.tally.live_bytes).sum::<Bytes>();
     let created_bytes = sites.iter().map(|site| site.tally.created_bytes).sum::<Bytes>();
     Snapshot {
+        census: CensusLog::default(),
+        findings: Arc::from([]),
         taken_at: Nanos::from_secs(10_000 + second),
         elapsed: Nanos::from_secs(second),
         target: Target {

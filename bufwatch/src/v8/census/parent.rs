@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use crate::base::{Avma, Bytes, FastMap};
+use crate::event::census::{Holder, HolderGroup, Parent, ParentKind, View};
 use crate::v8::census::buffer::{BufferFacts, Buffers, ViewFacts};
 use crate::v8::census::mark::{HeapView, Marks};
 use crate::v8::census::path::{Path, Paths};
 use crate::v8::census::roots::IsolatePlace;
 use crate::v8::census::take::Detail;
-use crate::v8::census::{Holder, HolderGroup, Parent, ParentKind, View};
 
 /// Holders told of one parent; the rest are counted in the views.
 const HOLDERS_MAX: usize = 16;

@@ -3,13 +3,13 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::base::{Bytes, ReadMemory};
+use crate::event::census::{Census, Counts, Isolate, Parent, ParentKind, Timing};
 use crate::v8::census::buffer::{Buffers, ViewFacts};
 use crate::v8::census::copy::HeapCopy;
 use crate::v8::census::mark::{HeapView, Marks};
 use crate::v8::census::parent::{Assembly, Groups, groups};
 use crate::v8::census::roots::{IsolatePlace, Roots};
 use crate::v8::census::walk::Walk;
-use crate::v8::census::{Census, Counts, Isolate, Parent, ParentKind};
 use crate::v8::metadata::Layout;
 
 /// Maps of a Node that runs nothing: measured 3,000 to 4,000.
@@ -110,7 +110,7 @@ pub fn analyse(
         isolates: isolates(moment),
         parents,
         holders,
-        timing: super::Timing::default(),
+        timing: Timing::default(),
         counts: Counts {
             heap_bytes: Bytes(heap.n_bytes()),
             n_pages: heap.pages().len() as u64,

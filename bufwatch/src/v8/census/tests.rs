@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::base::Bytes;
-use crate::v8::census::Parent;
+use crate::event::census::Parent;
 use crate::v8::census::buffer::Buffers;
 use crate::v8::census::copy::HeapCopy;
 use crate::v8::census::fake::FakeHeap;

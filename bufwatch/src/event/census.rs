@@ -1,0 +1,123 @@
+//! What one census of a V8 heap found: which array buffers and views are alive, which views pin which parent, and who holds them. Data only;
+//! how it is found is the part of `v8::census`, what follows from it that of `analysis` and `detect`.
+
+use std::sync::Arc;
+
+use crate::base::{Avma, Bytes, Nanos};
+
+/// Everything that one census found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    pub isolates: Vec<Isolate>,
+    /// Live array buffers outside of V8's heap, each store once, the largest first.
+    pub parents: Vec<Parent>,
+    /// Who holds how much, parents of the same path together; the largest first.
+    pub holders: Vec<HolderGroup>,
+    pub timing: Timing,
+    pub counts: Counts,
+    /// What the census does not cover, for people.
+    pub gaps: Vec<String>,
+}
+
+/// How long the process stood still, and how long all took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    pub stopped: Nanos,
+    pub total: Nanos,
+}
+
+/// How the numbers came about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub heap_bytes: Bytes,
+    pub n_pages: u64,
+    pub n_objects: u64,
+    pub n_live_objects: u64,
+    /// Found and looked like a buffer or view, but contradict themselves.
+    pub n_rejected: u64,
+    /// Stops that met a garbage collection and were tried again.
+    pub n_retries: u64,
+    /// Of live stores that Node's allocator has handed out.
+    pub allocator_bytes: Option<Bytes>,
+    /// Of live buffers in this census.
+    pub live_bytes: Bytes,
+}
+
+/// A V8 heap of its own: the main thread's or a worker's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Isolate {
+    /// `None` if no thread had entered it.
+    pub tid: Option<u32>,
+    pub address: Avma,
+    pub heap_bytes: Bytes,
+    /// JavaScript was on its stack when the process stood still.
+    pub is_in_javascript: bool,
+}
+
+/// What kind of memory a parent is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ParentKind {
+    /// Of one array buffer.
+    #[default]
+    Own,
+    /// A slab that Node cuts small Buffers from.
+    Pool,
+    /// `SharedArrayBuffer`.
+    Shared,
+    /// `WebAssembly.Memory`.
+    Wasm,
+}
+
+/// A backing store that live objects refer to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parent {
+    /// Of its bytes.
+    pub address: Avma,
+    pub size: Bytes,
+    pub kind: ParentKind,
+    pub is_resizable: bool,
+    /// Numbers of the isolates that have a buffer over it.
+    pub isolates: Vec<u16>,
+    pub n_views: u64,
+    /// Sum of the views' lengths.
+    pub views_bytes: Bytes,
+    /// Union of the ranges that views show.
+    pub covered: Bytes,
+    /// Views of different types show the same bytes.
+    pub has_aliases: bool,
+    /// A view shows a part of what another view shows.
+    pub has_overlaps: bool,
+    /// By offset; of a parent with many, the first ones.
+    pub views: Vec<View>,
+    /// The most frequent first.
+    pub holders: Vec<Holder>,
+}
+
+/// A live view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// `Buffer`, `Uint8Array`, `DataView`, the name of a class.
+    pub type_name: Arc<str>,
+    pub offset: u64,
+    pub length: Bytes,
+}
+
+/// Who keeps views of one parent alive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// From the root to the view.
+    pub path: Vec<String>,
+    pub n_views: u64,
+}
+
+/// Who keeps parents alive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HolderGroup {
+    /// As that of a [`Holder`], with `[…]` for what differs.
+    pub path: Vec<String>,
+    pub n_parents: u64,
+    pub n_views: u64,
+    pub bytes: Bytes,
+    /// Of the ranges that the views show.
+    pub covered: Bytes,
+}

@@ -1,0 +1,192 @@
+//! The censuses of a target, joined with the traced stores by the address of their bytes. What follows from them is asked in `analysis` and
+//! `detect`.
+
+use std::sync::Arc;
+
+use crate::base::{FastMap, Nanos, StoreKey};
+use crate::event::Frame;
+use crate::event::census::Census;
+use crate::model::Model;
+use crate::model::live::Store;
+use crate::model::site::{GroupId, SiteId};
+
+/// What is remembered of all censuses.
+#[derive(Clone, Debug, Default)]
+pub struct CensusLog {
+    /// The newest.
+    pub last: Option<Arc<JoinedCensus>>,
+    /// The one before it, to compare with.
+    pub previous: Option<Arc<JoinedCensus>>,
+    /// Why the last try failed, if it did.
+    pub failure: Option<CensusFailure>,
+    /// One is being taken.
+    pub is_underway: bool,
+    pub n_taken: u64,
+    /// For how long the target stood still: the longest time, and all together.
+    pub longest_stop: Nanos,
+    pub total_stop: Nanos,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CensusFailure {
+    pub at: Nanos,
+    pub message: Arc<str>,
+    pub hint: Arc<str>,
+}
+
+/// A census, and for each of its parents the traced store that it is.
+#[derive(Clone, Debug, Default)]
+pub struct JoinedCensus {
+    /// When the target stood still.
+    pub taken_at: Nanos,
+    pub census: Arc<Census>,
+    /// As long as `census.parents`; `None` for stores that are older than the attach, or smaller than what is traced.
+    pub traced: Vec<Option<TracedStore>>,
+}
+
+/// What tracing knows of a parent, as of the census.
+#[derive(Clone, Debug)]
+pub struct TracedStore {
+    pub key: StoreKey,
+    /// Running number since attach.
+    pub number: u64,
+    pub age: Nanos,
+    pub n_major_survived: u32,
+    pub site: Arc<TracedSite>,
+}
+
+/// Where a store was allocated.
+#[derive(Clone, Debug)]
+pub struct TracedSite {
+    pub group: GroupId,
+    /// The user frame in short; without one, what made it.
+    pub label: Arc<str>,
+    /// The API that the user frame called.
+    pub via: Option<Arc<str>>,
+    /// Innermost first; empty: allocated without a stack.
+    pub frames: Arc<[Frame]>,
+    /// Index into `frames`.
+    pub user_frame: Option<usize>,
+    pub app_frame: Option<usize>,
+}
+
+impl JoinedCensus {
+    /// The store of the parent at `index`, if it was traced.
+    pub fn traced(&self, index: usize) -> Option<&TracedStore> {
+        self.traced.get(index)?.as_ref()
+    }
+}
+
+impl CensusLog {
+    pub(super) fn failed(&mut self, at: Nanos, message: Arc<str>, hint: Arc<str>) {
+        self.is_underway = false;
+        self.failure = Some(CensusFailure { at, message, hint });
+    }
+
+    pub(super) fn taken(&mut self, joined: JoinedCensus) {
+        let stopped = joined.census.timing.stopped;
+        self.is_underway = false;
+        self.failure = None;
+        self.n_taken += 1;
+        self.longest_stop = self.longest_stop.max(stopped);
+        self.total_stop = Nanos(self.total_stop.0.saturating_add(stopped.0));
+        self.previous = self.last.replace(Arc::new(joined));
+    }
+}
+
+/// Joins a census that was taken at `at` with the live stores.
+pub(super) fn join(model: &Model, at: Nanos, census: &Arc<Census>) -> JoinedCensus {
+    let mut by_data: FastMap<u64, &Store> = FastMap::default();
+    // A store born after the stop may lie where another one was.
+    for store in model.live.iter().filter(|store| store.data != 0 && store.birth <= at) {
+        let known = by_data.entry(store.data).or_insert(store);
+        // Two stores over the same bytes: one is a wrapper of a part.
+        if known.size < store.size {
+            *known = store;
+        }
+    }
+    let mut sites: FastMap<SiteId, Arc<TracedSite>> = FastMap::default();
+    let traced = census.parents.iter().map(|parent| {
+        let store = by_data.get(&parent.address.0)?;
+        let site = sites.entry(store.site).or_insert_with(|| Arc::new(site(model, store.site)));
+        Some(TracedStore {
+            key: store.key,
+            number: store.number,
+            age: at.since(store.birth),
+            n_major_survived: store.survived(&model.gc).n_major,
+            site: Arc::clone(site),
+        })
+    });
+    let traced = traced.collect();
+    JoinedCensus { taken_at: at, census: Arc::clone(census), traced }
+}
+
+fn site(model: &Model, id: SiteId) -> TracedSite {
+    let Some(site) = model.sites.get(id) else {
+        return TracedSite {
+            group: GroupId::default(),
+            label: model.site_label(id),
+            via: None,
+            frames: Arc::from([]),
+            user_frame: None,
+            app_frame: None,
+        };
+    };
+    TracedSite {
+        group: site.group,
+        label: Arc::clone(&site.origin.label),
+        via: site.origin.via.clone(),
+        frames: Arc::clone(&site.frames),
+        user_frame: site.origin.user_frame,
+        app_frame: site.origin.app_frame,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Avma, Bytes, StackId, Tid};
+    use crate::event::census::Parent;
+    use crate::event::{Event, Payload, StoreCreated};
+
+    fn created(address: u64, data: u64, size: u64) -> Payload {
+        Payload::StoreCreated(StoreCreated {
+            key: StoreKey { address, id: 1 },
+            data,
+            size: Bytes(size),
+            max_size: Bytes(size),
+            flags: 0,
+            tid: Tid(1),
+            stack: StackId::NONE,
+        })
+    }
+
+    #[test]
+    fn parents_find_their_stores_by_their_bytes_and_only_older_ones() {
+        let mut model = Model::new(Nanos(0));
+        let mut at = |at, payload| model.apply(&Event { at: Nanos(at), payload });
+        at(10, created(0x10, 0xa000, 4096));
+        at(20, created(0x20, 0xb000, 8192));
+        at(40, created(0x30, 0xc000, 8192));
+        let parent = |address| Parent { address: Avma(address), ..Parent::default() };
+        let parents = [0xa000, 0xb000, 0xc000, 0xd000].map(parent).to_vec();
+        at(30, Payload::CensusTaken(Arc::new(Census { parents, ..Census::default() })));
+        let joined = model.census.last.unwrap();
+        let numbers: Vec<_> =
+            joined.traced.iter().map(|it| it.as_ref().map(|it| (it.key.address, it.age))).collect();
+        assert_eq!(numbers, [Some((0x10, Nanos(20))), Some((0x20, Nanos(10))), None, None]);
+    }
+
+    #[test]
+    fn a_failure_is_told_until_the_next_census() {
+        let mut model = Model::new(Nanos(0));
+        let mut at = |at, payload| model.apply(&Event { at: Nanos(at), payload });
+        at(1, Payload::CensusStarted);
+        at(2, Payload::CensusFailed { message: "no".into(), hint: "try".into() });
+        assert!(model.census.failure.is_some() && !model.census.is_underway);
+        let mut at = |at, payload| model.apply(&Event { at: Nanos(at), payload });
+        at(3, Payload::CensusTaken(Arc::default()));
+        assert!(model.census.failure.is_none());
+        assert_eq!(model.census.n_taken, 1);
+    }
+}
