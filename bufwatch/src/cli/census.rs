@@ -1,14 +1,21 @@
 //! `bufwatch census`: what is pinned in a process now, and by whom, as text or JSON.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::analysis::finding::Finding;
+use crate::analysis::snapshot::JoinedCensus;
+use crate::analysis::{Interest, take};
 use crate::base::Bytes;
 use crate::cli::args::parse_size;
-use crate::event::census::Parent;
+use crate::detect::detect;
+use crate::event::census::Census;
+use crate::event::{Event, Payload, TargetIdentified};
 use crate::export::census_json::{Subject, to_json};
 use crate::export::census_text::to_text;
+use crate::model::Model;
 use crate::node::plan::{PlanCache, obtain};
 use crate::source::census::CensusTaker;
 use crate::v8::census::take::{Detail, VIEWS_LISTED_MAX};
@@ -39,6 +46,22 @@ const VIEWS_SHOWN: usize = 100;
 /// Array buffers whose holders are told, for the groups, also if fewer are listed.
 const PARENTS_TOLD: usize = 100_000;
 
+/// What the detectors say, by the same way as in a session: an event for the model, whose snapshot they judge.
+fn judge(census: Census, subject: &Subject) -> (Arc<JoinedCensus>, Vec<Finding>) {
+    let at = census.timing.stopped_at;
+    let mut model = Model::new(at);
+    let identified = TargetIdentified {
+        pid: subject.pid,
+        node_version: subject.node_version.clone(),
+        ..TargetIdentified::default()
+    };
+    model.apply(&Event { at, payload: Payload::TargetIdentified(identified) });
+    model.apply(&Event { at, payload: Payload::CensusTaken(Arc::new(census)) });
+    let snapshot = take(&model, &Interest::default(), at);
+    let findings = detect(&snapshot);
+    (snapshot.census.last.unwrap_or_default(), findings)
+}
+
 /// Prints the census. Errors carry a [`crate::source::census::CensusError`] or an [`crate::node::IdentityError`].
 pub fn run(
     args: &CensusArgs,
@@ -58,13 +81,15 @@ pub fn run(
     let census = CensusTaker::new(&planned)
         .and_then(|taker| taker.take(detail))
         .with_context(|| format!("take a census of process {pid}"))?;
+    let (joined, findings) = judge(census, &subject);
     let n_shown = if args.all { usize::MAX } else { args.top };
-    let parents: Vec<&Parent> =
-        census.parents.iter().filter(|parent| parent.size >= args.min_size).take(n_shown).collect();
+    let parents = joined.census.parents.iter().enumerate();
+    let wanted = parents.filter(|(_, parent)| parent.size >= args.min_size);
+    let shown: Vec<usize> = wanted.map(|(index, _)| index).take(n_shown).collect();
     if args.json {
-        writeln!(out, "{}", to_json(&census, &subject, &parents)?)?;
+        writeln!(out, "{}", to_json(&joined, &findings, &subject, &shown)?)?;
     } else {
-        write!(out, "{}", to_text(&census, &subject, &parents))?;
+        write!(out, "{}", to_text(&joined, &findings, &subject, &shown))?;
     }
     Ok(())
 }

@@ -22,6 +22,8 @@ pub struct Census {
 /// How long the process stood still, and how long all took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
+    /// When the last try began to stop it (`CLOCK_MONOTONIC`).
+    pub stopped_at: Nanos,
     pub stopped: Nanos,
     pub total: Nanos,
 }

@@ -1,8 +1,12 @@
 //! A census as one JSON object, schema `bufwatch.census/1` (docs: DESIGN.md, "JSON contract"). Unknown is null, never 0.
 
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::event::census::{Census, HolderGroup, Parent, ParentKind};
+use crate::analysis::finding::Finding;
+use crate::analysis::snapshot::{JoinedCensus, TracedStore};
+use crate::event::census::{HolderGroup, Parent, ParentKind};
+use crate::export::finding::to_values;
 
 pub const SCHEMA: &str = "bufwatch.census/1";
 
@@ -32,8 +36,7 @@ struct Document<'a> {
     n_parents_total: u64,
     parents: Vec<ParentRow<'a>>,
     holders: Vec<GroupRow<'a>>,
-    /// Filled by whoever judges the census.
-    findings: [(); 0],
+    findings: Vec<Value>,
     gaps: &'a [String],
 }
 
@@ -61,6 +64,7 @@ struct ParentRow<'a> {
     age_ns: Option<u64>,
     n_major_survived: Option<u64>,
     site: Option<&'a str>,
+    via: Option<&'a str>,
     views: Vec<ViewRow<'a>>,
     holders: Vec<HolderRow<'a>>,
 }
@@ -88,12 +92,17 @@ struct GroupRow<'a> {
     covered_bytes: u64,
 }
 
-/// The first `n_parents` parents of at least `min_size`, the largest first.
+/// The parents that `shown` has the indices of, and all that is true of the census as a whole.
 pub fn to_json(
-    census: &Census,
+    joined: &JoinedCensus,
+    findings: &[Finding],
     subject: &Subject,
-    parents: &[&Parent],
+    shown: &[usize],
 ) -> serde_json::Result<String> {
+    let census = &joined.census;
+    let parents = shown
+        .iter()
+        .filter_map(|index| Some(parent_row(census.parents.get(*index)?, joined.traced(*index))));
     serde_json::to_string(&Document {
         schema: SCHEMA,
         pid: subject.pid,
@@ -118,9 +127,9 @@ pub fn to_json(
             })
             .collect(),
         n_parents_total: census.parents.len() as u64,
-        parents: parents.iter().map(|parent| parent_row(parent)).collect(),
+        parents: parents.collect(),
         holders: census.holders.iter().map(group_row).collect(),
-        findings: [],
+        findings: to_values(findings),
         gaps: &census.gaps,
     })
 }
@@ -135,7 +144,7 @@ pub const fn kind_name(kind: ParentKind) -> &'static str {
     }
 }
 
-fn parent_row(parent: &Parent) -> ParentRow<'_> {
+fn parent_row<'a>(parent: &'a Parent, traced: Option<&'a TracedStore>) -> ParentRow<'a> {
     ParentRow {
         address: parent.address.to_string(),
         size_bytes: parent.size.0,
@@ -148,9 +157,10 @@ fn parent_row(parent: &Parent) -> ParentRow<'_> {
         has_overlaps: parent.has_overlaps,
         has_aliases: parent.has_aliases,
         resident_bytes: None,
-        age_ns: None,
-        n_major_survived: None,
-        site: None,
+        age_ns: traced.map(|it| it.age.0),
+        n_major_survived: traced.map(|it| u64::from(it.n_major_survived)),
+        site: traced.map(|it| it.site.label.as_ref()),
+        via: traced.and_then(|it| it.site.via.as_deref()),
         views: parent
             .views
             .iter()

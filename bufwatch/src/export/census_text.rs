@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
+use crate::analysis::finding::Finding;
+use crate::analysis::snapshot::JoinedCensus;
 use crate::base::Bytes;
 use crate::base::text::{count, fit, known, pad, pad_left, percent};
 use crate::event::census::{Census, HolderGroup, Parent};
 use crate::export::census_json::{Subject, kind_name};
+use crate::export::finding::to_lines;
 
 /// Columns of a line: fits the usual terminal.
 const N_COLUMNS: usize = 100;
@@ -17,39 +20,30 @@ const GROUPS_SHOWN: usize = 10;
 const HOLDERS_SHOWN: usize = 3;
 
 /// The text; ends with a line break.
-pub fn to_text(census: &Census, subject: &Subject, parents: &[&Parent]) -> String {
+pub fn to_text(
+    joined: &JoinedCensus,
+    findings: &[Finding],
+    subject: &Subject,
+    shown: &[usize],
+) -> String {
+    let census = &joined.census;
+    let parents: Vec<&Parent> =
+        shown.iter().filter_map(|index| census.parents.get(*index)).collect();
     let mut out = String::new();
     let mut say = |line: &str| {
         out.push_str(line.trim_end());
         out.push('\n');
     };
-    let total: Bytes = census.parents.iter().map(|parent| parent.size).sum();
-    let covered: Bytes = census.parents.iter().map(|parent| parent.covered).sum();
-    let views: u64 = census.parents.iter().map(|parent| parent.n_views).sum();
-    say(&format!(
-        "bufwatch census  pid {}  node {}  stopped for {}, done in {}",
-        subject.pid,
-        known(subject.node_version.as_deref()),
-        census.timing.stopped,
-        census.timing.total
-    ));
-    say("");
-    say(&format!(
-        "  {} of live off-heap memory in {} array buffers; {} views show {} of it ({})",
-        total,
-        count(census.parents.len() as u64),
-        count(views),
-        covered,
-        share(covered, total)
-    ));
-    say(&format!(
-        "  arrayBuffers {}, V8 heap {} in {} {}, {} live objects",
-        known(census.counts.allocator_bytes),
-        census.counts.heap_bytes,
-        census.isolates.len(),
-        if census.isolates.len() == 1 { "isolate" } else { "isolates" },
-        count(census.counts.n_live_objects)
-    ));
+    for line in totals(census, subject) {
+        say(&line);
+    }
+    if !findings.is_empty() {
+        say("");
+        say("Findings");
+    }
+    for line in to_lines(findings, N_COLUMNS) {
+        say(&line);
+    }
     if !census.holders.is_empty() {
         say("");
         say("Who holds the memory");
@@ -74,7 +68,7 @@ pub fn to_text(census: &Census, subject: &Subject, parents: &[&Parent]) -> Strin
             pad("KIND", 6)
         ));
     }
-    for parent in parents {
+    for parent in &parents {
         for line in parent_lines(parent) {
             say(&line);
         }
@@ -91,6 +85,39 @@ pub fn to_text(census: &Census, subject: &Subject, parents: &[&Parent]) -> Strin
         }
     }
     out
+}
+
+/// What the census is of, and what is alive in all.
+fn totals(census: &Census, subject: &Subject) -> Vec<String> {
+    let mut lines = Vec::new();
+    let total: Bytes = census.parents.iter().map(|parent| parent.size).sum();
+    let covered: Bytes = census.parents.iter().map(|parent| parent.covered).sum();
+    let views: u64 = census.parents.iter().map(|parent| parent.n_views).sum();
+    lines.push(format!(
+        "bufwatch census  pid {}  node {}  stopped for {}, done in {}",
+        subject.pid,
+        known(subject.node_version.as_deref()),
+        census.timing.stopped,
+        census.timing.total
+    ));
+    lines.push(format!(
+        "  {} of live off-heap memory in {} array buffers; {} views show {} of it ({})",
+        total,
+        count(census.parents.len() as u64),
+        count(views),
+        covered,
+        share(covered, total)
+    ));
+    lines.push(format!(
+        "  arrayBuffers {}, V8 heap {} in {} {}, {} live objects",
+        known(census.counts.allocator_bytes),
+        census.counts.heap_bytes,
+        census.isolates.len(),
+        if census.isolates.len() == 1 { "isolate" } else { "isolates" },
+        count(census.counts.n_live_objects)
+    ));
+    lines.insert(1, String::new());
+    lines
 }
 
 fn share(part: Bytes, whole: Bytes) -> String {

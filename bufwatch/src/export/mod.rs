@@ -3,5 +3,6 @@
 
 pub mod census_json;
 pub mod census_text;
+pub mod finding;
 pub mod sample_json;
 pub mod sample_text;

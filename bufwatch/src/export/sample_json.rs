@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::analysis::snapshot::{Health, SiteRow, Snapshot, TargetState};
 use crate::event::{Frame, FrameKind};
+use crate::export::finding::to_values;
 
 /// The object that `--headless --json` prints per interval, on one line.
 pub fn sample(snapshot: &Snapshot) -> Value {
@@ -52,7 +53,8 @@ pub fn sample(snapshot: &Snapshot) -> Value {
             "cpu_share": snapshot.health.cpu_share,
             "rss_bytes": snapshot.health.rss.map(|b| b.0),
         },
-        "findings": [],
+        "census": census(snapshot),
+        "findings": to_values(&snapshot.findings),
     })
 }
 
@@ -118,6 +120,26 @@ fn frame_counts(health: &Health) -> Value {
         (kind.name().to_owned(), value)
     });
     Value::Object(counts.collect())
+}
+
+/// What was looked at in the V8 heap so far; null if nobody asked.
+fn census(snapshot: &Snapshot) -> Value {
+    let log = &snapshot.census;
+    if log.last.is_none() && log.failure.is_none() {
+        return Value::Null;
+    }
+    let last = log.last.as_ref();
+    json!({
+        "n_taken": log.n_taken,
+        "t_ns": last.map(|last| last.taken_at.0),
+        "stop_ns": last.map(|last| last.census.timing.stopped.0),
+        "total_ns": last.map(|last| last.census.timing.total.0),
+        "longest_stop_ns": log.longest_stop.0,
+        "total_stop_ns": log.total_stop.0,
+        "n_parents": last.map(|last| last.census.parents.len()),
+        "live_bytes": last.map(|last| last.census.counts.live_bytes.0),
+        "error": log.failure.as_ref().map(|failure| failure.message.as_ref()),
+    })
 }
 
 fn site(row: &SiteRow) -> Value {

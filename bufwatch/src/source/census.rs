@@ -130,7 +130,11 @@ impl CensusTaker {
             census.gaps.push(format!("{n} threads were in the kernel and could not be stopped"));
         }
         census.counts.n_retries = n_retries;
-        census.timing = Timing { stopped: report.duration, total: clock::now().since(start) };
+        census.timing = Timing {
+            stopped_at: report.since,
+            stopped: report.duration,
+            total: clock::now().since(start),
+        };
         Ok(census)
     }
 

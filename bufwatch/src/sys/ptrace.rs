@@ -70,6 +70,7 @@ struct Seized {
 /// What a stop was like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StopReport {
+    pub since: Nanos,
     /// From the first thread asked to stop to the last one let go.
     pub duration: Nanos,
     pub n_threads: usize,
@@ -116,7 +117,7 @@ pub fn with_stopped<T: Send>(
                 (stopped.since, stopped.threads.len(), stopped.running.len());
             drop(stopped);
             let duration = clock::now().since(since);
-            Ok((result, StopReport { duration, n_threads, n_running }))
+            Ok((result, StopReport { since, duration, n_threads, n_running }))
         };
         let worker = thread::Builder::new().name("bw-stop".to_owned());
         let handle = worker.spawn_scoped(scope, stop).map_err(StopError::Thread)?;
