@@ -16,7 +16,7 @@ use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
 use crate::export::{sample_json, sample_text};
 use crate::node::processes;
-use crate::session::{Request, Session, SessionConfig, SessionError};
+use crate::session::{CensusInterval, Request, Session, SessionConfig, SessionError};
 use crate::tui;
 use crate::tui::picker::ProcessChoice;
 
@@ -92,6 +92,10 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32) -> SessionConfi
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
         plan_cache: environment.plan_cache.clone(),
         record_reads: args.record_reads.clone(),
+        census_interval: args.census_every.map(|seconds| CensusInterval {
+            every: Nanos((seconds * 1e9) as u64),
+            pause_budget: args.pause_budget / 100.0,
+        }),
         // Four a second read as motion; more cost more than they show.
         snapshot_every: if args.headless {
             Nanos((args.interval * 5e8) as u64).min(Nanos::from_millis(500))

@@ -98,7 +98,10 @@ impl CensusLog {
 pub(super) fn join(model: &Model, at: Nanos, census: &Arc<Census>) -> JoinedCensus {
     let mut by_data: FastMap<u64, &Store> = FastMap::default();
     // A store born after the stop may lie where another one was.
-    for store in model.live.iter().filter(|store| store.data != 0 && store.birth <= at) {
+    let died_later = model.died_meanwhile.iter().filter(|(died, _)| *died > at);
+    let known = model.live.iter().chain(died_later.map(|(_, store)| store));
+    // A store born after the stop may lie where another one was.
+    for store in known.filter(|store| store.data != 0 && store.birth <= at) {
         let known = by_data.entry(store.data).or_insert(store);
         // Two stores over the same bytes: one is a wrapper of a part.
         if known.size < store.size {
@@ -175,6 +178,23 @@ mod tests {
         let numbers: Vec<_> =
             joined.traced.iter().map(|it| it.as_ref().map(|it| (it.key.address, it.age))).collect();
         assert_eq!(numbers, [Some((0x10, Nanos(20))), Some((0x20, Nanos(10))), None, None]);
+    }
+
+    #[test]
+    fn what_dies_while_the_census_is_analysed_was_alive_in_it() {
+        let mut model = Model::new(Nanos(0));
+        let mut at = |at, payload| model.apply(&Event { at: Nanos(at), payload });
+        at(10, created(0x10, 0xa000, 4096));
+        at(11, created(0x20, 0xb000, 4096));
+        at(20, Payload::CensusStarted);
+        at(21, Payload::StoreDestroyed { key: StoreKey { address: 0x20, id: 1 } });
+        at(31, Payload::StoreDestroyed { key: StoreKey { address: 0x10, id: 1 } });
+        let parent = |address| Parent { address: Avma(address), ..Parent::default() };
+        let parents = [0xa000, 0xb000].map(parent).to_vec();
+        at(30, Payload::CensusTaken(Arc::new(Census { parents, ..Census::default() })));
+        let joined = model.census.last.unwrap();
+        assert_eq!(joined.traced.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
+        assert!(model.died_meanwhile.is_empty());
     }
 
     #[test]

@@ -14,3 +14,6 @@ pub const SERIES_POINTS_MAX: usize = 600;
 
 /// Mappings of the address space; the kernel's own default limit is 65,530 (`vm.max_map_count`).
 pub const MAPPINGS_MAX: usize = 200_000;
+
+/// Stores remembered that die while a census is analysed; further ones are parents without a site.
+pub const DIED_MEANWHILE_MAX: usize = 100_000;

@@ -28,6 +28,7 @@ use crate::event::{
 use crate::model::census::CensusLog;
 use crate::model::gc::GcLog;
 use crate::model::latency::Latencies;
+use crate::model::limits::DIED_MEANWHILE_MAX;
 use crate::model::live::{LiveSet, Store};
 use crate::model::mapping::AddressSpace;
 use crate::model::site::{SiteId, Sites};
@@ -103,6 +104,8 @@ pub struct Model {
     pub totals: Totals,
     pub timeline: Timeline,
     pub census: CensusLog,
+    /// With the time of their death: stores that died since a census began that is not done: in its eyes they may live.
+    pub died_meanwhile: Vec<(Nanos, Store)>,
     pub own: SelfState,
 }
 
@@ -135,6 +138,7 @@ impl Model {
             totals: Totals::default(),
             timeline: Timeline::default(),
             census: CensusLog::default(),
+            died_meanwhile: Vec::new(),
             own: SelfState::default(),
         }
     }
@@ -188,9 +192,11 @@ impl Model {
             Payload::CensusTaken(taken) => {
                 let joined = census::join(self, at, taken);
                 self.census.taken(joined);
+                self.died_meanwhile = Vec::new();
             }
             Payload::CensusFailed { message, hint } => {
                 self.census.failed(at, Arc::clone(message), Arc::clone(hint));
+                self.died_meanwhile = Vec::new();
             }
             Payload::SelfSampled { cpu, rss } => self.self_sampled(at, *cpu, *rss),
             Payload::LiveSetRead(read) => self.reconcile(at, read),
@@ -243,6 +249,9 @@ impl Model {
 
     fn store_destroyed(&mut self, at: Nanos, key: StoreKey) {
         let Some(store) = self.live.remove(key) else { return };
+        if self.census.is_underway && self.died_meanwhile.len() < DIED_MEANWHILE_MAX {
+            self.died_meanwhile.push((at, store.clone()));
+        }
         let n_majors = self.gc.majors_survived_at_death(store.tid, store.gc_at_birth);
         self.totals.destroyed(store.size, store.kind);
         self.sites.destroyed(store.site, store.size, at.since(store.birth), n_majors);

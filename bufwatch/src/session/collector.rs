@@ -13,6 +13,7 @@ use crate::base::{Avma, FastMap, Nanos, Tid};
 use crate::detect::detect;
 use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
+use crate::session::census::CensusTaking;
 use crate::session::sampling::Sampling;
 use crate::session::target::{Prepared, interpreter_copies};
 use crate::session::{Request, SessionConfig, SessionError};
@@ -53,7 +54,7 @@ pub(super) fn run(
     publish: &watch::Sender<Option<Arc<Snapshot>>>,
     publishing: mpsc::Sender<()>,
 ) -> Result<(), SessionError> {
-    let Prepared { identified, ebpf, allocator, v8, notices, pidfd, identity, interpreter } =
+    let Prepared { identified, ebpf, allocator, v8, notices, census, pidfd, identity, interpreter } =
         prepared;
     let pid = config.pid;
     let started_at = clock::now();
@@ -72,6 +73,7 @@ pub(super) fn run(
         ended_threads: FastMap::default(),
         stack_came_at: None,
         trust: Trust::Full,
+        census: CensusTaking::new(census, config.census_interval),
         publish,
     };
     collector.apply(&Event { at: started_at, payload: Payload::TargetIdentified(identified) });
@@ -121,6 +123,7 @@ struct Collector<'a> {
     stack_came_at: Option<Nanos>,
     /// How far lines are believed, as it was last said.
     trust: Trust,
+    census: CensusTaking,
     publish: &'a watch::Sender<Option<Arc<Snapshot>>>,
 }
 
@@ -152,6 +155,10 @@ impl Collector<'_> {
                 self.apply_all(&events);
             }
             let now = clock::now();
+            if let Some(event) = self.census.poll(now) {
+                self.apply(&event);
+                snapshot_due = Nanos(0);
+            }
             let has_ended = sampling.has_ended();
             // The probes are in the new program as well, but it is not the one that was asked for.
             let is_stopped = is_stopped || self.model.phase == Phase::Execed;
@@ -182,6 +189,11 @@ impl Collector<'_> {
             match inbox.try_recv() {
                 Ok(Request::SetStoreQuery(query)) => self.interest.query = query,
                 Ok(Request::SetDetail(key)) => self.interest.detail = key,
+                Ok(Request::TakeCensus) => {
+                    if let Some(event) = self.census.begin(clock::now()) {
+                        self.apply(&event);
+                    }
+                }
                 Ok(Request::Stop) | Err(TryRecvError::Disconnected) => return true,
                 Err(TryRecvError::Empty) => return false,
             }
@@ -334,6 +346,9 @@ impl Collector<'_> {
         }
         if self.reconcile_due {
             self.reconcile(source);
+        }
+        if let Some(event) = self.census.last() {
+            self.apply(&event);
         }
         if has_ended {
             self.apply(&Event { at: clock::now(), payload: Payload::Exited { code: None } });

@@ -1,6 +1,7 @@
 //! Layer 6: wires sources to outputs. A session watches one target: a collector thread folds events and
 //! publishes snapshots, a sampler thread asks /proc. Who looks at the snapshots is not its business.
 
+mod census;
 mod collector;
 mod sampling;
 mod target;
@@ -12,6 +13,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
+pub use census::CensusInterval;
 pub use target::TargetError;
 
 use crate::analysis::Snapshot;
@@ -37,6 +39,8 @@ pub struct SessionConfig {
     pub plan_cache: Option<PlanCache>,
     /// Where what symbolization reads is kept, if anywhere; for tests.
     pub record_reads: Option<PathBuf>,
+    /// Censuses that nobody asks for.
+    pub census_interval: Option<CensusInterval>,
     /// Between two snapshots.
     pub snapshot_every: Nanos,
 }
@@ -46,6 +50,8 @@ pub struct SessionConfig {
 pub enum Request {
     SetStoreQuery(StoreQuery),
     SetDetail(Option<StoreKey>),
+    /// Stops the target for milliseconds.
+    TakeCensus,
     Stop,
 }
 

@@ -9,6 +9,7 @@ use crate::node::plan::{
     self, CodeRange, Constant, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose,
 };
 use crate::session::{SessionConfig, SessionError};
+use crate::source::census::{CensusError, CensusTaker};
 use crate::source::ebpf::{AttachPoint, EbpfConfig, ProgramName};
 use crate::symbolize::V8Facts;
 use crate::sys::pidfd::PidFd;
@@ -38,6 +39,7 @@ pub(super) struct Prepared {
     pub(super) allocator: Option<AllocatorFacts>,
     pub(super) v8: V8Facts,
     pub(super) notices: Vec<String>,
+    pub(super) census: Result<CensusTaker, CensusError>,
     pub(super) pidfd: PidFd,
     /// Of which each isolate maps a copy.
     pub(super) interpreter: Option<CodeRange>,
@@ -47,8 +49,10 @@ pub(super) struct Prepared {
 
 pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> {
     let pidfd = PidFd::open(config.pid);
-    let Planned { identity, plan, .. } = plan::obtain(config.pid, config.plan_cache.as_ref())
+    let planned = plan::obtain(config.pid, config.plan_cache.as_ref())
         .map_err(|source| SessionError::Identity { pid: config.pid, source })?;
+    let census = CensusTaker::new(&planned);
+    let Planned { identity, plan, .. } = planned;
     let pidfd = pidfd.map_err(|_| SessionError::EndedDuringAttach(config.pid))?;
     if let Some(purpose) = missing_requirement(&plan) {
         return Err(TargetError::Unusable(purpose, sanitize(&identity.node.path)).into());
@@ -76,6 +80,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         v8: v8_facts(&identity, &plan),
         interpreter: plan.frames.interpreter.get(),
         notices: notices.collect(),
+        census,
         pidfd,
         identity,
     })
