@@ -27,6 +27,8 @@ pub struct Interest {
     pub detail: Option<StoreKey>,
     /// What could not be done at attach, in words.
     pub notices: Vec<String>,
+    /// Limits that were reached outside of the model, in words.
+    pub limits: Vec<String>,
 }
 
 /// Freezes the model as of `now`.
@@ -61,7 +63,7 @@ pub fn take(model: &Model, interest: &Interest, now: Nanos) -> Snapshot {
             n_matched: scan.n_matched,
         },
         detail,
-        health: health(model, &interest.notices),
+        health: health(model, interest),
     }
 }
 
@@ -287,10 +289,10 @@ fn detail(model: &Model, key: StoreKey, now: Nanos) -> Option<StoreDetail> {
 /// Deaths of unknown stores that cannot all be older than the attach, where nothing at all was born.
 const N_UNKNOWN_DEATHS_MANY: u64 = 500;
 
-fn health(model: &Model, notices: &[String]) -> Health {
+fn health(model: &Model, interest: &Interest) -> Health {
     let counted =
         model.counters.iter().flat_map(|counters| DropReason::ALL.iter().zip(&counters.drops));
-    let mut limits = Vec::new();
+    let mut limits = interest.limits.clone();
     if model.sites.n_beyond_limit > 0 {
         limits.push(format!(
             "more than {MODEL_SITES_MAX} sites or {STACKS_MAX} stacks: {} stacks are in \"other sites\"",
@@ -322,6 +324,6 @@ fn health(model: &Model, notices: &[String]) -> Health {
         resolve_p99: model.own.resolve_latency.quantile(0.99),
         cpu_share: model.own.cpu_share,
         rss: model.own.rss,
-        notices: notices.to_vec(),
+        notices: interest.notices.clone(),
     }
 }

@@ -230,6 +230,9 @@ impl Collector<'_> {
                 self.symbolizer.forget_thread(tid);
                 self.ended_threads.insert(tid, event.at);
             }
+            Payload::Mapped { start, len } | Payload::Unmapped { start, len } => {
+                self.symbolizer.mappings_changed(start, len.0);
+            }
             Payload::TearingDown { tid } => self.symbolizer.forget_thread(tid),
             Payload::GcStarted { kind: GcKind::Major, .. } => self.symbolizer.forget_code(),
             // The kernel uses their numbers again.
@@ -356,7 +359,8 @@ impl Collector<'_> {
         self.publish();
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.interest.limits = self.symbolizer.limits();
         let mut snapshot = take(&self.model, &self.interest, clock::now());
         snapshot.findings = detect(&snapshot).into();
         self.publish.send_replace(Some(Arc::new(snapshot)));

@@ -90,6 +90,24 @@ impl Symbolizer {
         self.native.name(address);
     }
 
+    /// Something was mapped or unmapped: `len` bytes from `start` on.
+    pub fn mappings_changed(&mut self, start: u64, len: u64) {
+        self.native.mappings_changed(start, len);
+    }
+
+    /// Limits that were reached, in words.
+    pub fn limits(&self) -> Vec<String> {
+        let mut limits = Vec::new();
+        if self.perf_map.as_ref().is_some_and(PerfMap::is_over_limit) {
+            limits.push("the target's perf map is too large: a part of it was not read".to_owned());
+        }
+        let n_maps = self.source_maps.n_over_limit();
+        if n_maps > 0 {
+            limits.push(format!("{n_maps} source maps are too large or too many: their lines are those of the code that runs"));
+        }
+        limits
+    }
+
     /// V8 has moved and freed code.
     pub fn forget_code(&mut self) {
         self.js.forget_code();

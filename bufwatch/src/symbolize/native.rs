@@ -74,12 +74,23 @@ impl NativeSymbols {
         })
     }
 
-    /// Forgets what is mapped where, and with it the names of addresses: after code was unmapped, another file
-    /// may lie there.
-    pub fn forget_mappings(&mut self) {
-        self.maps.clear();
-        self.names.clear();
-        self.unknown.clear();
+    /// A range was mapped or unmapped: what was known of addresses in it may be another file's now.
+    pub fn mappings_changed(&mut self, start: u64, len: u64) {
+        let end = start.saturating_add(len);
+        let pieces = start / UNKNOWN_PIECE_BYTES..end.div_ceil(UNKNOWN_PIECE_BYTES);
+        // Most mappings are small stores, of which there may be a hundred thousand a second.
+        if pieces.end - pieces.start < self.unknown.len() as u64 {
+            for piece in pieces {
+                self.unknown.remove(&piece);
+            }
+        } else {
+            self.unknown.retain(|piece| !pieces.contains(piece));
+        }
+        let is_hit = |entry: &MapEntry| entry.inode != 0 && entry.start < end && start < entry.end;
+        if self.maps.iter().any(is_hit) {
+            self.maps.clear();
+            self.names.clear();
+        }
     }
 
     fn entry(&mut self, address: Avma) -> Option<MapEntry> {

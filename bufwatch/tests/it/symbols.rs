@@ -103,7 +103,7 @@ fn an_add_on_that_was_deleted_or_replaced() {
             assert_ne!(&*before, ENTRY_POINT);
             let vdso = maps.iter().find(|it| it.path == "[vdso]").unwrap();
             assert_eq!(names.name(Avma(vdso.start)).as_deref(), Some("[vdso]"));
-            names.forget_mappings();
+            names.mappings_changed(0, 1 << 20);
             assert_eq!(names.name(Avma(8)), None);
         }
     }

@@ -198,8 +198,12 @@ impl<M: ReadMemory> JsResolver<M> {
         let return_offset = pc.0.checked_sub(code.start.0)?;
         let inlined = match code.tier {
             Tier::Baseline => {
-                // Code moved away and other code is there now?
                 let bytecode = heap.bytecode_of(code.data)?;
+                let positions = heap.bytecode_positions(bytecode, function.range, encodings);
+                if positions != function.positions {
+                    // The code moved away, and there is another function's now.
+                    return Some(at_beginning(&function));
+                }
                 let offset = heap.baseline_offset(
                     bytecode,
                     &code.table,
