@@ -64,10 +64,34 @@ pub enum ParentKind {
     Own,
     /// A slab that Node cuts small Buffers from.
     Pool,
+    /// A chunk that Node read from a file or socket into, of which the application has views.
+    Read,
     /// `SharedArrayBuffer`.
     Shared,
     /// `WebAssembly.Memory`.
     Wasm,
+    /// Memory of native code that it frees itself, by a function it gave with it: an addon's, or Node's own (`node::Buffer::New`).
+    External,
+}
+
+/// What the path to an object begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RootKind {
+    /// V8 itself: the global object, compiled code, its tables.
+    #[default]
+    Isolate,
+    /// A `v8::Global` that is not weak: native code.
+    GlobalHandle,
+    /// A `v8::TracedReference`: native code that V8 traces.
+    TracedHandle,
+    /// A `v8::Eternal`: native code, until the isolate ends.
+    EternalHandle,
+    /// A `v8::Local`: a native function that runs now.
+    HandleScope,
+    /// A job that waits to run.
+    Microtask,
+    /// A JavaScript function that runs now, or a native one between such.
+    Stack,
 }
 
 /// A backing store that live objects refer to.
@@ -109,6 +133,10 @@ pub struct View {
 pub struct Holder {
     /// From the root to the view.
     pub path: Vec<String>,
+    /// What the path begins with; of a shortened one too.
+    pub root: RootKind,
+    /// A function, variable or class of the application, packages included, is on the path.
+    pub is_by_application: bool,
     pub n_views: u64,
 }
 
@@ -117,6 +145,8 @@ pub struct Holder {
 pub struct HolderGroup {
     /// As that of a [`Holder`], with `[…]` for what differs.
     pub path: Vec<String>,
+    pub root: RootKind,
+    pub is_by_application: bool,
     pub n_parents: u64,
     pub n_views: u64,
     pub bytes: Bytes,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::analysis::finding::Finding;
 use crate::analysis::snapshot::{JoinedCensus, TracedStore};
-use crate::event::census::{HolderGroup, Parent, ParentKind};
+use crate::event::census::{Holder, HolderGroup, Parent, ParentKind, RootKind};
 use crate::export::finding::to_values;
 
 pub const SCHEMA: &str = "bufwatch.census/1";
@@ -80,12 +80,16 @@ struct ViewRow<'a> {
 #[derive(Serialize)]
 struct HolderRow<'a> {
     path: &'a [String],
+    root: &'static str,
+    is_by_application: bool,
     n_views: u64,
 }
 
 #[derive(Serialize)]
 struct GroupRow<'a> {
     path: &'a [String],
+    root: &'static str,
+    is_by_application: bool,
     n_parents: u64,
     n_views: u64,
     size_bytes: u64,
@@ -139,8 +143,23 @@ pub const fn kind_name(kind: ParentKind) -> &'static str {
     match kind {
         ParentKind::Own => "own",
         ParentKind::Pool => "pool",
+        ParentKind::Read => "read",
         ParentKind::Shared => "shared",
         ParentKind::Wasm => "wasm",
+        ParentKind::External => "external",
+    }
+}
+
+/// As the contract spells it.
+pub const fn root_name(root: RootKind) -> &'static str {
+    match root {
+        RootKind::Isolate => "isolate",
+        RootKind::GlobalHandle => "global_handle",
+        RootKind::TracedHandle => "traced_handle",
+        RootKind::EternalHandle => "eternal_handle",
+        RootKind::HandleScope => "handle_scope",
+        RootKind::Microtask => "microtask",
+        RootKind::Stack => "stack",
     }
 }
 
@@ -170,17 +189,24 @@ fn parent_row<'a>(parent: &'a Parent, traced: Option<&'a TracedStore>) -> Parent
                 length_bytes: view.length.0,
             })
             .collect(),
-        holders: parent
-            .holders
-            .iter()
-            .map(|holder| HolderRow { path: &holder.path, n_views: holder.n_views })
-            .collect(),
+        holders: parent.holders.iter().map(holder_row).collect(),
+    }
+}
+
+fn holder_row(holder: &Holder) -> HolderRow<'_> {
+    HolderRow {
+        path: &holder.path,
+        root: root_name(holder.root),
+        is_by_application: holder.is_by_application,
+        n_views: holder.n_views,
     }
 }
 
 fn group_row(group: &HolderGroup) -> GroupRow<'_> {
     GroupRow {
         path: &group.path,
+        root: root_name(group.root),
+        is_by_application: group.is_by_application,
         n_parents: group.n_parents,
         n_views: group.n_views,
         size_bytes: group.bytes.0,

@@ -65,7 +65,7 @@ pub fn to_text(
             pad_left("SIZE", 9),
             pad_left("IN USE", 7),
             pad_left("VIEWS", 9),
-            pad("KIND", 6)
+            pad("KIND", 8)
         ));
     }
     for parent in &parents {
@@ -141,7 +141,7 @@ fn parent_lines(parent: &Parent) -> Vec<String> {
         pad_left(&parent.size.to_string(), 9),
         pad_left(&share(parent.covered, parent.size), 7),
         pad_left(&count(parent.n_views), 9),
-        pad(kind_name(parent.kind), 6)
+        pad(kind_name(parent.kind), 8)
     );
     let room = N_COLUMNS.saturating_sub(start.len());
     let mut lines: Vec<String> = Vec::new();

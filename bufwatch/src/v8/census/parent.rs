@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::base::{Avma, Bytes, FastMap};
-use crate::event::census::{Holder, HolderGroup, Parent, ParentKind, View};
+use crate::event::census::{Holder, HolderGroup, Parent, ParentKind, RootKind, View};
 use crate::v8::census::buffer::{BufferFacts, Buffers, ViewFacts};
 use crate::v8::census::mark::{HeapView, Marks};
 use crate::v8::census::path::{Path, Paths};
@@ -20,8 +20,16 @@ const GROUPS_MAX: usize = 1_000;
 /// Property of a slab that Node marks as not to be transferred (lib/buffer.js, `markAsUntransferable(allocPool)`).
 const POOL_MARK: &str = "untransferable";
 
-/// Per path without keys: views, and whose ranges.
-pub(super) type Groups = Vec<(Vec<String>, u64)>;
+/// Views per path without keys.
+pub(super) type Groups = Vec<(GroupKey, u64)>;
+
+/// What holders of one group have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct GroupKey {
+    path: Vec<String>,
+    root: RootKind,
+    is_by_application: bool,
+}
 
 /// What parents are put together from.
 pub(super) struct Assembly<'a> {
@@ -156,20 +164,21 @@ fn told_holders(
     let mut holders: Vec<Holder> = Vec::new();
     let mut groups: Groups = Vec::new();
     for (first, n) in containers.into_iter().take(HOLDERS_MAX) {
-        let Path { steps } = paths.to(first);
+        let Path { steps, root, is_by_application } = paths.to(first);
         let pattern: Vec<String> = steps.iter().map(|step| step.pattern.clone()).collect();
         let text = if n > 1 {
             pattern.clone()
         } else {
             steps.iter().map(|step| step.text.clone()).collect()
         };
-        match groups.iter_mut().find(|(known, _)| *known == pattern) {
+        let key = GroupKey { path: pattern, root, is_by_application };
+        match groups.iter_mut().find(|(known, _)| *known == key) {
             Some((_, known)) => *known = known.saturating_add(n),
-            None => groups.push((pattern, n)),
+            None => groups.push((key, n)),
         }
-        match holders.iter_mut().find(|holder| holder.path == text) {
+        match holders.iter_mut().find(|holder| holder.path == text && holder.root == root) {
             Some(holder) => holder.n_views = holder.n_views.saturating_add(n),
-            None => holders.push(Holder { path: text, n_views: n }),
+            None => holders.push(Holder { path: text, root, is_by_application, n_views: n }),
         }
     }
     (holders, groups)
@@ -222,18 +231,21 @@ impl Cover {
 
 /// Parents of the same path together; a parent that several hold counts for the one with the most views.
 pub(super) fn groups(parents: &[(Parent, Groups)]) -> Vec<HolderGroup> {
-    let mut by_path: FastMap<&[String], HolderGroup> = FastMap::default();
+    let mut by_key: FastMap<&GroupKey, HolderGroup> = FastMap::default();
     for (parent, groups) in parents {
-        let Some((path, _)) = groups.iter().max_by_key(|(_, n)| *n) else { continue };
-        let group = by_path
-            .entry(path.as_slice())
-            .or_insert_with(|| HolderGroup { path: path.clone(), ..HolderGroup::default() });
+        let Some((key, _)) = groups.iter().max_by_key(|(_, n)| *n) else { continue };
+        let group = by_key.entry(key).or_insert_with(|| HolderGroup {
+            path: key.path.clone(),
+            root: key.root,
+            is_by_application: key.is_by_application,
+            ..HolderGroup::default()
+        });
         group.n_parents = group.n_parents.saturating_add(1);
         group.n_views = group.n_views.saturating_add(parent.n_views);
         group.bytes = Bytes(group.bytes.0.saturating_add(parent.size.0));
         group.covered = Bytes(group.covered.0.saturating_add(parent.covered.0));
     }
-    let mut groups: Vec<HolderGroup> = by_path.into_values().collect();
+    let mut groups: Vec<HolderGroup> = by_key.into_values().collect();
     groups.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.path.cmp(&b.path)));
     groups.truncate(GROUPS_MAX);
     groups

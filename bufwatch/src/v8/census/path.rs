@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::base::FastMap;
+use crate::event::census;
 use crate::v8::census::mark::{HeapView, Marks, Parent};
 use crate::v8::census::name::Names;
 use crate::v8::census::roots::{Root, RootKind};
@@ -53,6 +54,9 @@ impl Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     pub steps: Arc<[Step]>,
+    pub root: census::RootKind,
+    /// Something of the application is on it.
+    pub is_by_application: bool,
 }
 
 /// An object on the way, the root's first.
@@ -68,7 +72,7 @@ pub struct Paths<'a> {
     view: HeapView<'a>,
     marks: &'a Marks,
     pub names: Names<'a>,
-    containers: FastMap<usize, Arc<[Step]>>,
+    containers: FastMap<usize, Path>,
     slots: FastMap<usize, FastMap<usize, u64>>,
 }
 
@@ -94,31 +98,31 @@ impl<'a> Paths<'a> {
     /// The path to an object, without the object itself.
     pub fn to(&mut self, object: usize) -> Path {
         let Some(container) = self.container_of(object) else {
-            let root = match self.marks.parent(self.view.walk, object) {
-                Some(Parent::Root(root)) => root_step(root),
-                _ => Step::plain("not reached"),
+            let (root, step) = match self.marks.parent(self.view.walk, object) {
+                Some(Parent::Root(root)) => (root.kind.shown(), root_step(root)),
+                _ => (census::RootKind::default(), Step::plain("not reached")),
             };
-            return Path { steps: Arc::new([root]) };
+            return Path { steps: Arc::new([step]), root, is_by_application: false };
         };
-        let before = self.steps_to(container);
+        let before = self.container_path(container);
         let (chain, _) = self.chain(container);
         let last = self.edge(&chain, chain.len(), object);
         match last {
             Some(step) => {
-                let steps = before.iter().cloned().chain([step]).collect();
-                Path { steps }
+                let steps = before.steps.iter().cloned().chain([step]).collect();
+                Path { steps, ..before }
             }
-            None => Path { steps: before },
+            None => before,
         }
     }
 
-    fn steps_to(&mut self, container: usize) -> Arc<[Step]> {
+    fn container_path(&mut self, container: usize) -> Path {
         if let Some(known) = self.containers.get(&container) {
-            return Arc::clone(known);
+            return known.clone();
         }
-        let steps: Arc<[Step]> = self.tell(container).into();
-        self.containers.insert(container, Arc::clone(&steps));
-        steps
+        let path = self.tell(container);
+        self.containers.insert(container, path.clone());
+        path
     }
 
     /// Objects from the root to `object`, and the root.
@@ -142,7 +146,7 @@ impl<'a> Paths<'a> {
     }
 
     /// The path to an object and the object.
-    fn tell(&mut self, object: usize) -> Vec<Step> {
+    fn tell(&mut self, object: usize) -> Path {
         let (links, root) = self.chain(object);
         let user = links.iter().position(|link| self.is_of_application(*link));
         // Node's own part of the way is only told as far as it says what the application's part belongs to.
@@ -184,7 +188,11 @@ impl<'a> Paths<'a> {
             }
             steps.push(step);
         }
-        shorten(steps)
+        Path {
+            steps: shorten(steps).into(),
+            root: root.map(|root| root.kind.shown()).unwrap_or_default(),
+            is_by_application: user.is_some(),
+        }
     }
 
     fn is_of_application(&mut self, link: Link) -> bool {

@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use crate::base::{Avma, ReadMemory, ReadPart};
+use crate::event::census;
 use crate::v8::census::stack::isolate_of;
 use crate::v8::page::is_pointer;
 
@@ -45,6 +46,19 @@ pub enum RootKind {
     /// The stack of a thread that runs JavaScript.
     Stack,
     Register,
+}
+
+impl RootKind {
+    /// As a census tells it.
+    pub const fn shown(self) -> census::RootKind {
+        match self {
+            Self::Isolate => census::RootKind::Isolate,
+            Self::GlobalHandle => census::RootKind::GlobalHandle,
+            Self::HandleScope => census::RootKind::HandleScope,
+            Self::Microtask => census::RootKind::Microtask,
+            Self::Stack | Self::Register => census::RootKind::Stack,
+        }
+    }
 }
 
 /// One word that keeps an object alive.
