@@ -58,6 +58,7 @@ async fn make_up(
                 command = commands.recv() => match command {
                     Some(Command::SetStoreQuery(newest)) => query = newest,
                     Some(Command::SetDetail(newest)) => key = newest,
+                    Some(Command::TakeCensus) => {}
                     Some(Command::Quit) | None => return,
                 },
             }

@@ -18,12 +18,13 @@ pub enum Screen {
     Sites,
     Tree,
     Stores,
+    Census,
     Health,
 }
 
 impl Screen {
-    pub const ALL: [Self; 5] =
-        [Self::Overview, Self::Sites, Self::Tree, Self::Stores, Self::Health];
+    pub const ALL: [Self; 6] =
+        [Self::Overview, Self::Sites, Self::Tree, Self::Stores, Self::Census, Self::Health];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -31,6 +32,7 @@ impl Screen {
             Self::Sites => "Sites",
             Self::Tree => "Tree",
             Self::Stores => "Stores",
+            Self::Census => "Census",
             Self::Health => "Health",
         }
     }
@@ -161,6 +163,7 @@ impl App {
             Screen::Sites => Context::Sites,
             Screen::Tree => Context::Tree,
             Screen::Stores => Context::Stores,
+            Screen::Census => Context::Census,
             Screen::Health => Context::Text,
         }
     }

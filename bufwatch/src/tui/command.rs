@@ -9,6 +9,8 @@ pub enum Command {
     SetStoreQuery(StoreQuery),
     /// From the next snapshot on, carry the detail of this store, or none.
     SetDetail(Option<StoreKey>),
+    /// Look into the V8 heap, once: it stops the target for a moment.
+    TakeCensus,
     /// The user is done.
     Quit,
 }

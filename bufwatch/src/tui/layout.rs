@@ -125,7 +125,7 @@ fn list_areas(size: (u16, u16), screen: Screen) -> Option<ListAreas> {
         Screen::Overview => Some(overview(body).sites),
         Screen::Sites => Some(sites(body)),
         Screen::Stores => Some(stores(body)),
-        Screen::Health => None,
+        Screen::Census | Screen::Health => None,
     }
 }
 
@@ -176,7 +176,7 @@ pub struct Tab {
     pub label: String,
 }
 
-/// ` 1 Overview  2 Sites  3 Tree  4 Stores  5 Health `; only the numbers where that is too wide.
+/// ` 1 Overview  2 Sites  3 Tree  4 Stores  5 Census  6 Health `; only the numbers where that is too wide.
 pub fn tabs(n_columns: u16) -> Vec<Tab> {
     let is_short = n_columns < WIDTH_MIN;
     let mut x = 0;

@@ -157,7 +157,7 @@ pub fn lifetimes(tally: &TallyRow) -> String {
 }
 
 /// A bound in as few columns as it needs: the end of a bucket is no measurement, digits would only pretend.
-fn rounded(time: Nanos) -> String {
+pub fn rounded(time: Nanos) -> String {
     let secs = time.as_secs_f64();
     match secs {
         ..0.001 => format!("{:.0} µs", secs * 1e6),

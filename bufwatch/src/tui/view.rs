@@ -7,7 +7,7 @@ use crate::analysis::query::{StoreQuery, StoreSort};
 use crate::analysis::snapshot::{GroupId, GroupRow, SiteRow, Snapshot, StoreRow};
 use crate::base::StoreKey;
 use crate::tui::app::{App, Detail, Screen};
-use crate::tui::screen::{health, help, site, store};
+use crate::tui::screen::{census, health, help, site, store};
 use crate::tui::text::Page;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +118,7 @@ pub fn page(app: &App, latest: &Snapshot, n_columns: usize) -> Option<Page> {
             ))
         }
         (Some(Detail::Store(key)), _) => Some(store::page(key, snapshot, latest, n_columns)),
+        (None, Screen::Census) => Some(census::page(snapshot, n_columns)),
         (None, Screen::Health) => Some(health::page(snapshot, n_columns)),
         (None, _) => None,
     }

@@ -10,6 +10,7 @@ use bufwatch::analysis::snapshot::{
 };
 use bufwatch::base::{Bytes, Fidelity, Nanos, Series, StoreKey, Tid};
 use bufwatch::event::{GcKind, StoreKind};
+use bufwatch::model::census::CensusFailure;
 use bufwatch_common::DropReason;
 
 #[path = "fixture_sites.rs"]
@@ -201,6 +202,15 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
 /// The usual one: 3m41s in, by size.
 pub(crate) fn usual() -> Snapshot {
     snapshot(221, &StoreQuery::default(), None)
+}
+
+/// The last try failed.
+pub(crate) fn fail_census(snapshot: &mut Snapshot) {
+    snapshot.census.failure = Some(CensusFailure {
+        at: Nanos(snapshot.taken_at.0.saturating_sub(12_300_000_000)),
+        message: "a garbage collection was under way at each of 5 stops".into(),
+        hint: "try again when the process is less busy".into(),
+    });
 }
 
 /// The same with everything wrong that can be.

@@ -2,6 +2,8 @@
 //! no Node, no terminal.
 
 #[cfg(test)]
+mod census;
+#[cfg(test)]
 mod export;
 #[cfg(test)]
 mod fixture;

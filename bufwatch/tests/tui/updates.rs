@@ -53,6 +53,7 @@ fn keys_and_clicks_change_the_screen() {
     let mut session = Session::new();
     for (key, screen) in [
         (Key::Char('4'), Screen::Stores),
+        (Key::Tab, Screen::Census),
         (Key::Tab, Screen::Health),
         (Key::Tab, Screen::Overview),
         (Key::BackTab, Screen::Health),

@@ -1,12 +1,14 @@
 //! The table of keys itself.
 
 use crate::tui::app::Screen;
-use crate::tui::keymap::Context::{Detail, Help, Overview, SitePage, Sites, Stores, Text, Tree};
+use crate::tui::keymap::Context::{
+    Census, Detail, Help, Overview, SitePage, Sites, Stores, Text, Tree,
+};
 use crate::tui::keymap::{Action, Binding, Context, Key};
 
 pub(super) const EVERYWHERE: &[Context] =
-    &[Overview, Sites, Tree, Stores, Text, Detail, SitePage, Help];
-const UNCOVERED: &[Context] = &[Overview, Sites, Tree, Stores, Text, Detail, SitePage];
+    &[Overview, Sites, Tree, Stores, Census, Text, Detail, SitePage, Help];
+const UNCOVERED: &[Context] = &[Overview, Sites, Tree, Stores, Census, Text, Detail, SitePage];
 const LISTS: &[Context] = &[Overview, Sites, Stores];
 const TABLES: &[Context] = &[Sites, Stores];
 
@@ -43,6 +45,14 @@ pub const BINDINGS: &[Binding] = &[
         short: "",
         long: "in the store list: drop the filter; in the tree: end the search",
         contexts: &[Stores, Tree],
+    },
+    Binding {
+        keys: &[Key::Char('c')],
+        name: "c",
+        action: Action::TakeCensus,
+        short: "census",
+        long: "take a census of the V8 heap: who holds what; stops the process for a moment",
+        contexts: UNCOVERED,
     },
     Binding {
         keys: &[Key::Char('/')],
@@ -231,6 +241,14 @@ pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[Key::Char('5')],
         name: "5",
+        action: Action::Show(Screen::Census),
+        short: "",
+        long: "census: which views keep which memory, and who holds them",
+        contexts: EVERYWHERE,
+    },
+    Binding {
+        keys: &[Key::Char('6')],
+        name: "6",
         action: Action::Show(Screen::Health),
         short: "",
         long: "health: what was lost, which limits were reached, own cost",

@@ -57,6 +57,7 @@ pub enum Action {
     Sort,
     Reverse,
     Filter,
+    TakeCensus,
     Pause,
     Copy,
     Help,
@@ -72,6 +73,8 @@ pub enum Context {
     /// The call tree.
     Tree,
     Stores,
+    /// What a census found.
+    Census,
     /// Text that only scrolls: health.
     Text,
     /// A store in full.

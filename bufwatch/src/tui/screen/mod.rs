@@ -1,5 +1,6 @@
 //! One file per screen. `draw` puts the frame around them: header, body, footer. Nothing here changes state.
 
+pub mod census;
 pub mod compact;
 pub mod footer;
 pub mod header;
@@ -44,7 +45,7 @@ pub fn draw(app: &App, latest: &Snapshot, theme: &Theme, frame: &mut Frame<'_>) 
             Screen::Overview => overview::draw(buf, areas.body, app, snapshot, theme),
             Screen::Sites => sites::draw(buf, areas.body, app, snapshot, theme),
             Screen::Stores => stores::draw(buf, areas.body, app, snapshot, theme),
-            Screen::Tree | Screen::Health => {}
+            Screen::Tree | Screen::Census | Screen::Health => {}
         }
     }
     footer::draw(buf, areas.footer, app, theme);

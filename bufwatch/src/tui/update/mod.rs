@@ -1,6 +1,7 @@
 //! How the dashboard answers to what happens: the only place that changes [`App`]. Pure; what it cannot do
 //! itself it returns as a command.
 
+mod census;
 mod filter;
 mod tree;
 
@@ -73,6 +74,7 @@ fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command>
         Action::Close => return close(app, latest),
         Action::Sort | Action::Reverse => return sort(app, action, latest),
         Action::Filter => return filter::start(app, latest),
+        Action::TakeCensus => return census::take(app, latest),
         Action::Toggle
         | Action::Expand
         | Action::Collapse
@@ -134,7 +136,7 @@ fn open(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
         Screen::Stores => {
             view::stores(app, snapshot).get(app.stores.selected).map(|row| Detail::Store(row.key))
         }
-        Screen::Tree | Screen::Health => None,
+        Screen::Tree | Screen::Census | Screen::Health => None,
     }?;
     app.detail = Some(detail);
     app.page_offset = 0;
@@ -234,7 +236,7 @@ fn selection(app: &App) -> (usize, usize) {
         Screen::Sites => (app.sites.selected, app.sites.offset),
         Screen::Tree => (app.tree.list.selected, app.tree.list.offset),
         Screen::Stores => (app.stores.selected, app.stores.offset),
-        Screen::Health => (0, 0),
+        Screen::Census | Screen::Health => (0, 0),
     }
 }
 
@@ -271,7 +273,7 @@ fn move_by(app: &mut App, delta: isize, latest: &Arc<Snapshot>) {
             let keys = view::store_keys(&view::stores(app, snapshot));
             app.stores.move_by(delta, &keys, n_visible);
         }
-        Screen::Health => {}
+        Screen::Census | Screen::Health => {}
     }
 }
 
@@ -313,7 +315,7 @@ fn copy(app: &mut App, latest: &Arc<Snapshot>) {
                 view::stores(app, snapshot).get(app.stores.selected).map(|row| store_row(row))
             }
             Screen::Tree => tree::copied_row(app),
-            Screen::Health => None,
+            Screen::Census | Screen::Health => None,
         }
     };
     app.answer = Some(if text.is_some() { "copied" } else { "nothing to copy" }.to_owned());
