@@ -1,6 +1,7 @@
 //! Layer 4: questions about the model, answered as immutable values. Pure: no I/O, no clock, no threads.
 
 pub mod blank;
+pub mod census_diff;
 pub mod describe;
 pub mod finding;
 pub mod holding;

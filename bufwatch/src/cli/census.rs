@@ -1,10 +1,13 @@
 //! `bufwatch census`: what is pinned in a process now, and by whom, as text or JSON.
 
+use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::analysis::census_diff::diff;
 use crate::analysis::finding::Finding;
 use crate::analysis::snapshot::JoinedCensus;
 use crate::analysis::{Interest, take};
@@ -13,6 +16,8 @@ use crate::cli::args::parse_size;
 use crate::detect::detect;
 use crate::event::census::Census;
 use crate::event::{Event, Payload, TargetIdentified};
+use crate::export::census_diff;
+use crate::export::census_file::CensusFile;
 use crate::export::census_json::{Subject, to_json};
 use crate::export::census_text::to_text;
 use crate::model::Model;
@@ -24,8 +29,12 @@ use crate::v8::census::take::{Detail, VIEWS_LISTED_MAX};
 #[derive(Debug, clap::Args)]
 pub struct CensusArgs {
     /// Process to look at
-    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
-    pub pid: u32,
+    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=4_194_304), required_unless_present = "diff")]
+    pub pid: Option<u32>,
+    /// Compare two censuses that were written with --json: who holds more or less in B than in A. With --all in both and the same
+    /// process, also which array buffers appeared, stayed and went
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["pid", "top", "all", "min_size"])]
+    pub diff: Option<Vec<PathBuf>>,
     /// Print one JSON object (schema bufwatch.census/1)
     #[arg(long)]
     pub json: bool,
@@ -62,17 +71,39 @@ fn judge(census: Census, subject: &Subject) -> (Arc<JoinedCensus>, Vec<Finding>)
     (snapshot.census.last.unwrap_or_default(), findings)
 }
 
+/// Prints what changed between two files.
+fn compare(before: &Path, after: &Path, is_json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let read = |path: &Path| {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("read the census in `{}`", path.display()))?;
+        CensusFile::parse(&text).with_context(|| format!("read the census in `{}`", path.display()))
+    };
+    let (before, after) = (read(before)?, read(after)?);
+    let diff = diff(&before.outline, &after.outline, before.is_same_process(&after));
+    if is_json {
+        writeln!(out, "{}", census_diff::to_value(&diff))?;
+    } else {
+        write!(out, "{}", census_diff::to_text(&diff))?;
+    }
+    Ok(())
+}
+
 /// Prints the census. Errors carry a [`crate::source::census::CensusError`] or an [`crate::node::IdentityError`].
 pub fn run(
     args: &CensusArgs,
     cache: Option<&PlanCache>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let pid = args.pid;
+    if let Some([before, after]) = args.diff.as_deref() {
+        return compare(before, after, args.json, out);
+    }
+    // clap asks for one of the two.
+    let pid = args.pid.context("no process was named")?;
     let planned = obtain(pid, cache).with_context(|| format!("take a census of process {pid}"))?;
     let node_version = planned.plan.node_version;
     let subject = Subject {
         pid,
+        start_ticks: planned.identity.key.start_ticks,
         node_version: node_version.map(|it| it.to_string().trim_start_matches('v').to_owned()),
     };
     let n_parents = if args.all { usize::MAX } else { PARENTS_TOLD };

@@ -163,10 +163,7 @@ async fn watch_session(
             let request = match command {
                 tui::Command::SetStoreQuery(query) => Request::SetStoreQuery(query),
                 tui::Command::SetDetail(key) => Request::SetDetail(key),
-                tui::Command::TakeCensus => {
-                    tracing::debug!("a census was asked for");
-                    continue;
-                }
+                tui::Command::TakeCensus => Request::TakeCensus,
                 tui::Command::Quit => return,
             };
             if requests.send(request).is_err() {

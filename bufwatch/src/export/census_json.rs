@@ -14,6 +14,8 @@ pub const SCHEMA: &str = "bufwatch.census/1";
 #[derive(Clone, Debug)]
 pub struct Subject {
     pub pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub start_ticks: u64,
     /// Without `v`.
     pub node_version: Option<String>,
 }
@@ -22,6 +24,7 @@ pub struct Subject {
 struct Document<'a> {
     schema: &'static str,
     pid: u32,
+    process_start_ticks: u64,
     node_version: Option<&'a str>,
     stop_ns: u64,
     total_ns: u64,
@@ -34,6 +37,7 @@ struct Document<'a> {
     live_bytes: u64,
     isolates: Vec<IsolateRow>,
     n_parents_total: u64,
+    total_bytes: u64,
     parents: Vec<ParentRow<'a>>,
     holders: Vec<GroupRow<'a>>,
     findings: Vec<Value>,
@@ -110,6 +114,7 @@ pub fn to_json(
     serde_json::to_string(&Document {
         schema: SCHEMA,
         pid: subject.pid,
+        process_start_ticks: subject.start_ticks,
         node_version: subject.node_version.as_deref(),
         stop_ns: census.timing.stopped.0,
         total_ns: census.timing.total.0,
@@ -131,6 +136,7 @@ pub fn to_json(
             })
             .collect(),
         n_parents_total: census.parents.len() as u64,
+        total_bytes: census.parents.iter().map(|it| it.size.0).sum(),
         parents: parents.collect(),
         holders: census.holders.iter().map(group_row).collect(),
         findings: to_values(findings),
