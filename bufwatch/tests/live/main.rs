@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod census;
+mod census_diff;
 mod churn;
 mod completeness;
 mod harness;
