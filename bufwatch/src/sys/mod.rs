@@ -6,6 +6,7 @@ pub mod clock;
 pub mod file;
 pub mod kernel;
 pub mod memory;
+pub mod pagemap;
 pub mod pidfd;
 pub mod procfs;
 pub mod ptrace;
