@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crate::analysis::snapshot::{GROUPS_MAX, GroupRow, Heaviest, SITES_MAX, SiteRow, TallyRow};
+use crate::analysis::take::OfSite;
 use crate::base::{Bytes, FastMap};
 use crate::model::Model;
 use crate::model::site::{Group, GroupId, Site, SiteId};
@@ -15,20 +16,20 @@ pub(super) struct Ranking<T> {
     pub(super) n_total: usize,
 }
 
-/// `n_survivors`: live stores of each site that lived through two major collections.
-pub(super) fn sites(model: &Model, n_survivors: &FastMap<SiteId, u64>) -> Ranking<SiteRow> {
+/// `by_site`: what the live stores of each site add up to.
+pub(super) fn sites(model: &Model, by_site: &FastMap<SiteId, OfSite>) -> Ranking<SiteRow> {
     let all: Vec<&Site> = model.sites.iter().filter(|site| site.tally.n_created > 0).collect();
     let n_total = all.len();
     let shown = most(all, SITES_MAX, |site| (&site.tally, site.id));
-    let row = |site: &Site| site_row(site, n_survivors.get(&site.id).copied().unwrap_or(0));
+    let row = |site: &Site| site_row(site, by_site.get(&site.id).copied().unwrap_or_default());
     Ranking { rows: shown.into_iter().map(row).collect(), n_total }
 }
 
-pub(super) fn groups(model: &Model, n_survivors: &FastMap<SiteId, u64>) -> Ranking<GroupRow> {
+pub(super) fn groups(model: &Model, by_site: &FastMap<SiteId, OfSite>) -> Ranking<GroupRow> {
     let mut members: FastMap<GroupId, Members<'_>> = FastMap::default();
     for site in model.sites.iter().filter(|site| site.tally.n_created > 0) {
-        let survivors = n_survivors.get(&site.id).copied().unwrap_or(0);
-        members.entry(site.group).or_default().add(site, survivors);
+        let of_site = by_site.get(&site.id).copied().unwrap_or_default();
+        members.entry(site.group).or_default().add(site, of_site);
     }
     let all: Vec<&Group> = model.sites.groups().filter(|g| members.contains_key(&g.id)).collect();
     let n_total = all.len();
@@ -65,14 +66,17 @@ fn most<'a, T, I: Ord>(
 #[derive(Default)]
 struct Members<'a> {
     n: usize,
-    n_survivors: u64,
+    sum: OfSite,
     heaviest: Option<&'a Site>,
 }
 
 impl<'a> Members<'a> {
-    fn add(&mut self, site: &'a Site, n_survivors: u64) {
+    fn add(&mut self, site: &'a Site, of_site: OfSite) {
         self.n += 1;
-        self.n_survivors += n_survivors;
+        self.sum.n_survivors += of_site.n_survivors;
+        if let Some(resident) = of_site.resident {
+            self.sum.resident = Some(self.sum.resident.unwrap_or_default() + resident);
+        }
         let weight =
             |site: &Site| -> (Bytes, Bytes) { (site.tally.live_bytes, site.tally.created_bytes) };
         if self.heaviest.is_none_or(|heaviest| weight(heaviest) < weight(site)) {
@@ -87,7 +91,7 @@ impl<'a> Members<'a> {
             label: Arc::clone(&group.label),
             via: group.via.clone(),
             n_sites: self.n,
-            tally: tally_row(&group.tally, self.n_survivors),
+            tally: tally_row(&group.tally, self.sum),
             heaviest: Heaviest {
                 stack: heaviest.stack,
                 frames: Arc::clone(&heaviest.frames),
@@ -99,7 +103,7 @@ impl<'a> Members<'a> {
     }
 }
 
-fn site_row(site: &Site, n_survivors: u64) -> SiteRow {
+fn site_row(site: &Site, of_site: OfSite) -> SiteRow {
     SiteRow {
         stack: site.stack,
         frames: Arc::clone(&site.frames),
@@ -109,11 +113,11 @@ fn site_row(site: &Site, n_survivors: u64) -> SiteRow {
         app_frame: site.origin.app_frame,
         label: Arc::clone(&site.origin.label),
         via: site.origin.via.clone(),
-        tally: tally_row(&site.tally, n_survivors),
+        tally: tally_row(&site.tally, of_site),
     }
 }
 
-fn tally_row(tally: &Tally, n_survivors: u64) -> TallyRow {
+fn tally_row(tally: &Tally, OfSite { n_survivors, resident }: OfSite) -> TallyRow {
     let n_survived = tally.lifetimes.n_survived(2) + n_survivors;
     let n_judged = tally.lifetimes.n_dead() + n_survivors;
     TallyRow {
@@ -127,6 +131,7 @@ fn tally_row(tally: &Tally, n_survivors: u64) -> TallyRow {
         lifetimes: tally.lifetimes.by_time,
         majors_survived: tally.lifetimes.by_majors,
         survival: (n_judged > 0).then(|| n_survived as f64 / n_judged as f64),
+        resident,
     }
 }
 

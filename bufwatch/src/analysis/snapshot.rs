@@ -8,6 +8,7 @@ use bufwatch_common::DropReason;
 use crate::analysis::finding::Finding;
 use crate::analysis::query::StoreQuery;
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
+use crate::event::residency::{PageBytes, RssSplit};
 use crate::event::{Frame, FrameKind, GcKind, StoreKind};
 pub use crate::model::census::{CensusLog, JoinedCensus, TracedSite, TracedStore};
 pub use crate::model::lifetime::{
@@ -90,6 +91,18 @@ pub struct Memory {
     pub before_attach: Option<Bytes>,
     pub before_attach_fidelity: Fidelity,
     pub n_isolates: u32,
+    /// RSS by what it is for, as of the last full scan: how long ago that began, and what it found.
+    pub split: Option<(Nanos, RssSplit)>,
+    pub residency: ResidencyTotals,
+}
+
+/// Pages of the live tracked stores, as far as they were looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResidencyTotals {
+    pub n_known: u64,
+    /// Sizes of those that were looked at, and their pages.
+    pub known_bytes: Bytes,
+    pub pages: PageBytes,
 }
 
 /// Stores since attach. "Tracked" ones are those of at least `min_size`.
@@ -184,6 +197,17 @@ pub struct Heaviest {
     pub app_frame: Option<usize>,
 }
 
+impl ResidencyTotals {
+    pub(super) fn add(&mut self, size: Bytes, pages: PageBytes) {
+        self.n_known += 1;
+        self.known_bytes += size;
+        self.pages.resident += pages.resident;
+        self.pages.zero += pages.zero;
+        self.pages.swapped += pages.swapped;
+        self.pages.huge += pages.huge;
+    }
+}
+
 /// What came from somewhere since the attach.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TallyRow {
@@ -200,6 +224,8 @@ pub struct TallyRow {
     /// Of all its stores that are dead or have lived through two major GCs, the share that lived through two.
     /// `None` while there are none.
     pub survival: Option<f64>,
+    /// Of its live stores, as far as they were looked at; `None` if none was.
+    pub resident: Option<Bytes>,
 }
 
 /// The rows a query found, best first.
@@ -232,6 +258,21 @@ pub struct StoreRow {
     pub site: Arc<str>,
     pub via: Option<Arc<str>>,
     pub placement: Placement,
+    /// `None` until its pages were looked at.
+    pub residency: Option<StorePages>,
+}
+
+/// How much of a store is in memory, and since when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StorePages {
+    pub pages: PageBytes,
+    /// How long ago it was looked at.
+    pub scanned: Nanos,
+    /// How long ago a scan first saw any page of it, and last saw more than before.
+    pub touched: Option<Nanos>,
+    pub grew: Option<Nanos>,
+    /// Freed memory that the allocator gave out again: in RAM from birth on.
+    pub is_recycled: bool,
 }
 
 #[derive(Clone, Debug)]

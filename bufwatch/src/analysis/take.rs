@@ -10,10 +10,10 @@ use bufwatch_common::DropReason;
 use crate::analysis::query::{Condition, StoreFacts, StoreFilter, StoreQuery, StoreSort, is_site};
 use crate::analysis::ranking;
 use crate::analysis::snapshot::{
-    GcTotals, Health, History, Memory, Snapshot, StoreDetail, StoreRow, StoreTable, StoreTotals,
-    Target, TargetState,
+    GcTotals, Health, History, Memory, ResidencyTotals, Snapshot, StoreDetail, StorePages,
+    StoreRow, StoreTable, StoreTotals, Target, TargetState,
 };
-use crate::base::{FastMap, Fidelity, Nanos, StoreKey};
+use crate::base::{Bytes, FastMap, Fidelity, Nanos, StoreKey};
 use crate::event::CountersSampled;
 use crate::model::limits::{SITES_MAX as MODEL_SITES_MAX, STACKS_MAX};
 use crate::model::live::Store;
@@ -34,8 +34,8 @@ pub struct Interest {
 /// Freezes the model as of `now`.
 pub fn take(model: &Model, interest: &Interest, now: Nanos) -> Snapshot {
     let scan = scan(model, &interest.query, now);
-    let sites = ranking::sites(model, &scan.n_survivors);
-    let groups = ranking::groups(model, &scan.n_survivors);
+    let sites = ranking::sites(model, &scan.by_site);
+    let groups = ranking::groups(model, &scan.by_site);
     let detail = interest.detail.and_then(|key| detail(model, key, now));
     Snapshot {
         census: model.census.clone(),
@@ -43,7 +43,7 @@ pub fn take(model: &Model, interest: &Interest, now: Nanos) -> Snapshot {
         taken_at: now,
         elapsed: now.since(model.started_at),
         target: target(model),
-        memory: memory(model),
+        memory: memory(model, scan.residency, now),
         stores: totals(model),
         gc: GcTotals {
             n_minor: model.gc.n_minor,
@@ -83,7 +83,7 @@ fn target(model: &Model) -> Target {
     }
 }
 
-fn memory(model: &Model) -> Memory {
+fn memory(model: &Model, residency: ResidencyTotals, now: Nanos) -> Memory {
     Memory {
         rss: model.memory.rss,
         array_buffers: model.memory.array_buffers,
@@ -91,6 +91,8 @@ fn memory(model: &Model) -> Memory {
         before_attach: model.before_attach,
         before_attach_fidelity: Fidelity::Inferred,
         n_isolates: model.memory.n_isolates,
+        split: model.residency.split.map(|(at, split)| (now.since(at), split)),
+        residency,
     }
 }
 
@@ -137,20 +139,36 @@ fn history(model: &Model) -> History {
 struct Scan {
     rows: Vec<StoreRow>,
     n_matched: u64,
-    /// By site: live stores that lived through two major collections.
-    n_survivors: FastMap<SiteId, u64>,
+    by_site: FastMap<SiteId, OfSite>,
+    residency: ResidencyTotals,
+}
+
+/// What the live stores of a site add up to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OfSite {
+    /// Those that lived through two major collections.
+    pub(super) n_survivors: u64,
+    /// Of those whose pages were looked at.
+    pub(super) resident: Option<Bytes>,
 }
 
 fn scan(model: &Model, query: &StoreQuery, now: Nanos) -> Scan {
     let sites_matching = sites_matching(model, &query.filter);
-    let mut n_survivors = FastMap::default();
+    let mut by_site: FastMap<SiteId, OfSite> = FastMap::default();
+    let mut residency = ResidencyTotals::default();
     let mut n_matched = 0;
     // The worst of the best `limit` on top, to be replaced.
     let mut best: BinaryHeap<Ranked<'_>> = BinaryHeap::with_capacity(query.limit.min(4_096) + 1);
     for store in model.live.iter() {
         let n_major_survived = store.survived(&model.gc).n_major;
-        if n_major_survived >= 2 {
-            *n_survivors.entry(store.site).or_default() += 1;
+        if n_major_survived >= 2 || store.residency.known().is_some() {
+            let of_site = by_site.entry(store.site).or_default();
+            of_site.n_survivors += u64::from(n_major_survived >= 2);
+            if let Some(known) = store.residency.known() {
+                let pages = known.pages;
+                of_site.resident = Some(of_site.resident.unwrap_or_default() + pages.resident);
+                residency.add(store.size, pages);
+            }
         }
         if !is_match(store, n_major_survived, &query.filter, sites_matching.as_ref(), now) {
             continue;
@@ -170,7 +188,7 @@ fn scan(model: &Model, query: &StoreQuery, now: Nanos) -> Scan {
     }
     let rows =
         best.into_sorted_vec().into_iter().map(|ranked| row(model, ranked.store, now)).collect();
-    Scan { rows, n_matched, n_survivors }
+    Scan { rows, n_matched, by_site, residency }
 }
 
 /// A store and its place in the order of a query; less is better.
@@ -252,6 +270,7 @@ fn is_match(
 }
 
 fn row(model: &Model, store: &Store, now: Nanos) -> StoreRow {
+    let ago = |at: Nanos| (at.0 != 0).then(|| now.since(at));
     let survived = store.survived(&model.gc);
     let site = model.sites.get(store.site);
     StoreRow {
@@ -270,6 +289,13 @@ fn row(model: &Model, store: &Store, now: Nanos) -> StoreRow {
         site: model.site_label(store.site),
         via: site.and_then(|site| site.origin.via.clone()),
         placement: model.address_space.place(store.data),
+        residency: store.residency.known().map(|known| StorePages {
+            pages: known.pages,
+            scanned: now.since(known.scanned_at),
+            touched: ago(known.touched_at),
+            grew: ago(known.grew_at),
+            is_recycled: known.is_recycled,
+        }),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod census;
 pub mod decode;
 pub mod place;
+pub mod residency;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use bufwatch_common::{LiveStore, N_SIZE_CLASSES, RawFrame, SizeClassCounters};
 
 use crate::base::{Bytes, Nanos, StackId, StoreKey, Tid};
 use crate::event::census::Census;
+use crate::event::residency::ResidencyScanned;
 
 /// Something that happened, and when (`CLOCK_MONOTONIC`).
 #[derive(Clone, Debug)]
@@ -97,6 +99,8 @@ pub enum Payload {
     MemorySampled(MemorySampled),
     /// Boxed: a kilobyte, while other events are a tenth of that.
     CountersSampled(Box<CountersSampled>),
+    /// Boxed for its rareness.
+    ResidencyScanned(Box<ResidencyScanned>),
     CensusStarted,
     /// What was alive in the V8 heaps of the target at one moment: the event's time is when it stood still.
     CensusTaken(Arc<Census>),

@@ -3,6 +3,7 @@
 use crate::base::{Bytes, FastMap, Nanos, StackId, StoreKey, Tid};
 use crate::event::StoreKind;
 use crate::model::gc::{GcCounts, GcLog};
+use crate::model::residency::Residency;
 use crate::model::site::SiteId;
 
 /// One live store.
@@ -22,6 +23,7 @@ pub struct Store {
     /// Collections of its thread when it was born, so that the difference to now is what it survived.
     pub gc_at_birth: GcCounts,
     pub kind: StoreKind,
+    pub residency: Residency,
 }
 
 impl Store {

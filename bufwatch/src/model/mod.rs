@@ -11,6 +11,7 @@ pub mod live;
 pub mod mapping;
 pub mod origin;
 pub mod rate;
+pub mod residency;
 pub mod site;
 pub mod tally;
 pub mod timeline;
@@ -31,6 +32,7 @@ use crate::model::latency::Latencies;
 use crate::model::limits::DIED_MEANWHILE_MAX;
 use crate::model::live::{LiveSet, Store};
 use crate::model::mapping::AddressSpace;
+use crate::model::residency::{Residency, ResidencyLog};
 use crate::model::site::{SiteId, Sites};
 use crate::model::timeline::Timeline;
 use crate::model::totals::Totals;
@@ -103,6 +105,7 @@ pub struct Model {
     pub counters: Option<CountersSampled>,
     pub totals: Totals,
     pub timeline: Timeline,
+    pub residency: ResidencyLog,
     pub census: CensusLog,
     /// With the time of their death: stores that died since a census began that is not done: in its eyes they may live.
     pub died_meanwhile: Vec<(Nanos, Store)>,
@@ -137,6 +140,7 @@ impl Model {
             counters: None,
             totals: Totals::default(),
             timeline: Timeline::default(),
+            residency: ResidencyLog::default(),
             census: CensusLog::default(),
             died_meanwhile: Vec::new(),
             own: SelfState::default(),
@@ -188,6 +192,7 @@ impl Model {
             Payload::TearingDown { .. } | Payload::ThreadExited { .. } | Payload::TaskForked => {}
             Payload::MemorySampled(memory) => self.memory_sampled(at, *memory),
             Payload::CountersSampled(counters) => self.counters = Some((**counters).clone()),
+            Payload::ResidencyScanned(scan) => residency::scanned(self, at, scan),
             Payload::CensusStarted => self.census.is_underway = true,
             Payload::CensusTaken(taken) => {
                 let joined = census::join(self, at, taken);
@@ -229,6 +234,7 @@ impl Model {
             site: self.sites.of_stack(created.stack),
             stack: created.stack,
             gc_at_birth: self.gc.counts(created.tid),
+            residency: Residency::default(),
         };
         self.totals.created(store.size, store.kind);
         self.sites.created(store.site, store.size);

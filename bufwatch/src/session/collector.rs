@@ -14,6 +14,7 @@ use crate::detect::detect;
 use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
 use crate::session::census::CensusTaking;
+use crate::session::residency::ScanSchedule;
 use crate::session::sampling::Sampling;
 use crate::session::target::{Prepared, interpreter_copies};
 use crate::session::{Request, SessionConfig, SessionError};
@@ -54,11 +55,21 @@ pub(super) fn run(
     publish: &watch::Sender<Option<Arc<Snapshot>>>,
     publishing: mpsc::Sender<()>,
 ) -> Result<(), SessionError> {
-    let Prepared { identified, ebpf, allocator, v8, notices, census, pidfd, identity, interpreter } =
-        prepared;
+    let Prepared {
+        page_layout,
+        identified,
+        ebpf,
+        allocator,
+        v8,
+        notices,
+        census,
+        pidfd,
+        identity,
+        interpreter,
+    } = prepared;
     let pid = config.pid;
     let started_at = clock::now();
-    let sampling = Sampling::start(pid, pidfd, allocator)?;
+    let sampling = Sampling::start(pid, pidfd, allocator, page_layout)?;
     let recorder = config.record_reads.as_ref();
     let recorder = recorder.map(|_| Recorder::new(v8.clone(), identified.node_version.clone()));
     let mut collector = Collector {
@@ -73,6 +84,7 @@ pub(super) fn run(
         ended_threads: FastMap::default(),
         stack_came_at: None,
         trust: Trust::Full,
+        scans: ScanSchedule::default(),
         census: CensusTaking::new(census, config.census_interval),
         publish,
     };
@@ -123,6 +135,7 @@ struct Collector<'a> {
     stack_came_at: Option<Nanos>,
     /// How far lines are believed, as it was last said.
     trust: Trust,
+    scans: ScanSchedule,
     census: CensusTaking,
     publish: &'a watch::Sender<Option<Arc<Snapshot>>>,
 }
@@ -155,6 +168,11 @@ impl Collector<'_> {
                 self.apply_all(&events);
             }
             let now = clock::now();
+            if let Some(order) = self.scans.order(&self.model, now)
+                && sampling.orders.send(order).is_err()
+            {
+                tracing::debug!("the sampler has ended");
+            }
             if let Some(event) = self.census.poll(now) {
                 self.apply(&event);
                 snapshot_due = Nanos(0);
@@ -232,6 +250,10 @@ impl Collector<'_> {
             }
             Payload::Mapped { start, len } | Payload::Unmapped { start, len } => {
                 self.symbolizer.mappings_changed(start, len.0);
+            }
+            Payload::ResidencyScanned(ref scan) => {
+                let took = event.at.since(scan.started_at);
+                self.scans.answered(scan.is_full, scan.started_at, took);
             }
             Payload::TearingDown { tid } => self.symbolizer.forget_thread(tid),
             Payload::GcStarted { kind: GcKind::Major, .. } => self.symbolizer.forget_code(),

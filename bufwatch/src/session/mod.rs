@@ -3,6 +3,7 @@
 
 mod census;
 mod collector;
+mod residency;
 mod sampling;
 mod target;
 

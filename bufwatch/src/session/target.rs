@@ -16,6 +16,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
 use crate::v8::allocator::AllocatorFacts;
 use crate::v8::metadata::{Readable, is_measured};
+use crate::v8::page::PageLayout;
 use crate::v8::{BytecodeSizes, Encoding, Release, TranslationOpcodes};
 
 /// A Node process that cannot be traced.
@@ -37,6 +38,7 @@ pub(super) struct Prepared {
     pub(super) identified: TargetIdentified,
     pub(super) ebpf: EbpfConfig,
     pub(super) allocator: Option<AllocatorFacts>,
+    pub(super) page_layout: Option<PageLayout>,
     pub(super) v8: V8Facts,
     pub(super) notices: Vec<String>,
     pub(super) census: Result<CensusTaker, CensusError>,
@@ -77,6 +79,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         identified: identified(config, &identity, &plan),
         ebpf,
         allocator: plan.allocator_facts(identity.node.bias),
+        page_layout: plan.page_layout(),
         v8: v8_facts(&identity, &plan),
         interpreter: plan.frames.interpreter.get(),
         notices: notices.collect(),

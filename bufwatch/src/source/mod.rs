@@ -2,6 +2,7 @@
 
 pub mod census;
 pub mod ebpf;
+pub mod residency;
 pub mod sampler;
 
 pub use ebpf::EbpfSource;

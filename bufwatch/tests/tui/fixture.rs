@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bufwatch::analysis::query::{StoreQuery, StoreSort};
 use bufwatch::analysis::snapshot::{
-    CensusLog, FrameCounts, GcTotals, Health, History, Memory, Placement, SiteRow, Snapshot,
-    StoreDetail, StoreRow, StoreTable, StoreTotals, Target, TargetState,
+    CensusLog, FrameCounts, GcTotals, Health, History, Memory, Placement, ResidencyTotals, SiteRow,
+    Snapshot, StoreDetail, StoreRow, StoreTable, StoreTotals, Target, TargetState,
 };
 use bufwatch::base::{Bytes, Fidelity, Nanos, Series, StoreKey, Tid};
 use bufwatch::event::{GcKind, StoreKind};
@@ -48,6 +48,7 @@ fn stores(sites: &[SiteRow], second: u64) -> Vec<StoreRow> {
                 stack: site.stack,
                 site: Arc::clone(&site.label),
                 via: site.via.clone(),
+                residency: None,
                 placement: match i % 4 {
                     0 | 1 => Placement::OwnMapping { start: data - 16, len: Bytes(size.0 + 4096) },
                     2 => Placement::MainHeap,
@@ -153,6 +154,8 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
             before_attach: Some(Bytes(40 * MIB)),
             before_attach_fidelity: Fidelity::Inferred,
             n_isolates: 3,
+            split: None,
+            residency: ResidencyTotals::default(),
         },
         stores: StoreTotals {
             n_live,

@@ -145,6 +145,7 @@ fn site(n: usize, spec: &SiteSpec, second: u64) -> SiteRow {
             lifetimes,
             majors_survived,
             survival: (n_created > 10).then(|| spec.kept_permille as f64 / 1_000.0),
+            resident: None,
         },
     }
 }

@@ -148,6 +148,17 @@ pub fn threads(pid: u32) -> Vec<(u32, String)> {
         .collect()
 }
 
+/// Where the stacks of a process's threads are, of those that wait in the kernel (`proc_pid_syscall(5)`); of the others it is not known.
+pub fn stack_pointers(pid: u32) -> Vec<u64> {
+    let of_thread = |tid: u32| {
+        let text = read_text(pid, &format!("task/{tid}/syscall")).ok()?;
+        let mut words = text.split_whitespace().rev();
+        let word = words.nth(1)?.strip_prefix("0x")?;
+        u64::from_str_radix(word, 16).ok()
+    };
+    threads(pid).into_iter().filter_map(|(tid, _)| of_thread(tid)).collect()
+}
+
 /// The oldest thread of a process besides the main thread; the main thread if there is no other.
 pub fn second_thread(pid: u32) -> u32 {
     let others = threads(pid).into_iter().map(|(tid, _)| tid).filter(|tid| *tid != pid);

@@ -1,0 +1,171 @@
+//! What is in memory: of single stores, and of the whole process by what it is for. Data only; it is measured by `source::residency`.
+
+use std::sync::Arc;
+
+use crate::base::{Bytes, Nanos, StoreKey};
+
+/// Stores of the target at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct ResidencyScanned {
+    /// Pages were looked at between this and the event's time.
+    pub started_at: Nanos,
+    /// All live stores were looked at, not only those where something was expected.
+    pub is_full: bool,
+    pub stores: Arc<[StoreResidency]>,
+    /// The whole process, if it was looked at as well.
+    pub split: Option<Box<RssSplit>>,
+}
+
+/// The pages of one store. A page that it shares with others counts as far as it is the store's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreResidency {
+    pub key: StoreKey,
+    pub pages: PageBytes,
+}
+
+/// Bytes of a range by where they are; what is nowhere was never touched, or given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageBytes {
+    /// In memory, huge pages included.
+    pub resident: Bytes,
+    /// Read but never written: the kernel's one page of zeros, not counted in RSS.
+    pub zero: Bytes,
+    pub swapped: Bytes,
+    /// Of `resident`, in transparent huge pages.
+    pub huge: Bytes,
+}
+
+impl PageBytes {
+    /// Written at some time and not given back: what the range costs.
+    pub fn held(&self) -> Bytes {
+        self.resident + self.swapped
+    }
+}
+
+/// What resident memory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RssPart {
+    /// Live stores with a mapping of their own.
+    StoresMapped,
+    /// Live stores inside the allocator's memory.
+    StoresInAllocator,
+    /// Memory of the allocator that nobody has: freed, and kept.
+    AllocatorFree,
+    /// The rest of the allocator's memory: what native code has, its headers, what could not be told apart.
+    AllocatorOther,
+    V8Young,
+    V8Old,
+    V8Code,
+    V8Large,
+    /// V8's own, but no page of its heap: tables, reserved ranges, what was not recognised.
+    V8Other,
+    /// WebAssembly memories and resizable buffers.
+    Growable,
+    Stacks,
+    /// The executable and libraries.
+    Binaries,
+    /// Other files.
+    Files,
+    Shared,
+    /// Anonymous memory that is none of these.
+    Other,
+}
+
+impl RssPart {
+    pub const COUNT: usize = 15;
+
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::StoresMapped,
+        Self::StoresInAllocator,
+        Self::AllocatorFree,
+        Self::AllocatorOther,
+        Self::V8Young,
+        Self::V8Old,
+        Self::V8Code,
+        Self::V8Large,
+        Self::V8Other,
+        Self::Growable,
+        Self::Stacks,
+        Self::Binaries,
+        Self::Files,
+        Self::Shared,
+        Self::Other,
+    ];
+
+    /// As scripts spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StoresMapped => "stores_mapped",
+            Self::StoresInAllocator => "stores_in_allocator",
+            Self::AllocatorFree => "allocator_free",
+            Self::AllocatorOther => "allocator_other",
+            Self::V8Young => "v8_young",
+            Self::V8Old => "v8_old",
+            Self::V8Code => "v8_code",
+            Self::V8Large => "v8_large",
+            Self::V8Other => "v8_other",
+            Self::Growable => "growable",
+            Self::Stacks => "stacks",
+            Self::Binaries => "binaries",
+            Self::Files => "files",
+            Self::Shared => "shared",
+            Self::Other => "other",
+        }
+    }
+
+    /// For people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::StoresMapped => "live stores, own mappings",
+            Self::StoresInAllocator => "live stores, in malloc",
+            Self::AllocatorFree => "freed, kept by malloc",
+            Self::AllocatorOther => "malloc, other",
+            Self::V8Young => "V8 heap, young",
+            Self::V8Old => "V8 heap, old",
+            Self::V8Code => "V8 heap, code",
+            Self::V8Large => "V8 heap, large objects",
+            Self::V8Other => "V8, other",
+            Self::Growable => "wasm and resizable",
+            Self::Stacks => "thread stacks",
+            Self::Binaries => "executable and libraries",
+            Self::Files => "mapped files",
+            Self::Shared => "shared memory",
+            Self::Other => "other anonymous memory",
+        }
+    }
+}
+
+/// RSS by what it is for, all parts of one pass over the page tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RssSplit {
+    /// Indexed by [`RssPart`].
+    pub parts: [Bytes; RssPart::COUNT],
+    /// What the kernel counts, read right after the pass; a busy target changes meanwhile.
+    pub rss: Bytes,
+    pub swapped: Bytes,
+    /// Mapped but nowhere: reserved, or not touched yet.
+    pub untouched: Bytes,
+    /// The allocator's free memory was told apart from what is in use.
+    pub is_allocator_known: bool,
+}
+
+impl RssSplit {
+    pub fn get(&self, part: RssPart) -> Bytes {
+        self.parts.get(part as usize).copied().unwrap_or_default()
+    }
+
+    pub fn add(&mut self, part: RssPart, bytes: Bytes) {
+        if let Some(sum) = self.parts.get_mut(part as usize) {
+            *sum += bytes;
+        }
+    }
+
+    pub fn total(&self) -> Bytes {
+        self.parts.iter().copied().sum()
+    }
+
+    /// What the parts do not explain, negative if they are more than RSS.
+    pub fn unexplained(&self) -> i64 {
+        self.rss.0.cast_signed().wrapping_sub(self.total().0.cast_signed())
+    }
+}

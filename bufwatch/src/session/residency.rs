@@ -1,0 +1,88 @@
+//! Decides which stores to look at and when, so that the cost has a bound: new and partly resident ones every second, all of them and the
+//! whole process as often as one hundredth of a core allows. The looking is `source::residency`'s part.
+
+use crate::base::Nanos;
+use crate::event::StoreKind;
+use crate::model::Model;
+use crate::model::live::Store;
+use crate::source::residency::{ScanOrder, StoreRange};
+
+/// Between two scans of any kind.
+const EVERY: Nanos = Nanos::SECOND;
+
+/// A full scan waits for at least this many times what the last one took: 1 % of a core.
+const FULL_FACTOR: u64 = 100;
+
+/// Bytes of stores that a partial scan looks at: about 6 ms where all of them are resident.
+const PARTIAL_BYTES_MAX: u64 = 1 << 30;
+
+/// Stores that a partial scan looks at, at about 3 µs each.
+const PARTIAL_STORES_MAX: usize = 2_000;
+
+/// When the next scans are due.
+#[derive(Debug, Default)]
+pub(super) struct ScanSchedule {
+    due: Nanos,
+    full_due: Nanos,
+    /// An order was given and is not answered.
+    is_underway: bool,
+}
+
+impl ScanSchedule {
+    /// What to look at now, if it is time.
+    pub(super) fn order(&mut self, model: &Model, now: Nanos) -> Option<ScanOrder> {
+        if self.is_underway || now < self.due {
+            return None;
+        }
+        self.is_underway = true;
+        self.due = Nanos(now.0.saturating_add(EVERY.0));
+        if now >= self.full_due {
+            return Some(ScanOrder {
+                stores: model.live.iter().map(range).collect(),
+                is_full: true,
+            });
+        }
+        Some(ScanOrder { stores: partial(model), is_full: false })
+    }
+
+    /// An order was answered, or could not be.
+    pub(super) fn answered(&mut self, is_full: bool, began_at: Nanos, took: Nanos) {
+        self.is_underway = false;
+        if is_full {
+            let pause = Nanos(took.0.saturating_mul(FULL_FACTOR)).max(EVERY);
+            self.full_due = Nanos(began_at.0.saturating_add(pause.0));
+        }
+    }
+}
+
+/// Stores of which more may have come into memory: new ones first, then those that were not looked at for longest.
+fn partial(model: &Model) -> Vec<StoreRange> {
+    let is_partial = |store: &&Store| {
+        store.residency.known().is_none_or(|known| known.pages.held() < store.size)
+    };
+    let mut stores: Vec<&Store> = model.live.iter().filter(is_partial).collect();
+    if stores.len() > PARTIAL_STORES_MAX {
+        stores.select_nth_unstable_by_key(PARTIAL_STORES_MAX, |store| store.residency.scanned_at);
+        stores.truncate(PARTIAL_STORES_MAX);
+    }
+    stores.sort_unstable_by_key(|store| store.residency.scanned_at);
+    let mut n_bytes = 0_u64;
+    let fitting = stores.into_iter().take_while(|store| {
+        let is_first = n_bytes == 0;
+        n_bytes = n_bytes.saturating_add(store.size.0);
+        // One that is larger than the limit goes alone.
+        is_first || n_bytes <= PARTIAL_BYTES_MAX
+    });
+    fitting.map(range).collect()
+}
+
+fn range(store: &Store) -> StoreRange {
+    let is_growable = match store.kind {
+        StoreKind::Resizable
+        | StoreKind::GrowableShared
+        | StoreKind::Wasm
+        | StoreKind::SharedWasm => true,
+        StoreKind::Plain | StoreKind::Shared | StoreKind::External => false,
+    };
+    StoreRange { key: store.key, start: store.data, len: store.size.0, is_growable }
+}
