@@ -1,15 +1,14 @@
 //! What is alive: our own mark phase over a copied heap, from the roots, breadth first, so that each object's parent leads the shortest
-//! way to a root. V8's own mark bits are cleared by the time anybody looks (v8-heap-census.md §3).
-//!
-//! Strong references only: weak ones are tagged so; ephemerons, weak references, weak cells, machine code and the list of native
-//! contexts have rules of their own.
+//! way to a root. V8's own mark bits are cleared by the time anybody looks (v8-heap-census.md §3). What an object refers to is the part
+//! of `references`.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::base::FastMap;
 use crate::v8::census::bitmap::{Bitmap, Ranks};
 use crate::v8::census::copy::HeapCopy;
+use crate::v8::census::references::Visitor;
 use crate::v8::census::roots::{Root, RootKind};
-use crate::v8::census::sizes::{MapFacts, is_context, is_raw, is_receiver};
+use crate::v8::census::sizes::MapFacts;
 use crate::v8::census::walk::Walk;
 use crate::v8::metadata::Layout;
 
@@ -17,13 +16,6 @@ use crate::v8::metadata::Layout;
 const UNREACHED: u32 = u32::MAX;
 /// The parent is a root, whose number is in the other bits; copies are smaller than 2^31 words.
 const ROOT: u32 = 1 << 31;
-
-/// `EphemeronHashTable`: header of two words, three counts, then pairs of key and value.
-const EPHEMERONS_START: usize = 5;
-
-/// Words of a code object's header that hold strong references; behind them is machine code (V8 10: `Code`, later
-/// `InstructionStream`).
-const CODE_HEADER_WORDS: usize = 8;
 
 /// Who keeps an object alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,10 +150,12 @@ impl Marker<'_> {
     }
 
     fn drain(&mut self) {
+        let view = self.view;
         while !self.found.is_empty() || !self.waiting.due.is_empty() {
             // One level of the breadth-first search.
             for index in std::mem::take(&mut self.found) {
-                self.look_into(index as usize);
+                let from = index as usize;
+                view.visit(from, &mut Reaching { marker: self, from });
             }
             for (value, table) in std::mem::take(&mut self.waiting.due) {
                 self.reach(value, table as u32);
@@ -193,112 +187,36 @@ impl Marker<'_> {
         }
     }
 
-    fn look_into(&mut self, index: usize) {
-        let view = self.view;
-        let parent = index as u32;
-        let Some(map_word) = view.heap.word(index) else { return };
-        let Some(facts) = view.facts(index) else { return };
-        self.reach(map_word, parent);
-        let kind = facts.kind;
-        let layout = view.layout;
-        if is_raw(kind, layout) {
+    /// A value lives as long as its key and the table do.
+    fn reach_with_key(&mut self, table: usize, key: usize, value: u64) {
+        if self.view.object(value).is_none() {
             return;
         }
-        let end = view.end_of(index, facts);
-        let body = index.saturating_add(1);
-        if kind == view.ephemeron_kind {
-            self.ephemerons(index, end);
-        } else if kind == layout.type_weak_ref {
-            self.words_but(index, end, &[layout.weak_ref_target]);
-        } else if kind == layout.type_weak_cell {
-            // The target, and behind it the token to unregister it with.
-            let target = layout.weak_cell_target;
-            self.words_but(index, end, &[target, target.saturating_add(8)]);
-        } else if kind == layout.type_instructions {
-            self.machine_code(index, end);
-        } else if view.is_native_context(kind) {
-            self.native_context(index, end);
-        } else {
-            for word in view.heap.slice(body..end) {
-                self.reach(*word, parent);
-            }
+        if self.marks.is_marked(self.view.walk, key) {
+            self.reach(value, table as u32);
+            return;
         }
+        if self.waiting.values.is_empty() {
+            self.waiting.keys = Bitmap::new(self.view.heap.n_words());
+        }
+        self.waiting.keys.insert(key);
+        self.waiting.values.entry(key).or_default().push((value, table));
+    }
+}
+
+/// What one object refers to is reached from it.
+struct Reaching<'a, 'b> {
+    marker: &'a mut Marker<'b>,
+    from: usize,
+}
+
+impl Visitor for Reaching<'_, '_> {
+    #[inline]
+    fn strong(&mut self, word: u64) {
+        self.marker.reach(word, self.from as u32);
     }
 
-    fn words_but(&mut self, index: usize, end: usize, weak: &[u64]) {
-        let mut offset = 8_u64;
-        for word in self.view.heap.slice(index.saturating_add(1)..end) {
-            if !weak.contains(&offset) {
-                self.reach(*word, index as u32);
-            }
-            offset = offset.saturating_add(8);
-        }
-    }
-
-    /// A value lives as long as its key and the table do.
-    fn ephemerons(&mut self, table: usize, end: usize) {
-        let entries = table.saturating_add(EPHEMERONS_START)..end;
-        for pair in self.view.heap.slice(entries).chunks_exact(2) {
-            let [key, value] = *pair else { continue };
-            let Some(key) = self.view.object(key) else { continue };
-            if self.view.object(value).is_none() {
-                continue;
-            }
-            if self.marks.is_marked(self.view.walk, key) {
-                self.reach(value, table as u32);
-                continue;
-            }
-            if self.waiting.values.is_empty() {
-                self.waiting.keys = Bitmap::new(self.view.heap.n_words());
-            }
-            self.waiting.keys.insert(key);
-            self.waiting.values.entry(key).or_default().push((value, table));
-        }
-    }
-
-    /// Embedded objects stand at any byte. Receivers, contexts, cells and maps in optimised code are weak
-    /// (`Code::IsWeakObjectInOptimizedCode`): when they die the code is given up.
-    fn machine_code(&mut self, index: usize, end: usize) {
-        let view = self.view;
-        let header_end = index.saturating_add(CODE_HEADER_WORDS).min(end);
-        for word in view.heap.slice(index.saturating_add(1)..header_end) {
-            self.reach(*word, index as u32);
-        }
-        let mut words = view.heap.slice(header_end..end).iter().copied().peekable();
-        while let Some(low) = words.next() {
-            let high = words.peek().copied().unwrap_or(0);
-            let both = u128::from(low) | u128::from(high) << 64;
-            for shift in 0..8_u32 {
-                let word = (both >> shift.saturating_mul(8)) as u64;
-                // Addresses of the heap are above 4 GiB and below 128 TiB.
-                if word & 7 != 1 || word >> 32 == 0 || word >> 47 != 0 {
-                    continue;
-                }
-                let kind = view.object(word).and_then(|object| view.kind(object));
-                let is_strong = kind.is_some_and(|kind| {
-                    !is_receiver(kind, view.layout)
-                        && !is_context(kind, view.layout)
-                        && kind != view.layout.type_property_cell
-                        && kind != view.layout.type_map
-                });
-                if is_strong {
-                    self.reach(word, index as u32);
-                }
-            }
-        }
-    }
-
-    /// The link to the next native context is weak.
-    fn native_context(&mut self, index: usize, end: usize) {
-        let view = self.view;
-        for word in view.heap.slice(index.saturating_add(1)..end) {
-            let other = view.object(*word).filter(|object| *object != index);
-            let is_link = other
-                .and_then(|object| view.kind(object))
-                .is_some_and(|kind| view.is_native_context(kind));
-            if !is_link {
-                self.reach(*word, index as u32);
-            }
-        }
+    fn ephemeron(&mut self, key: usize, value: u64) {
+        self.marker.reach_with_key(self.from, key, value);
     }
 }

@@ -10,6 +10,7 @@ pub mod mark;
 pub mod name;
 mod parent;
 pub mod path;
+mod references;
 pub mod roots;
 mod sizes;
 mod stack;
