@@ -15,8 +15,9 @@ use crate::symbolize::V8Facts;
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
 use crate::v8::allocator::AllocatorFacts;
-use crate::v8::metadata::{Readable, is_measured};
+use crate::v8::metadata::is_measured;
 use crate::v8::page::PageLayout;
+use crate::v8::readable::Readable;
 use crate::v8::{BytecodeSizes, Encoding, Release, TranslationOpcodes};
 
 /// A Node process that cannot be traced.

@@ -72,72 +72,6 @@ macro_rules! metadata {
     };
 }
 
-/// What can be said of JavaScript frames with the numbers at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readable {
-    /// Functions, scripts, and lines in all code.
-    Everything,
-    /// Lines of interpreted functions only.
-    NoCompiledLines,
-    /// Functions and scripts.
-    NoLines,
-    /// Identities only: `js#SCRIPT:FUNCTION`.
-    NoNames,
-}
-
-impl Readable {
-    pub const fn consequence(self) -> &'static str {
-        match self {
-            Self::Everything => "functions, scripts and lines",
-            Self::NoCompiledLines => "functions, scripts, and lines of interpreted code only",
-            Self::NoLines => "functions and scripts, no lines",
-            Self::NoNames => "no names: frames stay js#SCRIPT:FUNCTION",
-        }
-    }
-}
-
-impl Metadata {
-    pub fn readable(&self) -> Readable {
-        let has = |constants: &[&Constant<u32>]| constants.iter().all(|it| it.get().is_some());
-        let names = [
-            &self.map_instance_type,
-            &self.type_shared,
-            &self.type_script,
-            &self.type_scope_info,
-            &self.shared_name_or_scope_info,
-            &self.shared_script,
-            &self.shared_literal_id,
-            &self.script_name,
-            &self.script_id,
-            &self.string_length,
-            &self.string_chars,
-        ];
-        let lines = [
-            &self.script_source,
-            &self.type_bytecode_array,
-            &self.shared_function_data,
-            &self.bytecode_length,
-            &self.bytecode_data,
-            &self.bytecode_positions,
-        ];
-        let compiled = [
-            &self.type_code,
-            &self.type_instructions,
-            &self.code_size,
-            &self.code_flags,
-            &self.code_positions,
-            &self.code_deopt_data,
-            &self.code_kind_turbofan,
-        ];
-        match (has(&names), has(&lines), has(&compiled)) {
-            (false, ..) => Readable::NoNames,
-            (true, false, _) => Readable::NoLines,
-            (true, true, false) => Readable::NoCompiledLines,
-            (true, true, true) => Readable::Everything,
-        }
-    }
-}
-
 /// The tables were measured on this release.
 pub fn is_measured(release: Option<Release>) -> bool {
     MEASURED.iter().any(|(measured, _)| Some(*measured) == release)
@@ -344,6 +278,15 @@ metadata! {
     type_js_set: "JS_SET_TYPE" = stated(&["type_JSSet__JS_SET_TYPE"]);
     type_js_promise: "JS_PROMISE_TYPE" = stated(&["type_JSPromise__JS_PROMISE_TYPE"]);
     type_js_array: "JS_ARRAY_TYPE" = stated(&["type_JSArray__JS_ARRAY_TYPE"]);
+    type_bound_function: "JS_BOUND_FUNCTION_TYPE" = stated(&["type_JSBoundFunction__JS_BOUND_FUNCTION_TYPE"]);
+    type_async_function_object: "JS_ASYNC_FUNCTION_OBJECT_TYPE" =
+        stated(&["type_JSAsyncFunctionObject__JS_ASYNC_FUNCTION_OBJECT_TYPE"]);
+    type_async_generator_object: "JS_ASYNC_GENERATOR_OBJECT_TYPE" =
+        stated(&["type_JSAsyncGeneratorObject__JS_ASYNC_GENERATOR_OBJECT_TYPE"]);
+    type_promise_reaction: "PROMISE_REACTION_TYPE" = stated(&["type_PromiseReaction__PROMISE_REACTION_TYPE"]);
+    type_source_text_module: "SOURCE_TEXT_MODULE_TYPE" =
+        stated(&["type_SourceTextModule__SOURCE_TEXT_MODULE_TYPE"]);
+    type_cell: "CELL_TYPE" = stated(&["type_Cell__CELL_TYPE"]);
     type_first_function: "FIRST_JS_FUNCTION_TYPE" =
         stated_or(&["FirstJSFunctionType", "type_JSFunction__JS_FUNCTION_TYPE"], [2065, 2066, 2066, 2065, 2066]);
     type_last_function: "LAST_JS_FUNCTION_TYPE" =
@@ -373,6 +316,8 @@ metadata! {
     object_properties: "JSReceiver::properties" = stated(&["class_JSReceiver__raw_properties_or_hash__*"]);
     object_elements: "JSObject::elements" = stated(&["class_JSObject__elements__Object"]);
     collection_table: "JSCollection::table" = table([24; 5]);
+    /// Bits of `Symbol::flags` of private names and brands.
+    symbol_private_mask: "Symbol::is_private, mask" = table([1, 1, 1, 1, 3]);
     property_cell_name: "PropertyCell::name" = table([8; 5]);
     weak_ref_target: "JSWeakRef::target" = table([24; 5]);
     weak_cell_target: "WeakCell::target" = table([16, 16, 16, 16, 24]);

@@ -12,6 +12,7 @@ pub mod object;
 mod origin;
 pub mod page;
 pub mod position_table;
+pub mod readable;
 pub mod scope_info;
 pub mod script;
 pub mod string;

@@ -4,17 +4,22 @@
 mod bitmap;
 pub mod buffer;
 pub mod copy;
+mod edge;
 #[cfg(test)]
 mod fake;
+mod function_name;
 pub mod mark;
 pub mod name;
 mod parent;
 pub mod path;
+mod property;
 mod references;
 pub mod roots;
 mod sizes;
 mod stack;
+mod step;
 pub mod take;
 #[cfg(test)]
 mod tests;
+mod text;
 pub mod walk;

@@ -106,7 +106,7 @@ impl Assembly<'_> {
             }
         }
         let is_pool = is_told
-            && store.buffers.iter().any(|it| paths.names.has_property_like(it.index, POOL_MARK));
+            && store.buffers.iter().any(|it| paths.names.properties.has_like(it.index, POOL_MARK));
         let any = |is: fn(&BufferFacts) -> bool| store.buffers.iter().any(is);
         let kind = if any(|it| it.is_shared) {
             ParentKind::Shared

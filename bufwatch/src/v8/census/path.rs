@@ -6,49 +6,25 @@ use std::sync::Arc;
 
 use crate::base::FastMap;
 use crate::event::census;
+use crate::v8::census::edge::{Edges, Link};
+use crate::v8::census::function_name::Author;
 use crate::v8::census::mark::{HeapView, Marks, Parent};
 use crate::v8::census::name::Names;
-use crate::v8::census::roots::{Root, RootKind};
-use crate::v8::census::sizes::{is_array_of_tagged, is_context, is_function, is_receiver};
+use crate::v8::census::roots::Root;
+use crate::v8::census::sizes::{is_function, is_generator, is_receiver};
+use crate::v8::census::step::{Step, shorten};
 
 /// Longest chain followed; a linked list can be longer.
 const CHAIN_MAX: usize = 4_096;
 
-/// Steps told: of a longer path the middle is left out.
-const STEPS_MAX: usize = 16;
-
 /// Objects of Node's own before the first one of the application that are told, to say what it belongs to.
-const STEPS_BEFORE_USER: usize = 2;
+const RECEIVERS_BEFORE_USER: usize = 2;
 
-/// `OrderedHashMap`: two words of header, three counts, as many words of buckets, then entries of key, value, chain.
-const ORDERED_TABLE_HEADER: u64 = 16;
+/// Of a path without anything of the application, the last objects that are told.
+const RECEIVERS_OF_NODE: usize = 4;
 
-/// What differs between views of the same holder.
-const ANY_KEY: &str = "[…]";
-
-/// One step of a path, and the same without keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    pub text: String,
-    pub pattern: String,
-}
-
-impl Step {
-    fn plain(text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self { pattern: text.clone(), text }
-    }
-
-    fn keyed(text: String) -> Self {
-        Self { text, pattern: ANY_KEY.to_owned() }
-    }
-
-    fn append(mut self, more: &str) -> Self {
-        self.text.push_str(more);
-        self.pattern.push_str(more);
-        self
-    }
-}
+/// `JSGeneratorObject::function` (src/objects/js-generator.tq).
+const GENERATOR_FUNCTION: u64 = 24;
 
 /// The way from a root to an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,21 +35,14 @@ pub struct Path {
     pub is_by_application: bool,
 }
 
-/// An object on the way, the root's first.
-#[derive(Clone, Copy, Debug)]
-struct Link {
-    object: usize,
-    kind: u64,
-}
-
 /// Tells paths; remembers those to containers, since thousands of views may hang on one.
 #[derive(Debug)]
 pub struct Paths<'a> {
     view: HeapView<'a>,
     marks: &'a Marks,
     pub names: Names<'a>,
+    edges: Edges<'a>,
     containers: FastMap<usize, Path>,
-    slots: FastMap<usize, FastMap<usize, u64>>,
 }
 
 impl<'a> Paths<'a> {
@@ -82,8 +51,8 @@ impl<'a> Paths<'a> {
             view,
             marks,
             names: Names::new(view),
+            edges: Edges::new(view),
             containers: FastMap::default(),
-            slots: FastMap::default(),
         }
     }
 
@@ -99,14 +68,14 @@ impl<'a> Paths<'a> {
     pub fn to(&mut self, object: usize) -> Path {
         let Some(container) = self.container_of(object) else {
             let (root, step) = match self.marks.parent(self.view.walk, object) {
-                Some(Parent::Root(root)) => (root.kind.shown(), root_step(root)),
+                Some(Parent::Root(root)) => (root.kind.shown(), root_step(root.kind.shown())),
                 _ => (census::RootKind::default(), Step::plain("not reached")),
             };
             return Path { steps: Arc::new([step]), root, is_by_application: false };
         };
         let before = self.container_path(container);
         let (chain, _) = self.chain(container);
-        let last = self.edge(&chain, chain.len(), object);
+        let last = self.edges.edge(&mut self.names, &chain, object);
         match last {
             Some(step) => {
                 let steps = before.steps.iter().cloned().chain([step]).collect();
@@ -148,33 +117,23 @@ impl<'a> Paths<'a> {
     /// The path to an object and the object.
     fn tell(&mut self, object: usize) -> Path {
         let (links, root) = self.chain(object);
-        let user = links.iter().position(|link| self.is_of_application(*link));
-        // Node's own part of the way is only told as far as it says what the application's part belongs to.
-        let mut steps = Vec::new();
-        let start = match user {
-            Some(user) => {
-                let is_global = links
-                    .get(user)
-                    .is_some_and(|link| link.kind == self.view.layout.type_property_cell);
-                let before = if is_global { 0 } else { STEPS_BEFORE_USER };
-                let receivers = links.iter().enumerate().take(user).filter(|(_, link)| {
-                    is_receiver(link.kind, self.view.layout)
-                        && !is_function(link.kind, self.view.layout)
-                        && link.kind != self.view.layout.type_global_object
-                });
-                let receivers: Vec<usize> = receivers.map(|(n, _)| n).collect();
-                let first = receivers.len().saturating_sub(before);
-                receivers.get(first).copied().unwrap_or(user)
-            }
-            None => {
-                steps.extend(root.map(root_step));
-                0
-            }
+        // A native context is held by whoever made it; what hangs on it is held by its global object.
+        let is_of_context = links.first().is_some_and(|it| self.view.is_native_context(it.kind));
+        let root = match root {
+            Some(root) if !is_of_context => root.kind.shown(),
+            _ => census::RootKind::Isolate,
         };
-        for n in start..links.len() {
-            let Some(link) = links.get(n).copied() else { break };
-            let edge = if n > start { self.edge(&links, n, link.object) } else { None };
-            let node = self.node(link);
+        let user = links.iter().position(|link| self.is_of_application(*link));
+        let start = self.start_of(&links, user);
+        let mut steps = Vec::new();
+        if user.is_none() && (root != census::RootKind::Isolate || start == 0) {
+            steps.push(root_step(root));
+        }
+        for (n, link) in links.iter().enumerate().skip(start) {
+            let before = links.get(..n).filter(|_| n > start);
+            let edge =
+                before.and_then(|before| self.edges.edge(&mut self.names, before, link.object));
+            let node = self.node(links.get(..n).and_then(<[Link]>::last), *link);
             let step = match (edge, node) {
                 (Some(edge), Some(node)) => Some(edge.append(&format!(" ({node})"))),
                 (Some(edge), None) => Some(edge),
@@ -188,30 +147,73 @@ impl<'a> Paths<'a> {
             }
             steps.push(step);
         }
-        Path {
-            steps: shorten(steps).into(),
-            root: root.map(|root| root.kind.shown()).unwrap_or_default(),
-            is_by_application: user.is_some(),
-        }
+        Path { steps: shorten(steps).into(), root, is_by_application: user.is_some() }
+    }
+
+    /// Node's own part of the way is only told as far as it says what the application's part belongs to.
+    fn start_of(&self, links: &[Link], user: Option<usize>) -> usize {
+        let layout = self.view.layout;
+        let (end, n_told) = match user {
+            Some(user) => {
+                let kind = links.get(user).map(|link| link.kind);
+                let is_global = kind == Some(layout.type_property_cell);
+                (user, if is_global { 0 } else { RECEIVERS_BEFORE_USER })
+            }
+            None => (links.len(), RECEIVERS_OF_NODE),
+        };
+        let is_told = |link: &Link| {
+            is_receiver(link.kind, layout)
+                && !is_function(link.kind, layout)
+                && link.kind != layout.type_global_object
+        };
+        let receivers: Vec<usize> =
+            (0..end).filter(|n| links.get(*n).is_some_and(is_told)).collect();
+        let first = receivers.len().saturating_sub(n_told);
+        receivers.get(first).copied().unwrap_or_else(|| user.unwrap_or(0))
     }
 
     fn is_of_application(&mut self, link: Link) -> bool {
         let layout = self.view.layout;
         if link.kind == layout.type_property_cell {
+            return self.names.is_global_of_application(link.object);
+        }
+        if link.kind == layout.type_source_text_module {
             return true;
         }
-        is_function(link.kind, layout)
-            && self.names.function(link.object).is_some_and(|name| name.is_user)
+        if let Some(function) = self.function_of(link) {
+            let name = self.names.functions.function(function);
+            return name.is_some_and(|name| name.author == Author::Application);
+        }
+        is_receiver(link.kind, layout) && self.names.class(link.object).is_of_application
     }
 
-    /// An object that is told itself.
-    fn node(&mut self, link: Link) -> Option<String> {
+    /// The function that an object is, or that waits in it.
+    fn function_of(&self, link: Link) -> Option<usize> {
+        let layout = self.view.layout;
+        if is_function(link.kind, layout) {
+            return Some(link.object);
+        }
+        let waiting = is_generator(link.kind, layout);
+        waiting.then(|| self.view.field(link.object, GENERATOR_FUNCTION)).flatten()
+    }
+
+    /// An object that is told itself; its holder is the link before it.
+    fn node(&mut self, before: Option<&Link>, link: Link) -> Option<String> {
         let layout = self.view.layout;
         if link.kind == layout.type_property_cell {
             return Some(format!("global {}", self.names.global(link.object)?));
         }
-        if is_function(link.kind, layout) {
-            return self.names.function(link.object).map(|name| name.text.to_string());
+        if let Some(function) = self.function_of(link) {
+            let name = self.names.functions.function(function)?;
+            let is_of_module =
+                before.is_some_and(|before| before.kind == layout.type_source_text_module);
+            if is_generator(link.kind, layout) && is_of_module {
+                return Some(format!("module {}", name.file?));
+            }
+            if is_generator(link.kind, layout) {
+                return Some(format!("{}, waiting", name.text));
+            }
+            return (name.author != Author::Native).then(|| name.text.to_string());
         }
         if link.kind == layout.type_global_object {
             return Some("globalThis".to_owned());
@@ -221,127 +223,16 @@ impl<'a> Paths<'a> {
         }
         None
     }
-
-    /// How the object before the `n`th of a chain refers to `child`.
-    fn edge(&mut self, links: &[Link], n: usize, child: usize) -> Option<Step> {
-        let parent = *links.get(n.checked_sub(1)?)?;
-        let owner = n.checked_sub(2).and_then(|at| links.get(at)).copied();
-        let layout = self.view.layout;
-        let offset = self.slot_of(parent, child)?;
-        if is_context(parent.kind, layout) {
-            let slot = offset.checked_sub(16)? / 8;
-            let name = self.names.variable(parent.object, slot)?;
-            return Some(Step::plain(format!("variable {name}")));
-        }
-        if parent.kind == self.view.ephemeron_kind {
-            return Some(Step::keyed("[weak key]".to_owned()));
-        }
-        if is_receiver(parent.kind, layout) && parent.kind != layout.type_global_object {
-            return self
-                .names
-                .field(parent.object, offset)
-                .map(|name| Step::plain(format!(".{name}")));
-        }
-        let owner = owner?;
-        let table = self.view.field(owner.object, layout.collection_table);
-        if (owner.kind == layout.type_js_map || owner.kind == layout.type_js_set)
-            && table == Some(parent.object)
-        {
-            return Some(self.table_entry(owner, parent.object, offset));
-        }
-        if !is_receiver(owner.kind, layout) {
-            return None;
-        }
-        let properties = self.view.field(owner.object, layout.object_properties);
-        let index = offset.checked_sub(16)? / 8;
-        if properties == Some(parent.object) {
-            let name = if parent.kind == layout.type_property_array {
-                self.names.array_field(owner.object, index)
-            } else {
-                self.key_before(parent.object, offset)
-            };
-            return name.map(|name| Step::plain(format!(".{name}")));
-        }
-        if self.view.field(owner.object, layout.object_elements) == Some(parent.object) {
-            return Some(Step::keyed(format!("[{index}]")));
-        }
-        None
-    }
-
-    /// `NameDictionary`: the key stands before the value.
-    fn key_before(&mut self, table: usize, offset: u64) -> Option<String> {
-        let key = self.view.heap.word_at(table, offset.checked_sub(8)?)?;
-        let key = self.names.key(key);
-        Some(key.trim_matches('"').to_owned())
-    }
-
-    /// Of a Map: key and value; of a Set: key only.
-    fn table_entry(&mut self, owner: Link, table: usize, offset: u64) -> Step {
-        let layout = self.view.layout;
-        if owner.kind == layout.type_js_set {
-            return Step::keyed("[member]".to_owned());
-        }
-        let word = |at: Option<u64>| at.and_then(|at| self.view.heap.word_at(table, at));
-        let n_buckets = word(Some(ORDERED_TABLE_HEADER.saturating_add(16)))
-            .and_then(|it| crate::v8::object::Tagged(it).as_smi())
-            .and_then(|it| u64::try_from(it).ok())
-            .unwrap_or(0);
-        let entries =
-            ORDERED_TABLE_HEADER.saturating_add(24).saturating_add(n_buckets.saturating_mul(8));
-        let position = offset.checked_sub(entries).map(|it| it / 8 % 3);
-        if position == Some(0) {
-            return Step::keyed("[a key]".to_owned());
-        }
-        match word(offset.checked_sub(8)) {
-            Some(key) => Step::keyed(format!("[{}]", self.names.key(key))),
-            None => Step::keyed(ANY_KEY.to_owned()),
-        }
-    }
-
-    /// Byte offset at which an object refers to another.
-    fn slot_of(&mut self, parent: Link, child: usize) -> Option<u64> {
-        /// Above this, a container's references are listed once instead of searched for each child.
-        const SEARCHED_WORDS: usize = 64;
-        let view = self.view;
-        let end = view.end_of(parent.object, view.facts(parent.object)?);
-        let words = view.heap.slice(parent.object.checked_add(1)?..end);
-        let offset = |n: usize| (n as u64).checked_add(1)?.checked_mul(8);
-        if words.len() <= SEARCHED_WORDS || !is_array_of_tagged(parent.kind, view.layout) {
-            let address = view.heap.address(child)?.0 | 1;
-            return offset(words.iter().position(|word| *word == address)?);
-        }
-        let slots = self.slots.entry(parent.object).or_insert_with(|| {
-            let mut slots = FastMap::default();
-            for (n, word) in words.iter().enumerate() {
-                if let (Some(object), Some(offset)) = (view.object(*word), offset(n)) {
-                    // A Map's key may also be its value: the value says more.
-                    slots.insert(object, offset);
-                }
-            }
-            slots
-        });
-        slots.get(&child).copied()
-    }
 }
 
-/// Of a long path the two ends.
-fn shorten(steps: Vec<Step>) -> Vec<Step> {
-    if steps.len() <= STEPS_MAX {
-        return steps;
-    }
-    let n_end = STEPS_MAX / 2;
-    let n_left_out = steps.len().saturating_sub(n_end).saturating_sub(n_end);
-    let tail = steps.iter().skip(n_end.saturating_add(n_left_out)).cloned();
-    let gap = Step { text: format!("… {n_left_out} more …"), pattern: "…".to_owned() };
-    steps.iter().take(n_end).cloned().chain([gap]).chain(tail).collect()
-}
-
-fn root_step(root: Root) -> Step {
-    Step::plain(match root.kind {
-        RootKind::Isolate => "V8",
-        RootKind::GlobalHandle => "held natively",
-        RootKind::HandleScope => "a native function that runs now",
-        RootKind::Microtask => "a job that waits to run",
-        RootKind::Stack | RootKind::Register => "a JavaScript function that runs now",
+fn root_step(root: census::RootKind) -> Step {
+    Step::plain(match root {
+        census::RootKind::Isolate => "V8",
+        census::RootKind::GlobalHandle
+        | census::RootKind::TracedHandle
+        | census::RootKind::EternalHandle => "held natively",
+        census::RootKind::HandleScope => "a native function that runs now",
+        census::RootKind::Microtask => "a job that waits to run",
+        census::RootKind::Stack => "a JavaScript function that runs now",
     })
 }

@@ -95,6 +95,13 @@ pub(super) const fn is_function(kind: u64, layout: &Layout) -> bool {
     kind >= layout.type_first_function && kind <= layout.type_last_function
 }
 
+/// A generator, an async function or an async generator; `JS_GENERATOR_OBJECT_TYPE` comes first and is the only one not stated.
+pub(super) const fn is_generator(kind: u64, layout: &Layout) -> bool {
+    kind.saturating_add(1) >= layout.type_async_function_object
+        && kind <= layout.type_async_generator_object
+        && layout.type_async_generator_object != Layout::MISSING
+}
+
 /// Something that JavaScript can hold, besides strings and numbers.
 pub(super) const fn is_receiver(kind: u64, layout: &Layout) -> bool {
     layout.type_first_receiver != Layout::MISSING && kind >= layout.type_first_receiver
