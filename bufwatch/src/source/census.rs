@@ -11,6 +11,7 @@ use crate::sys::ptrace::{StopError, StopReport, Stopped, with_stopped};
 use crate::v8::allocator::{self, AllocatorFacts, read_total};
 use crate::v8::census::copy::{Destination, HeapCopy};
 use crate::v8::census::roots::{IsolatePlace, RootFacts, Roots, ThreadState};
+use crate::v8::census::store::StoreFacts;
 use crate::v8::census::take::{self, Detail, Moment, Refusal};
 use crate::v8::page::{MemoryRange, Page, PageLayout, find_pages};
 use crate::v8::{Layout, Metadata};
@@ -86,6 +87,7 @@ pub struct CensusTaker {
     roots: RootFacts,
     heap_in_isolate: u64,
     allocator: Option<AllocatorFacts>,
+    stores: Option<StoreFacts>,
 }
 
 /// What one stop brought.
@@ -111,6 +113,7 @@ impl CensusTaker {
                 heap_in_isolate.ok_or_else(|| unknown("where an isolate has its heap"))?,
             ),
             allocator: plan.allocator_facts(identity.node.bias),
+            stores: plan.layout.store_facts(),
         })
     }
 
@@ -119,12 +122,18 @@ impl CensusTaker {
         let start = clock::now();
         let key = procfs::process_key(self.pid)?;
         let (stop, report, n_retries) = self.stop()?;
-        let mut census =
-            take::analyse(&stop.moment, &self.layout, stop.allocated, detail, &self.memory)
-                .map_err(|refusal| match procfs::process_key(self.pid) {
-                    Ok(now) if now == key => CensusError::Refused(refusal),
-                    _ => CensusError::Ended { pid: self.pid },
-                })?;
+        let mut census = take::analyse(
+            &stop.moment,
+            &self.layout,
+            stop.allocated,
+            detail,
+            &self.memory,
+            self.stores,
+        )
+        .map_err(|refusal| match procfs::process_key(self.pid) {
+            Ok(now) if now == key => CensusError::Refused(refusal),
+            _ => CensusError::Ended { pid: self.pid },
+        })?;
         if report.n_running > 0 {
             let n = report.n_running;
             census.gaps.push(format!("{n} threads were in the kernel and could not be stopped"));

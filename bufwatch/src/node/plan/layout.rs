@@ -11,6 +11,7 @@ use crate::event::StoreFlagBits;
 use crate::node::plan::catalog;
 use crate::node::plan::instruction::decode;
 use crate::node::survey::{Survey, V8Version};
+use crate::v8::census::store::StoreFacts;
 
 /// Masks of the flags word of `v8::internal::BackingStore`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -93,6 +94,14 @@ impl StoreLayout {
             flags_offset,
             flags,
         }
+    }
+
+    /// For the census.
+    pub fn store_facts(&self) -> Option<StoreFacts> {
+        let (offset, flags) = (self.flags_offset.get()?, self.flags.get()?);
+        let flags_offset = usize::try_from(offset).ok()?;
+        let FlagBits { wasm, custom_deleter, .. } = flags;
+        Some(StoreFacts { flags_offset, wasm, custom_deleter })
     }
 }
 

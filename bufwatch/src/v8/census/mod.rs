@@ -18,6 +18,7 @@ pub mod roots;
 mod sizes;
 mod stack;
 mod step;
+pub mod store;
 pub mod take;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use crate::v8::census::buffer::{BufferFacts, Buffers, ViewFacts};
 use crate::v8::census::mark::{HeapView, Marks};
 use crate::v8::census::path::{Path, Paths};
 use crate::v8::census::roots::IsolatePlace;
+use crate::v8::census::store::Owner;
 use crate::v8::census::take::Detail;
 
 /// Holders told of one parent; the rest are counted in the views.
@@ -36,6 +37,8 @@ pub(super) struct Assembly<'a> {
     pub(super) view: HeapView<'a>,
     pub(super) marks: &'a Marks,
     pub(super) buffers: &'a Buffers,
+    /// As long as `buffers`; empty if nothing is known.
+    pub(super) owners: &'a [Option<Owner>],
     pub(super) detail: Detail,
     pub(super) isolates: &'a [IsolatePlace],
 }
@@ -46,14 +49,17 @@ impl Assembly<'_> {
         // Buffers of several isolates may share one store.
         let mut by_store: FastMap<Avma, Store> = FastMap::default();
         let mut stores: Vec<Option<Avma>> = Vec::with_capacity(self.buffers.buffers.len());
-        for (buffer, is_live) in self.buffers.buffers.iter().zip(live) {
+        let owners = self.owners.iter().copied().chain(std::iter::repeat(None));
+        for ((buffer, is_live), owner) in self.buffers.buffers.iter().zip(live).zip(owners) {
             let is_store = *is_live
                 && !buffer.is_detached
                 && buffer.store.0 != 0
                 && (buffer.byte_length.0 > 0 || buffer.is_resizable);
             stores.push(is_store.then_some(buffer.store));
             if is_store {
-                by_store.entry(buffer.store).or_default().buffers.push(*buffer);
+                let store = by_store.entry(buffer.store).or_default();
+                store.buffers.push(*buffer);
+                store.owner = store.owner.or(owner);
             }
         }
         for facts in views {
@@ -105,17 +111,17 @@ impl Assembly<'_> {
                 isolates.push(isolate);
             }
         }
-        let is_pool = is_told
-            && store.buffers.iter().any(|it| paths.names.properties.has_like(it.index, POOL_MARK));
+        let is_pool =
+            store.buffers.iter().any(|it| paths.names.properties.has_like(it.index, POOL_MARK));
         let any = |is: fn(&BufferFacts) -> bool| store.buffers.iter().any(is);
-        let kind = if any(|it| it.is_shared) {
-            ParentKind::Shared
-        } else if any(|it| !it.is_detachable) {
-            ParentKind::Wasm
-        } else if is_pool {
-            ParentKind::Pool
-        } else {
-            ParentKind::Own
+        // Memory of native code may have the pool's mark as well.
+        let kind = match store.owner {
+            Some(Owner::Native) => ParentKind::External,
+            Some(Owner::Wasm) => ParentKind::Wasm,
+            _ if any(|it| it.is_shared) => ParentKind::Shared,
+            None if any(|it| !it.is_detachable) => ParentKind::Wasm,
+            _ if is_pool => ParentKind::Pool,
+            _ => ParentKind::Own,
         };
         let parent = Parent {
             address: store.address(),
@@ -189,6 +195,7 @@ fn told_holders(
 struct Store {
     buffers: Vec<BufferFacts>,
     views: Vec<ViewFacts>,
+    owner: Option<Owner>,
 }
 
 impl Store {

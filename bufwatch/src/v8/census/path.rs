@@ -11,7 +11,7 @@ use crate::v8::census::function_name::Author;
 use crate::v8::census::mark::{HeapView, Marks, Parent};
 use crate::v8::census::name::Names;
 use crate::v8::census::roots::Root;
-use crate::v8::census::sizes::{is_function, is_generator, is_receiver};
+use crate::v8::census::sizes::{is_context, is_function, is_generator, is_receiver};
 use crate::v8::census::step::{Step, shorten};
 
 /// Longest chain followed; a linked list can be longer.
@@ -123,8 +123,14 @@ impl<'a> Paths<'a> {
             Some(root) if !is_of_context => root.kind.shown(),
             _ => census::RootKind::Isolate,
         };
-        let user = links.iter().position(|link| self.is_of_application(*link));
-        let start = self.start_of(&links, user);
+        let of_node = self.node_module(&links);
+        let behind = of_node.map_or(0, |(_, context)| context);
+        let is_user = |(n, link): (usize, &Link)| n >= behind && self.is_of_application(*link);
+        let user = links.iter().enumerate().map(is_user).position(|it| it);
+        let start = self.start_of(&links, user).max(match (user, of_node) {
+            (None, Some((function, _))) => function,
+            _ => 0,
+        });
         let mut steps = Vec::new();
         if user.is_none() && (root != census::RootKind::Isolate || start == 0) {
             steps.push(root_step(root));
@@ -170,6 +176,33 @@ impl<'a> Paths<'a> {
             (0..end).filter(|n| links.get(*n).is_some_and(is_told)).collect();
         let first = receivers.len().saturating_sub(n_told);
         receivers.get(first).copied().unwrap_or_else(|| user.unwrap_or(0))
+    }
+
+    /// The last variable of one of Node's own modules: what is behind it is alive whoever else has led there. The function that it was
+    /// reached by, and its context.
+    fn node_module(&mut self, links: &[Link]) -> Option<(usize, usize)> {
+        /// `Context::PREVIOUS_INDEX`.
+        const PREVIOUS: u64 = 24;
+        let view = self.view;
+        for (n, link) in links.iter().enumerate().rev() {
+            let is_outermost = is_context(link.kind, view.layout)
+                && view
+                    .field(link.object, PREVIOUS)
+                    .and_then(|previous| view.kind(previous))
+                    .is_some_and(|kind| view.is_native_context(kind));
+            if !is_outermost {
+                continue;
+            }
+            let before = links.get(..n)?;
+            let function = before.iter().rposition(|it| is_function(it.kind, view.layout));
+            let Some(function) = function else { continue };
+            let object = links.get(function)?.object;
+            let name = self.names.functions.function(object);
+            if name.is_some_and(|name| name.author == Author::Node) {
+                return Some((function, n));
+            }
+        }
+        None
     }
 
     fn is_of_application(&mut self, link: Link) -> bool {

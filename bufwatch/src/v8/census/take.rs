@@ -4,11 +4,12 @@
 
 use crate::base::{Bytes, ReadMemory};
 use crate::event::census::{Census, Counts, Isolate, Parent, ParentKind, Timing};
-use crate::v8::census::buffer::{Buffers, ViewFacts};
+use crate::v8::census::buffer::{BufferFacts, Buffers, ViewFacts};
 use crate::v8::census::copy::HeapCopy;
 use crate::v8::census::mark::{HeapView, Marks};
 use crate::v8::census::parent::{Assembly, Groups, groups};
 use crate::v8::census::roots::{IsolatePlace, Roots};
+use crate::v8::census::store::{Owner, StoreFacts, owners};
 use crate::v8::census::walk::Walk;
 use crate::v8::metadata::Layout;
 
@@ -76,6 +77,7 @@ pub fn analyse(
     allocated: Option<Bytes>,
     detail: Detail,
     live: &impl ReadMemory,
+    stores: Option<StoreFacts>,
 ) -> Result<Census, Refusal> {
     let heap = &moment.heap;
     let walk = Walk::take(heap, layout);
@@ -99,9 +101,17 @@ pub fn analyse(
     if live_views.len() < VIEWS_MIN || n_rejected > n_marked as u64 / REJECTED_SHARE {
         return Err(Refusal::NoViews { n_views: live_views.len(), n_rejected });
     }
-    let mut parents =
-        Assembly { view, marks: &marks, buffers: &buffers, detail, isolates: &moment.isolates }
-            .parents(&live_buffers, &live_views);
+    let owners = stores.map(|facts| owners_of_live(live, facts, &buffers, &live_buffers));
+    let owners = owners.unwrap_or_default();
+    let assembly = Assembly {
+        view,
+        marks: &marks,
+        buffers: &buffers,
+        owners: &owners,
+        detail,
+        isolates: &moment.isolates,
+    };
+    let mut parents = assembly.parents(&live_buffers, &live_views);
     let counted = check_sum(&parents, allocated)?;
     parents.sort_by_key(|(parent, _)| (std::cmp::Reverse(parent.size), parent.address));
     let holders = groups(&parents);
@@ -123,6 +133,20 @@ pub fn analyse(
         },
         gaps: gaps(moment, &walk),
     })
+}
+
+/// Of buffers that are not alive, `None`.
+fn owners_of_live(
+    memory: &impl ReadMemory,
+    facts: StoreFacts,
+    buffers: &Buffers,
+    live: &[bool],
+) -> Vec<Option<Owner>> {
+    let all = buffers.buffers.iter().zip(live);
+    let of_live: Vec<BufferFacts> =
+        all.filter(|(_, is_live)| **is_live).map(|(buffer, _)| *buffer).collect();
+    let mut found = owners(memory, facts, &of_live).into_iter();
+    live.iter().map(|is_live| if *is_live { found.next().flatten() } else { None }).collect()
 }
 
 /// Stores of the allocator cannot be more than it has handed out.

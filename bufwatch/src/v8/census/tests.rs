@@ -32,7 +32,8 @@ fn parents_of(fake: &FakeHeap, heap: &HeapCopy, roots: &[Root]) -> Vec<Parent> {
     let live: Vec<bool> = buffers.buffers.iter().map(|it| is_live(it.index)).collect();
     let views: Vec<_> = buffers.views.iter().filter(|it| is_live(it.index)).copied().collect();
     let isolates = &[];
-    let assembly = Assembly { view, marks: &marks, buffers: &buffers, detail: DETAIL, isolates };
+    let (buffers, marks) = (&buffers, &marks);
+    let assembly = Assembly { view, marks, buffers, owners: &[], detail: DETAIL, isolates };
     let parents = assembly.parents(&live, &views);
     let n_grouped: u64 = groups(&parents).iter().map(|group| group.n_parents).sum();
     assert!(n_grouped <= parents.len() as u64);
@@ -124,7 +125,7 @@ fn a_heap_without_known_objects_is_refused() {
     let (fake, array) = pinned();
     let roots = Roots { words: vec![root(array)], isolates: Vec::new() };
     let moment = Moment { heap: fake.copy(), roots, isolates: Vec::new() };
-    let result = analyse(&moment, &fake.layout, None, DETAIL, &fake);
+    let result = analyse(&moment, &fake.layout, None, DETAIL, &fake, None);
     assert!(matches!(result, Err(Refusal::NoMaps { .. })), "{result:?}");
 }
 
