@@ -23,6 +23,7 @@ use crate::export::census_text::to_text;
 use crate::model::Model;
 use crate::node::plan::{PlanCache, obtain};
 use crate::source::census::CensusTaker;
+use crate::source::residency::look_at_parents;
 use crate::v8::census::take::{Detail, VIEWS_LISTED_MAX};
 
 /// Take one look at the heap of a process: which views pin which array buffers, and who holds them. Stops the process for milliseconds
@@ -109,9 +110,10 @@ pub fn run(
     let n_parents = if args.all { usize::MAX } else { PARENTS_TOLD };
     let n_views = if args.all { VIEWS_LISTED_MAX } else { VIEWS_SHOWN };
     let detail = Detail { n_parents, n_views, min_size: args.min_size };
-    let census = CensusTaker::new(&planned)
+    let mut census = CensusTaker::new(&planned)
         .and_then(|taker| taker.take(detail))
         .with_context(|| format!("take a census of process {pid}"))?;
+    look_at_parents(pid, &mut census);
     let (joined, findings) = judge(census, &subject);
     let n_shown = if args.all { usize::MAX } else { args.top };
     let parents = joined.census.parents.iter().enumerate();

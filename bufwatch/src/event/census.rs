@@ -113,6 +113,8 @@ pub struct Parent {
     pub has_aliases: bool,
     /// A view shows a part of what another view shows.
     pub has_overlaps: bool,
+    /// In memory, right after the stop; `None` if nobody looked.
+    pub resident: Option<Bytes>,
     /// By offset; of a parent with many, the first ones.
     pub views: Vec<View>,
     /// The most frequent first.

@@ -181,7 +181,7 @@ fn parent_row<'a>(parent: &'a Parent, traced: Option<&'a TracedStore>) -> Parent
         covered_bytes: parent.covered.0,
         has_overlaps: parent.has_overlaps,
         has_aliases: parent.has_aliases,
-        resident_bytes: None,
+        resident_bytes: parent.resident.map(|it| it.0),
         age_ns: traced.map(|it| it.age.0),
         n_major_survived: traced.map(|it| u64::from(it.n_major_survived)),
         site: traced.map(|it| it.site.label.as_ref()),

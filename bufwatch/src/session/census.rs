@@ -8,6 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use crate::base::{Bytes, Nanos};
 use crate::event::{Event, Payload};
 use crate::source::census::{CensusError, CensusTaker};
+use crate::source::residency::look_at_parents;
 use crate::sys::clock;
 use crate::v8::census::take::Detail;
 
@@ -32,6 +33,7 @@ impl CensusInterval {
 
 /// Censuses of one target; at most one at a time.
 pub(super) struct CensusTaking {
+    pid: u32,
     taker: Result<Arc<CensusTaker>, CensusError>,
     interval: Option<CensusInterval>,
     /// When the next one is due by the interval; `None` while one is taken, or without one.
@@ -42,10 +44,12 @@ pub(super) struct CensusTaking {
 
 impl CensusTaking {
     pub(super) fn new(
+        pid: u32,
         taker: Result<CensusTaker, CensusError>,
         interval: Option<CensusInterval>,
     ) -> Self {
         Self {
+            pid,
             taker: taker.map(Arc::new),
             interval,
             due: interval.map(|_| Nanos(0)),
@@ -66,13 +70,15 @@ impl CensusTaking {
             // Never again by itself: it would say the same.
             Err(error) => return Some(failure(now, error)),
         };
+        let pid = self.pid;
         let (sender, events) = mpsc::channel();
         let take = move || {
             let event = match taker.take(DETAIL) {
-                Ok(census) => Event {
-                    at: census.timing.stopped_at,
-                    payload: Payload::CensusTaken(Arc::new(census)),
-                },
+                Ok(mut census) => {
+                    look_at_parents(pid, &mut census);
+                    let at = census.timing.stopped_at;
+                    Event { at, payload: Payload::CensusTaken(Arc::new(census)) }
+                }
                 Err(error) => failure(clock::now(), &error),
             };
             if sender.send(event).is_err() {

@@ -85,7 +85,7 @@ pub(super) fn run(
         stack_came_at: None,
         trust: Trust::Full,
         scans: ScanSchedule::default(),
-        census: CensusTaking::new(census, config.census_interval),
+        census: CensusTaking::new(pid, census, config.census_interval),
         publish,
     };
     collector.apply(&Event { at: started_at, payload: Payload::TargetIdentified(identified) });

@@ -8,6 +8,7 @@ mod sweep;
 use std::io;
 
 use crate::base::{Avma, Bytes, Nanos, StoreKey};
+use crate::event::census::Census;
 use crate::event::residency::{PageBytes, ResidencyScanned, RssPart, RssSplit, StoreResidency};
 use crate::event::{Event, Payload};
 use crate::source::residency::claim::{Claim, Claims};
@@ -160,7 +161,7 @@ fn ranges_of(stores: &[StoreRange]) -> Vec<(u64, u64)> {
 }
 
 /// The pages of ranges that are no traced stores, such as the parents of a census; `None` for each where nothing can be read.
-pub fn pages_of(pid: u32, ranges: &[(Avma, Bytes)]) -> Vec<Option<PageBytes>> {
+fn pages_of(pid: u32, ranges: &[(Avma, Bytes)]) -> Vec<Option<PageBytes>> {
     let Ok(map) = PageMap::open(pid) else { return vec![None; ranges.len()] };
     let started_at = clock::now();
     ranges
@@ -175,6 +176,15 @@ pub fn pages_of(pid: u32, ranges: &[(Avma, Bytes)]) -> Vec<Option<PageBytes>> {
             Some(pages)
         })
         .collect()
+}
+
+/// Says of the parents of a census how much of them is in memory, the largest first; the target runs meanwhile.
+pub fn look_at_parents(pid: u32, census: &mut Census) {
+    let ranges: Vec<(Avma, Bytes)> =
+        census.parents.iter().map(|parent| (parent.address, parent.size)).collect();
+    for (parent, pages) in census.parents.iter_mut().zip(pages_of(pid, &ranges)) {
+        parent.resident = pages.map(|pages| pages.resident);
+    }
 }
 
 /// What [`pages_of`] may take; ranges that are left then stay unknown. About 6 ms a gigabyte, and 3 µs a range.

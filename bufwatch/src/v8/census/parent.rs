@@ -134,6 +134,7 @@ impl Assembly<'_> {
             covered: cover.bytes,
             has_aliases: cover.has_overlaps && type_names.len() > 1,
             has_overlaps: cover.has_overlaps,
+            resident: None,
             views: listed,
             holders,
         };
