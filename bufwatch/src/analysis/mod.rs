@@ -2,8 +2,10 @@
 
 pub mod blank;
 pub mod census_diff;
+pub mod comparison;
 pub mod describe;
 pub mod finding;
+pub mod holder;
 pub mod holding;
 pub mod query;
 mod ranking;
