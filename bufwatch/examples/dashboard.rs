@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bufwatch::analysis::query::StoreQuery;
-use bufwatch::analysis::snapshot::{Snapshot, TargetState};
+use bufwatch::analysis::snapshot::{CensusLog, Snapshot, TargetState};
 use bufwatch::base::StoreKey;
 use bufwatch::tui::{Command, run};
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,9 +43,17 @@ async fn make_up(
 ) {
     let mut query = StoreQuery::default();
     let mut key: Option<StoreKey> = None;
+    let mut census = CensusLog::default();
     tokio::time::sleep(SNAPSHOT_INTERVAL).await;
     for n in 0..N_SNAPSHOTS {
         let mut snapshot = fixture::snapshot(first + n / 2, &query, key);
+        if census.is_underway {
+            census = fixture::census::take(&snapshot, &census);
+        }
+        if census.last.is_some() {
+            snapshot.findings = fixture::census::findings().into();
+        }
+        snapshot.census = census.clone();
         if n + 1 == N_SNAPSHOTS {
             snapshot.target.state = TargetState::Exited { code: Some(0) };
         }
@@ -58,7 +66,7 @@ async fn make_up(
                 command = commands.recv() => match command {
                     Some(Command::SetStoreQuery(newest)) => query = newest,
                     Some(Command::SetDetail(newest)) => key = newest,
-                    Some(Command::TakeCensus) => {}
+                    Some(Command::TakeCensus) => census.is_underway = true,
                     Some(Command::Quit) | None => return,
                 },
             }

@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::analysis::query::StoreQuery;
+use crate::analysis::query::{StoreFilter, StoreQuery};
 use crate::analysis::snapshot::GroupId;
 use crate::analysis::snapshot::Snapshot;
-use crate::base::{StackId, StoreKey};
+use crate::base::{Avma, StackId, StoreKey};
+use crate::tui::census::CensusView;
+use crate::tui::census::rows::HolderKey;
+use crate::tui::findings::FindingKey;
 use crate::tui::keymap::Context;
 use crate::tui::tree::TreeView;
 use crate::tui::view::SiteSort;
@@ -19,12 +22,20 @@ pub enum Screen {
     Tree,
     Stores,
     Census,
+    Findings,
     Health,
 }
 
 impl Screen {
-    pub const ALL: [Self; 6] =
-        [Self::Overview, Self::Sites, Self::Tree, Self::Stores, Self::Census, Self::Health];
+    pub const ALL: [Self; 7] = [
+        Self::Overview,
+        Self::Sites,
+        Self::Tree,
+        Self::Stores,
+        Self::Census,
+        Self::Findings,
+        Self::Health,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -33,6 +44,7 @@ impl Screen {
             Self::Tree => "Tree",
             Self::Stores => "Stores",
             Self::Census => "Census",
+            Self::Findings => "Findings",
             Self::Health => "Health",
         }
     }
@@ -89,6 +101,11 @@ impl<K: Copy + PartialEq> List<K> {
 pub enum Detail {
     Site(GroupId),
     Store(StoreKey),
+    /// Who keeps parents of a census alive.
+    Holder(HolderKey),
+    /// A parent of a census.
+    Parent(Avma),
+    Finding(FindingKey),
 }
 
 /// The line in which a filter is typed.
@@ -97,8 +114,8 @@ pub struct FilterInput {
     pub text: String,
     /// What is wrong with it, as far as it is typed.
     pub error: Option<String>,
-    /// The query to go back to.
-    pub before: StoreQuery,
+    /// The filter to go back to.
+    pub before: StoreFilter,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -107,12 +124,16 @@ pub struct App {
     pub size: (u16, u16),
     pub screen: Screen,
     pub detail: Option<Detail>,
+    /// The pages that the open one was reached through, with the first line that was on screen.
+    pub trail: Vec<(Detail, usize)>,
     pub is_help_open: bool,
     /// The sites of the overview, of the sites screen, and the stores.
     pub top_sites: List<GroupId>,
     pub sites: List<GroupId>,
     pub stores: List<StoreKey>,
     pub tree: TreeView,
+    pub census: CensusView,
+    pub findings: List<FindingKey>,
     /// The stack shown on the page of a site; `None` for the heaviest.
     pub site_stack: Option<StackId>,
     pub site_sort: SiteSort,
@@ -156,6 +177,9 @@ impl App {
         match self.detail {
             Some(Detail::Site(_)) => return Context::SitePage,
             Some(Detail::Store(_)) => return Context::Detail,
+            Some(Detail::Holder(_)) => return Context::HolderPage,
+            Some(Detail::Parent(_)) => return Context::ParentPage,
+            Some(Detail::Finding(_)) => return Context::FindingPage,
             None => {}
         }
         match self.screen {
@@ -164,6 +188,7 @@ impl App {
             Screen::Tree => Context::Tree,
             Screen::Stores => Context::Stores,
             Screen::Census => Context::Census,
+            Screen::Findings => Context::Findings,
             Screen::Health => Context::Text,
         }
     }

@@ -1,7 +1,7 @@
 //! Where everything goes for a terminal size, and what is left out when it is small. Pure; drawing and
 //! mouse input must agree on it.
 
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 
 use crate::base::text::width;
 use crate::tui::app::Screen;
@@ -16,8 +16,15 @@ const WIDTH_SIDE_BY_SIDE: u16 = 120;
 /// From here on the selected row is shown in full beside its list.
 const WIDTH_PREVIEW: u16 = 150;
 
+/// From here on tabs have names, and from here on blanks around them.
+const WIDTH_NAMED_TABS: u16 = 72;
+const WIDTH_WIDE_TABS: u16 = 96;
+
 /// Rows of the section that says what the memory consists of, rule included.
 const HOLDS_HEIGHT: u16 = 6;
+
+/// Rows of the overview's findings on the smallest terminal, rule included.
+const FINDINGS_HEIGHT_MIN: u16 = 3;
 
 /// Curves of the overview: RSS, arrayBuffers, live stores, V8 heap, allocated and freed per second.
 pub const N_CURVES: u16 = 6;
@@ -46,6 +53,8 @@ pub struct OverviewAreas {
     /// Rows of one curve.
     pub curve_height: u16,
     pub holds: Rect,
+    /// A rule and the most important findings.
+    pub findings: Rect,
     pub sites: ListAreas,
 }
 
@@ -58,6 +67,14 @@ pub fn overview(body: Rect) -> OverviewAreas {
     // A rule, the curves, and the row of GC marks.
     let memory_height = (N_CURVES * curve_height + 2).min(body.height);
     let below = body.height - memory_height;
+    // What is wrong comes before what else there is.
+    let findings_height = match body.height {
+        _ if below < FINDINGS_HEIGHT_MIN + 3 => 0,
+        0..30 => FINDINGS_HEIGHT_MIN,
+        30..48 => FINDINGS_HEIGHT_MIN + 1,
+        _ => FINDINGS_HEIGHT_MIN + 3,
+    };
+    let below = below - findings_height;
     let (memory, holds, used) = if body.width >= WIDTH_SIDE_BY_SIDE {
         let left = body.width * 3 / 5;
         let memory = Rect::new(body.x, body.y, left, memory_height);
@@ -70,8 +87,10 @@ pub fn overview(body: Rect) -> OverviewAreas {
         let holds = Rect::new(body.x, body.y + memory_height, body.width, height);
         (memory, holds, memory_height + height)
     };
+    let findings = Rect::new(body.x, body.y + used, body.width, findings_height);
+    let used = used + findings_height;
     let rest = Rect::new(body.x, body.y + used, body.width, body.height - used);
-    OverviewAreas { memory, curve_height, holds, sites: list(rest, 0) }
+    OverviewAreas { memory, curve_height, holds, findings, sites: list(rest, 0) }
 }
 
 /// A list with what belongs to it.
@@ -116,6 +135,21 @@ pub fn stores(body: Rect) -> ListAreas {
     list(body, 1)
 }
 
+/// The lines on top say what it cost and found; the third is the filter's.
+pub fn census(body: Rect) -> ListAreas {
+    list(body, 3)
+}
+
+/// The line on top says when was looked.
+pub fn findings(body: Rect) -> ListAreas {
+    list(body, 1)
+}
+
+/// True if there is room for a preview beside the list of the census.
+pub fn has_preview(size: (u16, u16)) -> bool {
+    !is_compact(size) && !census(areas(size).body).preview.is_empty()
+}
+
 fn list_areas(size: (u16, u16), screen: Screen) -> Option<ListAreas> {
     let body = areas(size).body;
     match screen {
@@ -125,7 +159,9 @@ fn list_areas(size: (u16, u16), screen: Screen) -> Option<ListAreas> {
         Screen::Overview => Some(overview(body).sites),
         Screen::Sites => Some(sites(body)),
         Screen::Stores => Some(stores(body)),
-        Screen::Census | Screen::Health => None,
+        Screen::Census => Some(census(body)),
+        Screen::Findings => Some(findings(body)),
+        Screen::Health => None,
     }
 }
 
@@ -148,6 +184,8 @@ pub enum Hit {
     Tab(Screen),
     /// Row of the list, counted from the first on screen.
     Row(usize),
+    /// The findings of the overview.
+    Findings,
 }
 
 /// What is under the mouse. `has_page`: a page covers the body.
@@ -162,9 +200,11 @@ pub fn hit(size: (u16, u16), screen: Screen, has_page: bool, column: u16, row: u
         return None;
     }
     let rows = list_areas(size, screen)?.rows;
-    let is_inside =
-        (rows.left()..rows.right()).contains(&column) && (rows.top()..rows.bottom()).contains(&row);
-    is_inside.then(|| Hit::Row(usize::from(row - rows.top())))
+    let is_in = |area: Rect| area.contains(Position::new(column, row));
+    if screen == Screen::Overview && is_in(overview(areas(size).body).findings) {
+        return Some(Hit::Findings);
+    }
+    is_in(rows).then(|| Hit::Row(usize::from(row - rows.top())))
 }
 
 /// A tab in the footer.
@@ -176,23 +216,24 @@ pub struct Tab {
     pub label: String,
 }
 
-/// ` 1 Overview  2 Sites  3 Tree  4 Stores  5 Census  6 Health `; only the numbers where that is too wide.
+/// ` 1 Overview  2 Sites  3 Tree  4 Stores  5 Census  6 Findings  7 Health `; closer to each other where keys
+/// would have no room beside them, and only the numbers where that is too wide.
 pub fn tabs(n_columns: u16) -> Vec<Tab> {
-    let is_short = n_columns < WIDTH_MIN;
-    let mut x = 0;
+    let is_close = (WIDTH_NAMED_TABS..WIDTH_WIDE_TABS).contains(&n_columns);
+    let (mut x, gap) = if is_close { (1, 1) } else { (0, 0) };
     let mut tabs = Vec::new();
     for (n, screen) in Screen::ALL.into_iter().enumerate() {
-        let label = if is_short {
-            format!(" {} ", n + 1)
-        } else {
-            format!(" {} {} ", n + 1, screen.name())
+        let label = match n_columns {
+            0..WIDTH_NAMED_TABS => format!(" {} ", n + 1),
+            WIDTH_NAMED_TABS..WIDTH_WIDE_TABS => format!("{} {}", n + 1, screen.name()),
+            _ => format!(" {} {} ", n + 1, screen.name()),
         };
         let tab_width = width(&label) as u16;
         if x + tab_width > n_columns {
             break;
         }
         tabs.push(Tab { screen, x, width: tab_width, label });
-        x += tab_width;
+        x += tab_width + gap;
     }
     tabs
 }
@@ -275,10 +316,13 @@ mod tests {
                 let areas = areas((w, h));
                 assert_eq!(areas.header.height + areas.body.height + areas.footer.height, h);
                 let o = overview(areas.body);
-                for area in [o.memory, o.holds, o.sites.titles, o.sites.rows, o.sites.preview] {
+                for area in
+                    [o.memory, o.holds, o.findings, o.sites.titles, o.sites.rows, o.sites.preview]
+                {
                     assert!(area.is_empty() || areas.body.union(area) == areas.body, "{w}×{h}");
                 }
                 let used = if o.holds.x == 0 { o.holds.height } else { 0 } + o.memory.height;
+                let used = used + o.findings.height;
                 assert_eq!(used + o.sites.titles.height + o.sites.rows.height, areas.body.height);
                 let s = stores(areas.body);
                 assert_eq!(s.top.height + s.titles.height + s.rows.height, areas.body.height);
@@ -287,9 +331,13 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_usual_terminal_has_all_three_parts() {
+    fn the_smallest_usual_terminal_has_all_four_parts() {
         let o = overview(areas((80, 24)).body);
-        assert_eq!((o.memory.height, o.holds.height, o.sites.rows.height), (8, 6, 7));
+        let heights = [o.memory, o.holds, o.findings, o.sites.rows].map(|area| area.height);
+        assert_eq!(heights, [8, 6, 3, 4]);
+        let o = overview(areas((WIDTH_MIN, HEIGHT_MIN)).body);
+        let heights = [o.memory, o.holds, o.findings, o.sites.rows].map(|area| area.height);
+        assert_eq!(heights, [8, 0, 3, 2]);
     }
 
     #[test]
@@ -319,6 +367,7 @@ mod tests {
         assert_eq!(hit((40, 10), Screen::Tree, false, 5, 5), Some(Hit::Row(2)));
         let size = (80, 24);
         assert_eq!(hit(size, Screen::Overview, false, 15, 23), Some(Hit::Tab(Screen::Sites)));
+        assert_eq!(hit(size, Screen::Overview, false, 15, 16), Some(Hit::Findings));
         assert_eq!(hit(size, Screen::Stores, false, 5, 3), Some(Hit::Row(0)));
         assert_eq!(hit(size, Screen::Stores, true, 5, 3), None);
         assert_eq!(hit(size, Screen::Stores, false, 5, 2), None);

@@ -7,10 +7,14 @@
 //! ```
 
 pub mod app;
+pub mod byte_map;
+pub mod census;
 pub mod command;
+pub mod findings;
 pub mod keymap;
 pub mod layout;
 pub mod message;
+pub mod path;
 pub mod picker;
 pub mod run;
 pub mod screen;

@@ -7,7 +7,7 @@ use crate::analysis::query::{StoreQuery, StoreSort};
 use crate::analysis::snapshot::{GroupId, GroupRow, SiteRow, Snapshot, StoreRow};
 use crate::base::StoreKey;
 use crate::tui::app::{App, Detail, Screen};
-use crate::tui::screen::{census, health, help, site, store};
+use crate::tui::screen::{census, finding, health, help, site, store};
 use crate::tui::text::Page;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,7 +118,12 @@ pub fn page(app: &App, latest: &Snapshot, n_columns: usize) -> Option<Page> {
             ))
         }
         (Some(Detail::Store(key)), _) => Some(store::page(key, snapshot, latest, n_columns)),
-        (None, Screen::Census) => Some(census::page(snapshot, n_columns)),
+        (Some(Detail::Holder(key)), _) => Some(census::holder::page(key, app, snapshot, n_columns)),
+        (Some(Detail::Parent(at)), _) => Some(census::parent::page(at, app, snapshot, n_columns)),
+        (Some(Detail::Finding(key)), _) => Some(finding::page(key, snapshot, n_columns)),
+        (None, Screen::Census) if snapshot.census.last.is_none() => {
+            Some(census::intro::page(snapshot, n_columns))
+        }
         (None, Screen::Health) => Some(health::page(snapshot, n_columns)),
         (None, _) => None,
     }

@@ -24,14 +24,14 @@ fn before_the_first_one() {
 #[test]
 fn a_failure_says_what_to_do() {
     let mut snapshot = fixture::usual();
-    fixture::fail_census(&mut snapshot);
+    fixture::census::fail(&mut snapshot);
     check("census_failed", &snapshot, &[Key::Char('5')]);
 }
 
 #[test]
 fn it_is_asked_for_from_every_screen() {
     let snapshot = fixture::usual();
-    for before in "123456".chars().map(Key::Char).chain([Key::Enter]) {
+    for before in "1234567".chars().map(Key::Char).chain([Key::Enter]) {
         let mut app = App::new(80, 24);
         press(&mut app, &snapshot, before);
         let command = press(&mut app, &snapshot, Key::Char('c'));
@@ -54,4 +54,70 @@ fn it_is_not_asked_for_where_nobody_could_take_it() {
     app.is_session_ended = true;
     assert_eq!(press(&mut app, &fixture::usual(), Key::Char('c')), None);
     assert!(app.answer.is_some());
+}
+
+/// Keys written as text; `\n` is enter.
+fn keys(text: &str) -> Vec<Key> {
+    text.chars().map(|c| if c == '\n' { Key::Enter } else { Key::Char(c) }).collect()
+}
+
+#[test]
+fn holders() {
+    check("census_holders", &fixture::judged(), &keys("5j"));
+}
+
+#[test]
+fn parents() {
+    check("census_parents", &fixture::judged(), &keys("5v"));
+}
+
+#[test]
+fn holder() {
+    check("census_holder", &fixture::judged(), &keys("5\nnn"));
+}
+
+#[test]
+fn parent_with_a_small_view() {
+    check("census_parent", &fixture::judged(), &keys("5\nn\n"));
+}
+
+#[test]
+fn parent_with_views_over_each_other() {
+    check("census_parent_overlaps", &fixture::judged(), &keys("5v/tiles\n\n"));
+}
+
+#[test]
+fn while_one_is_taken() {
+    let mut snapshot = fixture::judged();
+    snapshot.census.is_underway = true;
+    check("census_underway", &snapshot, &keys("5"));
+}
+
+#[test]
+fn the_last_one_stays_when_another_fails() {
+    let mut snapshot = fixture::judged();
+    fixture::census::fail(&mut snapshot);
+    check("census_failed_again", &snapshot, &keys("5"));
+}
+
+#[test]
+fn findings() {
+    check("findings", &fixture::judged(), &keys("6"));
+}
+
+#[test]
+fn finding() {
+    check("finding", &fixture::judged(), &keys("6\n"));
+}
+
+#[test]
+fn findings_on_the_overview() {
+    check("overview_findings", &fixture::judged(), &[]);
+}
+
+#[test]
+fn health_tells_what_it_does_not_cover() {
+    let mut all = keys("7");
+    all.push(Key::End);
+    check("health_census", &fixture::judged(), &all);
 }

@@ -10,9 +10,10 @@ use bufwatch::analysis::snapshot::{
 };
 use bufwatch::base::{Bytes, Fidelity, Nanos, Series, StoreKey, Tid};
 use bufwatch::event::{GcKind, StoreKind};
-use bufwatch::model::census::CensusFailure;
 use bufwatch_common::DropReason;
 
+#[path = "fixture_census.rs"]
+pub(crate) mod census;
 #[path = "fixture_sites.rs"]
 mod sites;
 
@@ -207,13 +208,12 @@ pub(crate) fn usual() -> Snapshot {
     snapshot(221, &StoreQuery::default(), None)
 }
 
-/// The last try failed.
-pub(crate) fn fail_census(snapshot: &mut Snapshot) {
-    snapshot.census.failure = Some(CensusFailure {
-        at: Nanos(snapshot.taken_at.0.saturating_sub(12_300_000_000)),
-        message: "a garbage collection was under way at each of 5 stops".into(),
-        hint: "try again when the process is less busy".into(),
-    });
+/// The usual one after two censuses, of which the first was a minute ago, with findings.
+pub(crate) fn judged() -> Snapshot {
+    let query = StoreQuery::default();
+    let first = census::take(&snapshot(160, &query, None), &CensusLog::default());
+    let second = census::take(&snapshot(209, &query, None), &first);
+    Snapshot { census: second, findings: census::findings().into(), ..usual() }
 }
 
 /// The same with everything wrong that can be.

@@ -131,7 +131,7 @@ fn store() {
 
 #[test]
 fn health() {
-    check("health", &fixture::lossy(), &[Key::Char('6')]);
+    check("health", &fixture::lossy(), &[Key::Char('7')]);
 }
 
 #[test]
@@ -183,8 +183,8 @@ fn without_colour_nothing_is_coloured() {
 
 #[test]
 fn every_screen_draws_at_every_size_even_one_that_the_state_does_not_know_yet() {
-    let snapshot = Arc::new(fixture::snapshot(30, &StoreQuery::default(), None));
-    let last = ['2', '3', '4', '5', '6', '1'].map(Key::Char);
+    let snapshot = Arc::new(fixture::judged());
+    let last = ['2', '3', '4', '5', '6', '7', '1'].map(Key::Char);
     for (n, key) in last.into_iter().enumerate() {
         let mut app = App::new(80, 24);
         update(&mut app, Message::SnapshotArrived, &snapshot);
@@ -245,12 +245,13 @@ proptest! {
 
     #[test]
     fn whatever_happens_can_be_drawn_and_selects_a_row_that_is_there(
-        messages in proptest::collection::vec((any_message(), 0..3_usize), 1..40),
+        messages in proptest::collection::vec((any_message(), 0..4_usize), 1..40),
     ) {
         let snapshots = [
             Arc::new(Snapshot::blank()),
             Arc::new(fixture::snapshot(20, &StoreQuery::default(), None)),
             Arc::new(fixture::snapshot(40, &StoreQuery::default(), None)),
+            Arc::new(fixture::judged()),
         ];
         let mut app = App::new(80, 24);
         for (message, n) in messages {
@@ -263,6 +264,9 @@ proptest! {
             prop_assert!(app.stores.offset <= app.stores.selected);
             prop_assert!(app.tree.list.selected < app.tree.rows.len().max(1));
             prop_assert!(app.tree.list.offset <= app.tree.list.selected);
+            prop_assert!(app.findings.selected < app.shown(latest).findings.len().max(1));
+            let (selected, offset) = app.census.selection();
+            prop_assert!(selected < app.census.n_rows().max(1) && offset <= selected);
             prop_assert!(app.sites.selected < app.shown(latest).groups.len().max(1));
             let (width, height) = app.size;
             let text = render(&app, latest, (width.max(1), height.max(1)), true);

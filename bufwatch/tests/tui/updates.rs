@@ -54,6 +54,7 @@ fn keys_and_clicks_change_the_screen() {
     for (key, screen) in [
         (Key::Char('4'), Screen::Stores),
         (Key::Tab, Screen::Census),
+        (Key::Tab, Screen::Findings),
         (Key::Tab, Screen::Health),
         (Key::Tab, Screen::Overview),
         (Key::BackTab, Screen::Health),

@@ -2,18 +2,54 @@
 
 use crate::tui::app::Screen;
 use crate::tui::keymap::Context::{
-    Census, Detail, Help, Overview, SitePage, Sites, Stores, Text, Tree,
+    Census, Detail, FindingPage, Findings, Help, HolderPage, Overview, ParentPage, SitePage, Sites,
+    Stores, Text, Tree,
 };
 use crate::tui::keymap::{Action, Binding, Context, Key};
 
-pub(super) const EVERYWHERE: &[Context] =
-    &[Overview, Sites, Tree, Stores, Census, Text, Detail, SitePage, Help];
-const UNCOVERED: &[Context] = &[Overview, Sites, Tree, Stores, Census, Text, Detail, SitePage];
-const LISTS: &[Context] = &[Overview, Sites, Stores];
-const TABLES: &[Context] = &[Sites, Stores];
+pub(super) const EVERYWHERE: &[Context] = &[
+    Overview,
+    Sites,
+    Tree,
+    Stores,
+    Census,
+    Findings,
+    Text,
+    Detail,
+    SitePage,
+    HolderPage,
+    ParentPage,
+    FindingPage,
+    Help,
+];
+const UNCOVERED: &[Context] = &[
+    Overview,
+    Sites,
+    Tree,
+    Stores,
+    Census,
+    Findings,
+    Text,
+    Detail,
+    SitePage,
+    HolderPage,
+    ParentPage,
+    FindingPage,
+];
+const LISTS: &[Context] = &[Overview, Sites, Stores, Census, Findings];
+const TABLES: &[Context] = &[Sites, Stores, Census];
+const PAGES: &[Context] = &[Detail, SitePage, HolderPage, ParentPage, FindingPage, Help];
 
 /// In the order of help; the footer shows the short ones in this order, as many as fit.
 pub const BINDINGS: &[Binding] = &[
+    Binding {
+        keys: &[Key::Esc, Key::Left, Key::Char('h'), Key::Backspace],
+        name: "esc",
+        action: Action::Close,
+        short: "back",
+        long: "out of what is open (also ← h)",
+        contexts: PAGES,
+    },
     Binding {
         keys: &[Key::Char('q'), Key::Ctrl('c')],
         name: "q",
@@ -31,20 +67,12 @@ pub const BINDINGS: &[Binding] = &[
         contexts: EVERYWHERE,
     },
     Binding {
-        keys: &[Key::Esc, Key::Left, Key::Char('h'), Key::Backspace],
-        name: "esc",
-        action: Action::Close,
-        short: "back",
-        long: "out of what is open (also ← h)",
-        contexts: &[Detail, SitePage, Help],
-    },
-    Binding {
         keys: &[Key::Esc],
         name: "esc",
         action: Action::Close,
         short: "",
-        long: "in the store list: drop the filter; in the tree: end the search",
-        contexts: &[Stores, Tree],
+        long: "in the lists of stores and of a census: drop the filter; in the tree: end the search",
+        contexts: &[Stores, Census, Tree],
     },
     Binding {
         keys: &[Key::Char('c')],
@@ -59,8 +87,8 @@ pub const BINDINGS: &[Binding] = &[
         name: "/",
         action: Action::Filter,
         short: "filter",
-        long: "filter stores, such as size>1mb age>60s gc>2 tid=7 kind=wasm site~ingest",
-        contexts: &[Overview, Sites, Stores, Text],
+        long: "filter stores, or a census, such as size>1mb age>60s gc>2 tid=7 kind=wasm site~ingest",
+        contexts: &[Overview, Sites, Stores, Census, Findings, Text],
     },
     Binding {
         keys: &[Key::Char('s')],
@@ -85,6 +113,46 @@ pub const BINDINGS: &[Binding] = &[
         short: "open",
         long: "open the selected row: all of it, with its stack (also → l, or click)",
         contexts: LISTS,
+    },
+    Binding {
+        keys: &[Key::Char('v')],
+        name: "v",
+        action: Action::SwitchListing,
+        short: "view",
+        long: "in the census: who holds, or the parents (the memory that is held) one by one",
+        contexts: &[Census],
+    },
+    Binding {
+        keys: &[Key::Enter, Key::Right, Key::Char('l')],
+        name: "enter",
+        action: Action::Open,
+        short: "parent",
+        long: "on the page of a holder: the selected parent",
+        contexts: &[HolderPage],
+    },
+    Binding {
+        keys: &[Key::Char('n'), Key::Char(']')],
+        name: "n",
+        action: Action::NextParent,
+        short: "next",
+        long: "on the page of a holder: select its next parent",
+        contexts: &[HolderPage],
+    },
+    Binding {
+        keys: &[Key::Char('N'), Key::Char('[')],
+        name: "N",
+        action: Action::PreviousParent,
+        short: "",
+        long: "on the page of a holder: select the parent before",
+        contexts: &[HolderPage],
+    },
+    Binding {
+        keys: &[Key::Enter, Key::Right, Key::Char('l')],
+        name: "enter",
+        action: Action::Open,
+        short: "holder",
+        long: "on the page of a parent or a finding: who holds it",
+        contexts: &[ParentPage, FindingPage],
     },
     Binding {
         keys: &[Key::Char('n'), Key::Char(']')],
@@ -249,6 +317,14 @@ pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[Key::Char('6')],
         name: "6",
+        action: Action::Show(Screen::Findings),
+        short: "",
+        long: "findings: what is wrong, why bufwatch thinks so, and what to change",
+        contexts: EVERYWHERE,
+    },
+    Binding {
+        keys: &[Key::Char('7')],
+        name: "7",
         action: Action::Show(Screen::Health),
         short: "",
         long: "health: what was lost, which limits were reached, own cost",

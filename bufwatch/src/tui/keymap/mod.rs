@@ -58,6 +58,11 @@ pub enum Action {
     Reverse,
     Filter,
     TakeCensus,
+    /// Holders or parents.
+    SwitchListing,
+    /// Another parent on the page of a holder.
+    NextParent,
+    PreviousParent,
     Pause,
     Copy,
     Help,
@@ -75,12 +80,19 @@ pub enum Context {
     Stores,
     /// What a census found.
     Census,
+    Findings,
     /// Text that only scrolls: health.
     Text,
     /// A store in full.
     Detail,
     /// A site in full, with a selected stack.
     SitePage,
+    /// A holder in full, with a selected parent.
+    HolderPage,
+    /// A parent in full.
+    ParentPage,
+    /// A finding in full.
+    FindingPage,
     Help,
 }
 

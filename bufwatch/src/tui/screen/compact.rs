@@ -7,6 +7,7 @@ use crate::analysis::describe::{growth_noise, growth_per_min, growth_text};
 use crate::analysis::snapshot::Snapshot;
 use crate::base::sanitize;
 use crate::base::text::{count, known};
+use crate::tui::findings::{kind_text, mark};
 use crate::tui::text::{Line, Role, span};
 use crate::tui::theme::Theme;
 use crate::tui::widget::page;
@@ -31,6 +32,11 @@ fn lines(snapshot: &Snapshot) -> Vec<Line> {
         )],
         vec![span(Role::Heap, format!(" V8 heap {}", known(memory.v8_heap)))],
     ];
+    if let Some(finding) = snapshot.findings.first() {
+        let (role, sign) = mark(finding.confidence);
+        let text = format!(" {sign} {} {}", kind_text(finding), finding.bytes);
+        lines.push(vec![span(role, text)]);
+    }
     if let Some(site) = snapshot.groups.first() {
         lines.push(vec![span(Role::Muted, " most is from")]);
         lines.push(vec![span(

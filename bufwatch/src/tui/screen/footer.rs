@@ -22,9 +22,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, theme: Theme) {
         buf.set_string(area.x + tab.x, area.y, &tab.label, style);
         end = area.x + tab.x + tab.width;
     }
-    let hints = hints(app, usize::from(area.right() - end));
+    // A blank to the tabs; the last hint ends with one of its two at the edge.
+    let hints = hints(app, usize::from(area.right().saturating_sub(end)));
     let n_columns = hints.iter().map(|s| width(&s.text)).sum::<usize>() as u16;
-    let start = area.right().saturating_sub(n_columns).max(end);
+    let start = (area.right() + 1).saturating_sub(n_columns).max(end + 1);
     draw_line(buf, start, area.y, area.right(), &hints, theme);
 }
 

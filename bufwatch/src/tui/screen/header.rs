@@ -8,6 +8,7 @@ use crate::analysis::snapshot::{Snapshot, TargetState};
 use crate::base::sanitize;
 use crate::base::text::{UNKNOWN, count, fit, percent, width};
 use crate::tui::app::App;
+use crate::tui::screen::findings;
 use crate::tui::text::{Line, Role, Span, span};
 use crate::tui::theme::Theme;
 use crate::tui::widget::page::draw_line;
@@ -38,8 +39,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, latest: &Snapshot, theme: T
         }
     }
     // What was lost comes before what it was lost of.
-    if total(&left, &right_line) > room {
-        right_line = right.into_iter().next_back().unwrap_or_default();
+    for n_left_out in 2..right.len() {
+        if total(&left, &right_line) > room {
+            right_line = right.iter().skip(n_left_out).flatten().cloned().collect();
+        }
     }
     if total(&left, &right_line) > room
         && let Some((_, state)) = left.iter_mut().find(|(part, _)| *part == Part::State)
@@ -124,8 +127,8 @@ fn short_state(app: &App, latest: &Snapshot) -> String {
     text.to_owned()
 }
 
-/// Own cost, limits, losses; the last is the most important.
-fn right_parts(snapshot: &Snapshot) -> [Line; 3] {
+/// Own cost, findings, limits, losses; the last is the most important.
+fn right_parts(snapshot: &Snapshot) -> [Line; 4] {
     let health = &snapshot.health;
     let cost = health
         .cpu_share
@@ -140,5 +143,6 @@ fn right_parts(snapshot: &Snapshot) -> [Line; 3] {
     };
     let n_limits = health.limits.len();
     let limits = span(Role::Accused, format!("▲ limits {n_limits}  "));
-    [cost, if n_limits > 0 { vec![limits] } else { Line::new() }, vec![lost]]
+    let findings: Line = findings::header_part(snapshot).into_iter().collect();
+    [cost, findings, if n_limits > 0 { vec![limits] } else { Line::new() }, vec![lost]]
 }

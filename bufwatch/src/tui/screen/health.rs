@@ -5,6 +5,7 @@ use crate::analysis::snapshot::{FrameCounts, Health, Snapshot};
 use crate::base::sanitize;
 use crate::base::text::{UNKNOWN, count, known, percent, wrap};
 use crate::event::FrameKind;
+use crate::tui::screen::census::intro::failure_text;
 use crate::tui::text::{Line, Page, Role, fact, heading, span};
 
 pub fn page(snapshot: &Snapshot, n_columns: usize) -> Page {
@@ -26,6 +27,8 @@ pub fn page(snapshot: &Snapshot, n_columns: usize) -> Page {
     page.extend(list("Not possible here", "everything works", &health.notices, n_columns));
     page.push(Line::new());
     page.extend(coverage(snapshot, n_columns));
+    page.push(Line::new());
+    page.extend(census(snapshot, n_columns));
     page
 }
 
@@ -68,6 +71,58 @@ fn list(title: &str, none: &str, items: &[String], n_columns: usize) -> Page {
             page.push(vec![span(Role::Accused, format!("  {mark}")), span(Role::Neutral, line)]);
         }
     }
+    page
+}
+
+/// What the censuses cost the target, and what the last one does not cover.
+fn census(snapshot: &Snapshot, n_columns: usize) -> Page {
+    let log = &snapshot.census;
+    let mut page = vec![heading("Census", n_columns)];
+    let mut say = |label: &str, value: &str, role| {
+        page.extend(fact(label, value, role, n_columns));
+    };
+    if let Some(failure) = &log.failure {
+        say("failed", &failure_text(failure, snapshot), Role::Accused);
+        say("hint", &sanitize(&failure.hint), Role::Neutral);
+    }
+    let Some(last) = &log.last else {
+        page.push(vec![span(Role::Neutral, "  none was taken")]);
+        return page;
+    };
+    let timing = last.census.timing;
+    let ago = snapshot.taken_at.since(last.taken_at);
+    let text = format!("{ago} ago, in {}", timing.total);
+    say("last", &text, Role::Neutral);
+    let text = format!(
+        "{}, longest {}, all {} together {}",
+        timing.stopped,
+        log.longest_stop,
+        count(log.n_taken),
+        log.total_stop
+    );
+    say("process stopped", &text, Role::Neutral);
+    let counts = &last.census.counts;
+    let text = format!(
+        "{} objects alive of {} in {}",
+        count(counts.n_live_objects),
+        count(counts.n_objects),
+        counts.heap_bytes
+    );
+    say("read", &text, Role::Neutral);
+    if counts.n_rejected > 0 {
+        say(
+            "contradictory",
+            &format!("{} objects left out", count(counts.n_rejected)),
+            Role::Accused,
+        );
+    }
+    page.push(Line::new());
+    page.extend(list(
+        "The census does not cover",
+        "nothing is left out",
+        &last.census.gaps,
+        n_columns,
+    ));
     page
 }
 

@@ -4,13 +4,16 @@ use crate::base::text::{pad, wrap};
 use crate::tui::keymap::BINDINGS;
 use crate::tui::text::{Line, Page, Role, heading, span};
 
-const SIGNS: [(&str, &str); 6] = [
+const SIGNS: [(&str, &str); 9] = [
     ("–", "not known, or not yet"),
     ("~", "follows from other numbers, not measured itself"),
     ("≤ ≥", "only this bound is known"),
     ("allocated", "asked for by the program; resident only as far as it was written"),
     ("GC │ ┃", "minor and major collections; dotted: before the oldest one still remembered"),
     ("survive", "share of a site's stores that lived through two major GCs"),
+    ("parent", "the memory of an array buffer, of which views show parts or all"),
+    ("viewed", "bytes of a parent that at least one live view shows; the rest is unviewed"),
+    ("▲ △ ·", "findings: sure, likely, and what may be meant so"),
 ];
 
 pub fn page(n_columns: usize) -> Page {

@@ -2,6 +2,9 @@
 
 pub mod census;
 pub mod compact;
+pub mod filter_line;
+pub mod finding;
+pub mod findings;
 pub mod footer;
 pub mod header;
 pub mod health;
@@ -45,7 +48,9 @@ pub fn draw(app: &App, latest: &Snapshot, theme: &Theme, frame: &mut Frame<'_>) 
             Screen::Overview => overview::draw(buf, areas.body, app, snapshot, theme),
             Screen::Sites => sites::draw(buf, areas.body, app, snapshot, theme),
             Screen::Stores => stores::draw(buf, areas.body, app, snapshot, theme),
-            Screen::Tree | Screen::Census | Screen::Health => {}
+            Screen::Census => census::draw(buf, areas.body, app, snapshot, theme),
+            Screen::Findings => findings::draw(buf, areas.body, app, snapshot, theme),
+            Screen::Tree | Screen::Health => {}
         }
     }
     footer::draw(buf, areas.footer, app, theme);

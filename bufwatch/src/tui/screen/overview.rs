@@ -10,7 +10,7 @@ use crate::base::text::{UNKNOWN, count, known, pad, pad_left, rate};
 use crate::base::{Bytes, Fidelity, Series};
 use crate::tui::app::App;
 use crate::tui::layout;
-use crate::tui::screen::{site, sites};
+use crate::tui::screen::{findings, site, sites};
 use crate::tui::text::{Line, Role, bar, span};
 use crate::tui::theme::Theme;
 use crate::tui::view::SiteSort;
@@ -24,6 +24,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     let areas = layout::overview(area);
     draw_memory(buf, areas.memory, areas.curve_height, snapshot, theme);
     draw_holds(buf, areas.holds, snapshot, theme);
+    findings::draw_brief(buf, areas.findings, snapshot, theme);
     let rows: Vec<_> = snapshot.groups.iter().collect();
     let order = (SiteSort::Live, false);
     sites::draw_list(buf, &areas.sites, &rows, &app.top_sites, order, snapshot, theme);

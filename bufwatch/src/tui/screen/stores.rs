@@ -5,11 +5,12 @@ use ratatui::layout::Rect;
 
 use crate::analysis::query::StoreSort;
 use crate::analysis::snapshot::{Snapshot, StoreRow, TargetState};
-use crate::base::text::{count, pad, width, wrap};
+use crate::base::text::count;
 use crate::tui::app::App;
 use crate::tui::layout::{self, Align, Column};
+use crate::tui::screen::filter_line::FilterLine;
 use crate::tui::screen::store;
-use crate::tui::text::{Line, Role, Span, fit_site, span, thread};
+use crate::tui::text::{Role, Span, fit_site, span, thread};
 use crate::tui::theme::Theme;
 use crate::tui::view;
 use crate::tui::widget::page;
@@ -18,7 +19,13 @@ use crate::tui::widget::table::Table;
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme: Theme) {
     let areas = layout::stores(area);
     let rows = view::stores(app, snapshot);
-    draw_filter(buf, areas.top, app, snapshot, rows.len(), theme);
+    let filter = FilterLine {
+        filter: &app.query.filter,
+        input: app.filter_input.as_ref(),
+        all: "all stores",
+    };
+    let matches = vec![span(Role::Muted, match_text(app, snapshot, rows.len()))];
+    filter.draw(buf, areas.top, &matches, theme);
     let columns = FIELDS.map(|field| field.column(app.query.sort, areas.rows.width));
     let sorted = FIELDS.iter().position(|field| field.sort() == Some(app.query.sort));
     let is_filtered = !app.query.filter.conditions.is_empty();
@@ -40,65 +47,13 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
             _ => span(Role::Unknown, ""),
         }
     });
-    draw_filter_error(buf, area, app, theme);
+    filter.draw_error(buf, areas.top, area.bottom(), theme);
     if !areas.preview.is_empty()
         && let Some(row) = rows.get(app.stores.selected)
     {
         let lines = store::page(row.key, snapshot, snapshot, usize::from(areas.preview.width));
         page::draw(buf, areas.preview, &lines, 0, theme);
     }
-}
-
-fn draw_filter(
-    buf: &mut Buffer,
-    area: Rect,
-    app: &App,
-    snapshot: &Snapshot,
-    n_rows: usize,
-    theme: Theme,
-) {
-    if area.is_empty() {
-        return;
-    }
-    let right = vec![span(Role::Muted, match_text(app, snapshot, n_rows))];
-    let n_right = right.iter().map(|s| width(&s.text)).sum::<usize>() as u16;
-    let end = page::draw_line(buf, area.x, area.y, area.right(), &filter_line(app), theme);
-    let start = area.right().saturating_sub(n_right + 1);
-    if start > end + 1 {
-        page::draw_line(buf, start, area.y, area.right(), &right, theme);
-    }
-}
-
-/// Below the line, over the rows: it says what could be typed instead, which takes more than a line.
-fn draw_filter_error(buf: &mut Buffer, area: Rect, app: &App, theme: Theme) {
-    let Some(error) = app.filter_input.as_ref().and_then(|input| input.error.as_ref()) else {
-        return;
-    };
-    let room = usize::from(area.width);
-    let lines = wrap(&format!("✗ {error}"), room.saturating_sub(4));
-    for (y, line) in (area.top() + 1..area.bottom()).zip(lines) {
-        let line = vec![span(Role::Accused, pad(&format!("   {line}"), room))];
-        page::draw_line(buf, area.x, y, area.right(), &line, theme);
-    }
-}
-
-fn filter_line(app: &App) -> Line {
-    let label = span(Role::Key, " / ");
-    if let Some(input) = &app.filter_input {
-        let mut line = vec![label, span(Role::Title, format!("{}▏", input.text))];
-        if input.text.is_empty() {
-            line.push(span(Role::Muted, " size>1mb age>60s gc>2 tid=7 kind=wasm site~ingest"));
-        }
-        return line;
-    }
-    if app.query.filter.conditions.is_empty() {
-        return vec![label, span(Role::Muted, "all stores")];
-    }
-    vec![
-        label,
-        span(Role::Title, app.query.filter.text.as_str()),
-        span(Role::Muted, "   esc shows all"),
-    ]
 }
 
 fn match_text(app: &App, snapshot: &Snapshot, n_rows: usize) -> String {

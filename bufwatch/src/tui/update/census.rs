@@ -1,8 +1,20 @@
-//! How the dashboard answers to the keys of the census: whether one can be asked for, and how its rows are moved through.
+//! How the dashboard answers to the keys of the census: whether one can be asked for, how its rows are moved through, and which page
+//! leads to which.
 
+use std::sync::Arc;
+
+use crate::analysis::holder::group_of;
 use crate::analysis::snapshot::{Snapshot, TargetState};
-use crate::tui::app::App;
+use crate::tui::app::{App, Detail, Screen};
+use crate::tui::census::rows::HolderKey;
+use crate::tui::census::{Listing, text};
 use crate::tui::command::Command;
+use crate::tui::findings::FindingKey;
+use crate::tui::layout;
+use crate::tui::update::show_detail;
+
+/// Pages that lead to each other; further back is forgotten.
+const TRAIL_MAX: usize = 16;
 
 /// Asks for a census, unless one is being taken or nobody is left to ask.
 pub(super) fn take(app: &mut App, latest: &Snapshot) -> Option<Command> {
@@ -20,4 +32,124 @@ pub(super) fn take(app: &mut App, latest: &Snapshot) -> Option<Command> {
     let answer = if app.is_paused() { "census: p shows it" } else { "taking a census…" };
     app.answer = Some(answer.to_owned());
     Some(Command::TakeCensus)
+}
+
+pub(super) fn switch(app: &mut App) {
+    app.census.listing = match app.census.listing {
+        Listing::Holders => Listing::Parents,
+        Listing::Parents => Listing::Holders,
+    };
+    hold(app);
+}
+
+pub(super) fn sort(app: &mut App, is_reversal: bool) {
+    let view = &mut app.census;
+    match (view.listing, is_reversal) {
+        (Listing::Holders, true) => {
+            view.holder_order.is_ascending = !view.holder_order.is_ascending;
+        }
+        (Listing::Holders, false) => {
+            view.holder_order.sort = view.holder_order.sort.next();
+            view.holder_order.is_ascending = false;
+        }
+        (Listing::Parents, true) => {
+            view.parent_order.is_ascending = !view.parent_order.is_ascending;
+        }
+        (Listing::Parents, false) => {
+            view.parent_order.sort = view.parent_order.sort.next();
+            view.parent_order.is_ascending = false;
+        }
+    }
+    arrange(app);
+}
+
+/// After a change of order or filter the top of the list is what one wants to see.
+pub(super) fn arrange(app: &mut App) {
+    app.census.holders.key = None;
+    app.census.parents.key = None;
+    app.census.arrange(layout::n_visible(app.size, Screen::Census));
+    hold(app);
+}
+
+pub(super) fn settle(app: &mut App, latest: &Snapshot) {
+    let log = app.shown(latest).census.clone();
+    app.census.settle(&log, layout::n_visible(app.size, Screen::Census));
+    hold(app);
+}
+
+/// The parents of the holder that is shown, if one is.
+pub(super) fn hold(app: &mut App) {
+    let is_beside = app.screen == Screen::Census && app.census.listing == Listing::Holders;
+    let shown = match app.detail {
+        Some(Detail::Holder(key)) => Some(key),
+        // On the way back its selection is still known.
+        Some(_) => return,
+        None if is_beside && layout::has_preview(app.size) => app.census.selected_holder(),
+        None => None,
+    };
+    app.census.hold(shown);
+}
+
+/// What enter opens in the list.
+pub(super) fn selected(app: &App) -> Option<Detail> {
+    match app.census.listing {
+        Listing::Holders => app.census.selected_holder().map(Detail::Holder),
+        Listing::Parents => app.census.selected_parent().map(Detail::Parent),
+    }
+}
+
+/// From a page to the one that it is about.
+pub(super) fn follow(app: &mut App, latest: &Arc<Snapshot>) {
+    let Some(from) = app.detail else { return };
+    let Some(to) = next_page(app, from, latest) else {
+        app.answer = Some("no holder is known".to_owned());
+        return;
+    };
+    // A page that led here is gone back to.
+    if let Some(at) = app.trail.iter().position(|(detail, _)| *detail == to) {
+        app.trail.truncate(at);
+    } else {
+        app.trail.push((from, app.page_offset));
+        let n_over = app.trail.len().saturating_sub(TRAIL_MAX);
+        app.trail.drain(..n_over);
+    }
+    show_detail(app, to, latest);
+}
+
+fn next_page(app: &App, from: Detail, latest: &Snapshot) -> Option<Detail> {
+    let snapshot = app.shown(latest);
+    let holder_of = |path: &[String]| {
+        let census = &snapshot.census.last.as_ref()?.census;
+        let group = census.holders.get(group_of(census, path)?)?;
+        Some(Detail::Holder(HolderKey::of(&group.path)))
+    };
+    match from {
+        Detail::Holder(_) => app.census.selected_held().map(Detail::Parent),
+        Detail::Parent(address) => {
+            let rows = app.census.rows(&snapshot.census)?;
+            let parent = rows.parent(rows.find_parent(address)?)?;
+            parent.holders.iter().find_map(|holder| holder_of(&holder.path))
+        }
+        Detail::Finding(key) => {
+            let finding = snapshot.findings.iter().find(|it| FindingKey::of(it) == key)?;
+            holder_of(&finding.holder)
+        }
+        Detail::Site(_) | Detail::Store(_) => None,
+    }
+}
+
+/// One line of text for the clipboard.
+pub(super) fn copied_row(app: &App, snapshot: &Snapshot) -> Option<String> {
+    let rows = app.census.rows(&snapshot.census)?;
+    match app.census.listing {
+        Listing::Holders => {
+            let index = *rows.holders.get(app.census.holders.selected)?;
+            rows.holder(index).map(text::holder_row)
+        }
+        Listing::Parents => {
+            let index = *rows.parents.get(app.census.parents.selected)?;
+            let traced = rows.joined.traced(index as usize);
+            rows.parent(index).map(|parent| text::parent_row(parent, traced))
+        }
+    }
 }

@@ -7,18 +7,19 @@ use crate::analysis::snapshot::Snapshot;
 use crate::tui::app::{App, FilterInput, Screen};
 use crate::tui::command::Command;
 use crate::tui::keymap::{self, Context, Key};
-use crate::tui::update::{act, query_changed, show};
+use crate::tui::update::{act, census, query_changed, show};
 
 /// A filter is one line; longer than any that makes sense.
 const FILTER_CHARS_MAX: usize = 200;
 
 pub(super) fn start(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
-    let command = show(app, Screen::Stores, latest);
-    app.filter_input = Some(FilterInput {
-        text: app.query.filter.text.clone(),
-        error: None,
-        before: app.query.clone(),
-    });
+    // The lists of the census have the same language; everywhere else it is about stores.
+    let command = match app.screen {
+        Screen::Census => None,
+        _ => show(app, Screen::Stores, latest),
+    };
+    let before = current(app).clone();
+    app.filter_input = Some(FilterInput { text: before.text.clone(), error: None, before });
     command
 }
 
@@ -38,11 +39,10 @@ pub(super) fn type_key(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Optio
         Key::Enter => return accept(app, latest),
         Key::Esc => {
             let before = app.filter_input.take()?.before;
-            if before == app.query {
+            if before == *current(app) {
                 return None;
             }
-            app.query = before;
-            return Some(query_changed(app, latest));
+            return apply(app, before, latest);
         }
         Key::Up | Key::Down | Key::PageUp | Key::PageDown => {
             let action = keymap::find_action(key, Context::Stores)?;
@@ -77,8 +77,22 @@ fn accept(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
 }
 
 fn set(app: &mut App, filter: StoreFilter, latest: &Arc<Snapshot>) -> Option<Command> {
-    if filter.conditions == app.query.filter.conditions {
+    if filter.conditions == current(app).conditions {
         // Only the wording differs; the session need not know.
+        return None;
+    }
+    apply(app, filter, latest)
+}
+
+/// Of the list on screen.
+pub(super) fn current(app: &App) -> &StoreFilter {
+    if app.screen == Screen::Census { &app.census.filter } else { &app.query.filter }
+}
+
+pub(super) fn apply(app: &mut App, filter: StoreFilter, latest: &Arc<Snapshot>) -> Option<Command> {
+    if app.screen == Screen::Census {
+        app.census.filter = filter;
+        census::arrange(app);
         return None;
     }
     app.query.filter = filter;

@@ -11,6 +11,7 @@ use crate::analysis::query::StoreFilter;
 use crate::analysis::snapshot::Snapshot;
 use crate::tui::app::{App, Detail, Screen};
 use crate::tui::command::Command;
+use crate::tui::findings::{self, FindingKey, finding_row};
 use crate::tui::keymap::{self, Action, Key};
 use crate::tui::layout::{self, Hit};
 use crate::tui::message::Message;
@@ -70,6 +71,10 @@ fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command>
         Action::Last => move_by(app, isize::MAX, latest),
         Action::NextStack => select_stack(app, 1, latest),
         Action::PreviousStack => select_stack(app, -1, latest),
+        Action::NextParent => app.census.move_held(1),
+        Action::PreviousParent => app.census.move_held(-1),
+        Action::SwitchListing => census::switch(app),
+        Action::Open if app.detail.is_some() => census::follow(app, latest),
         Action::Open => return open(app, latest),
         Action::Close => return close(app, latest),
         Action::Sort | Action::Reverse => return sort(app, action, latest),
@@ -118,9 +123,10 @@ fn show(app: &mut App, screen: Screen, latest: &Arc<Snapshot>) -> Option<Command
 
 /// The session stops looking after a store that nobody looks at.
 fn close_detail(app: &mut App) -> Option<Command> {
+    app.trail.clear();
     match app.detail.take() {
         Some(Detail::Store(_)) => Some(Command::SetDetail(None)),
-        Some(Detail::Site(_)) | None => None,
+        _ => None,
     }
 }
 
@@ -136,15 +142,26 @@ fn open(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
         Screen::Stores => {
             view::stores(app, snapshot).get(app.stores.selected).map(|row| Detail::Store(row.key))
         }
-        Screen::Tree | Screen::Census | Screen::Health => None,
+        Screen::Census => census::selected(app),
+        Screen::Findings => snapshot
+            .findings
+            .get(app.findings.selected)
+            .map(|finding| Detail::Finding(FindingKey::of(finding))),
+        Screen::Tree | Screen::Health => None,
     }?;
+    app.trail.clear();
+    show_detail(app, detail, latest);
+    match detail {
+        Detail::Store(key) => Some(Command::SetDetail(Some(key))),
+        _ => None,
+    }
+}
+
+fn show_detail(app: &mut App, detail: Detail, latest: &Arc<Snapshot>) {
     app.detail = Some(detail);
     app.page_offset = 0;
     app.site_stack = None;
-    match detail {
-        Detail::Store(key) => Some(Command::SetDetail(Some(key))),
-        Detail::Site(_) => None,
-    }
+    settle(app, latest);
 }
 
 /// Another stack of the site that is open.
@@ -164,6 +181,12 @@ fn close(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
         app.is_help_open = false;
         return None;
     }
+    if let Some((detail, offset)) = app.trail.pop() {
+        show_detail(app, detail, latest);
+        app.page_offset = offset;
+        settle(app, latest);
+        return None;
+    }
     if app.detail.is_some() {
         return close_detail(app);
     }
@@ -171,11 +194,10 @@ fn close(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
         tree::end_search(app);
         return None;
     }
-    if app.query.filter.conditions.is_empty() {
+    if filter::current(app).conditions.is_empty() {
         return None;
     }
-    app.query.filter = StoreFilter::default();
-    Some(query_changed(app, latest))
+    filter::apply(app, StoreFilter::default(), latest)
 }
 
 fn query_changed(app: &mut App, latest: &Arc<Snapshot>) -> Command {
@@ -186,6 +208,10 @@ fn query_changed(app: &mut App, latest: &Arc<Snapshot>) -> Command {
 
 fn sort(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command> {
     let is_reversal = action == Action::Reverse;
+    if app.screen == Screen::Census {
+        census::sort(app, is_reversal);
+        return None;
+    }
     if app.screen == Screen::Stores {
         if is_reversal {
             app.query.is_ascending = !app.query.is_ascending;
@@ -214,6 +240,7 @@ fn click(app: &mut App, column: u16, row: u16, latest: &Arc<Snapshot>) -> Option
             app.tree.search.before = None;
             show(app, screen, latest)
         }
+        Hit::Findings => show(app, Screen::Findings, latest),
         Hit::Row(n) => {
             let list = selection(app);
             let row = list.1 + n;
@@ -236,7 +263,9 @@ fn selection(app: &App) -> (usize, usize) {
         Screen::Sites => (app.sites.selected, app.sites.offset),
         Screen::Tree => (app.tree.list.selected, app.tree.list.offset),
         Screen::Stores => (app.stores.selected, app.stores.offset),
-        Screen::Census | Screen::Health => (0, 0),
+        Screen::Census => app.census.selection(),
+        Screen::Findings => (app.findings.selected, app.findings.offset),
+        Screen::Health => (0, 0),
     }
 }
 
@@ -273,23 +302,38 @@ fn move_by(app: &mut App, delta: isize, latest: &Arc<Snapshot>) {
             let keys = view::store_keys(&view::stores(app, snapshot));
             app.stores.move_by(delta, &keys, n_visible);
         }
-        Screen::Census | Screen::Health => {}
+        Screen::Census => {
+            app.census.move_by(delta, n_visible);
+            census::hold(app);
+        }
+        Screen::Findings => {
+            let keys = findings::keys(&snapshot.findings);
+            app.findings.move_by(delta, &keys, n_visible);
+        }
+        Screen::Health => {}
     }
 }
 
 /// Fits selection and scrolling to rows or a size that changed.
 fn settle(app: &mut App, latest: &Arc<Snapshot>) {
+    census::settle(app, latest);
     move_by_page_only(app, latest);
     let snapshot = app.shown(latest);
+    let finding_keys = findings::keys(&snapshot.findings);
     let top_keys: Vec<_> = snapshot.groups.iter().map(|row| row.id).collect();
     let site_keys = view::site_keys(&view::sites(app, snapshot));
     let store_keys = view::store_keys(&view::stores(app, snapshot));
     let n_visible = |screen| layout::n_visible(app.size, screen);
-    let (n_top, n_sites, n_stores) =
-        (n_visible(Screen::Overview), n_visible(Screen::Sites), n_visible(Screen::Stores));
+    let (n_top, n_sites, n_stores, n_findings) = (
+        n_visible(Screen::Overview),
+        n_visible(Screen::Sites),
+        n_visible(Screen::Stores),
+        n_visible(Screen::Findings),
+    );
     app.top_sites.settle(&top_keys, n_top);
     app.sites.settle(&site_keys, n_sites);
     app.stores.settle(&store_keys, n_stores);
+    app.findings.settle(&finding_keys, n_findings);
     if app.screen == Screen::Tree {
         tree::rebuild(app, latest);
     }
@@ -315,7 +359,9 @@ fn copy(app: &mut App, latest: &Arc<Snapshot>) {
                 view::stores(app, snapshot).get(app.stores.selected).map(|row| store_row(row))
             }
             Screen::Tree => tree::copied_row(app),
-            Screen::Census | Screen::Health => None,
+            Screen::Census => census::copied_row(app, snapshot),
+            Screen::Findings => snapshot.findings.get(app.findings.selected).map(finding_row),
+            Screen::Health => None,
         }
     };
     app.answer = Some(if text.is_some() { "copied" } else { "nothing to copy" }.to_owned());

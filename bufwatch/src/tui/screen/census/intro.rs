@@ -1,9 +1,9 @@
 //! The census screen as long as there is no census: what one does, what it costs, and what came of the try. Builds a page.
 
-use crate::analysis::snapshot::{Snapshot, TargetState};
+use crate::analysis::snapshot::{CensusFailure, Snapshot, TargetState};
 use crate::base::text::wrap;
 use crate::base::{Bytes, Nanos, sanitize};
-use crate::tui::text::{Line, Page, Role, fact, heading, rounded, span};
+use crate::tui::text::{Line, Page, Role, heading, rounded, span};
 
 /// What a stop may take: issue 4, "bars".
 const STOP_MIN: Nanos = Nanos::from_millis(5);
@@ -15,7 +15,7 @@ fn stop_estimate(heap: Bytes) -> Nanos {
 }
 
 /// `for about 80 ms`, from what is known of the heap.
-fn stop_text(snapshot: &Snapshot) -> String {
+pub fn stop_text(snapshot: &Snapshot) -> String {
     match snapshot.memory.v8_heap {
         Some(heap) => format!("for about {}", rounded(stop_estimate(heap))),
         None => "for a moment".to_owned(),
@@ -26,7 +26,7 @@ fn stop_text(snapshot: &Snapshot) -> String {
 const WHAT: &str = "A census reads the V8 heap of the process and names every live array buffer, the views that keep \
      it alive, how much of it they show, and who holds them, by property, variable and class.";
 
-pub(super) fn page(snapshot: &Snapshot, n_columns: usize) -> Page {
+pub fn page(snapshot: &Snapshot, n_columns: usize) -> Page {
     let mut page = vec![heading("Census", n_columns)];
     let mut say = |role, text: &str| {
         let lines = wrap(text, n_columns.saturating_sub(4));
@@ -48,6 +48,12 @@ pub(super) fn page(snapshot: &Snapshot, n_columns: usize) -> Page {
     page
 }
 
+/// `✗ failed 12.3 s ago: a garbage collection was under way`.
+pub fn failure_text(failure: &CensusFailure, snapshot: &Snapshot) -> String {
+    let ago = snapshot.taken_at.since(failure.at);
+    format!("✗ the last try, {ago} ago, failed: {}", sanitize(&failure.message))
+}
+
 fn state(snapshot: &Snapshot, n_columns: usize) -> Page {
     let log = &snapshot.census;
     if log.is_underway {
@@ -55,10 +61,14 @@ fn state(snapshot: &Snapshot, n_columns: usize) -> Page {
     }
     let mut page = Page::new();
     if let Some(failure) = &log.failure {
-        let when = format!("{} ago", snapshot.taken_at.since(failure.at));
-        page.extend(fact("the last try", &when, Role::Neutral, n_columns));
-        page.extend(fact("failed", &sanitize(&failure.message), Role::Accused, n_columns));
-        page.extend(fact("hint", &sanitize(&failure.hint), Role::Neutral, n_columns));
+        let room = n_columns.saturating_sub(4);
+        for (role, text) in [
+            (Role::Accused, failure_text(failure, snapshot)),
+            (Role::Neutral, format!("hint: {}", sanitize(&failure.hint))),
+        ] {
+            let lines = wrap(&text, room);
+            page.extend(lines.into_iter().map(|line| vec![span(role, format!("  {line}"))]));
+        }
         page.push(Line::new());
     }
     match snapshot.target.state {
