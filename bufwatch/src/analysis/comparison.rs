@@ -135,7 +135,7 @@ mod tests {
         parents: &[(u64, u64, Option<u64>)],
         groups: &[(&str, u64, u64)],
     ) -> JoinedCensus {
-        let holders = vec![Holder { path: vec!["x".to_owned()], n_views: 1 }];
+        let holders = vec![Holder { path: vec!["x".to_owned()], n_views: 1, ..Holder::default() }];
         JoinedCensus {
             taken_at: Nanos(at),
             traced: parents.iter().map(|(_, _, number)| number.map(traced)).collect(),

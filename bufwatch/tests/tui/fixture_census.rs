@@ -70,7 +70,7 @@ fn parent(row: &StoreRow, n: usize) -> Option<(Parent, Vec<String>)> {
         has_overlaps: views.len() > 1,
         has_aliases: views.len() > 1,
         views,
-        holders: vec![Holder { path: path(hold.path, Some(n)), n_views: 1 }],
+        holders: vec![Holder { path: path(hold.path, Some(n)), n_views: 1, ..Holder::default() }],
         ..Parent::default()
     };
     Some((parent, path(hold.path, None)))
@@ -97,7 +97,11 @@ fn slab(n: u64) -> (Parent, Vec<String>) {
         views_bytes: views.iter().map(|view| view.length).sum(),
         covered: views.iter().map(|view| view.length).sum(),
         views,
-        holders: vec![Holder { path: path(&SLAB_PATH, Some(n as usize)), n_views: 1 }],
+        holders: vec![Holder {
+            path: path(&SLAB_PATH, Some(n as usize)),
+            n_views: 1,
+            ..Holder::default()
+        }],
         ..Parent::default()
     };
     (parent, path(&SLAB_PATH, None))

@@ -10,8 +10,10 @@ pub const fn kind_name(kind: ParentKind) -> &'static str {
     match kind {
         ParentKind::Own => "own",
         ParentKind::Pool => "pool slab",
+        ParentKind::Read => "read chunk",
         ParentKind::Shared => "shared",
         ParentKind::Wasm => "wasm",
+        ParentKind::External => "external",
     }
 }
 
@@ -93,7 +95,11 @@ mod tests {
 
     #[test]
     fn a_parent_is_found_by_what_is_known_of_it() {
-        let holders = vec![Holder { path: vec!["global H".into(), ".Cache".into()], n_views: 1 }];
+        let holders = vec![Holder {
+            path: vec!["global H".into(), ".Cache".into()],
+            n_views: 1,
+            ..Holder::default()
+        }];
         let parent =
             Parent { size: Bytes(2 << 20), kind: ParentKind::Pool, holders, ..Parent::default() };
         for (text, expect) in [
