@@ -22,6 +22,9 @@ const HEADLESS_SECONDS: u32 = 10;
 /// The client stops feeding the leak here, or at a quarter of the free memory if that is less.
 const LEAK_MAX_MIB: u64 = 3072;
 
+/// Seconds between two looks at who holds what.
+const CENSUS_EVERY: &str = "5";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Watches for SECONDS and prints a summary instead of the dashboard; without a terminal this
@@ -64,7 +67,7 @@ fn watch(workspace: &Workspace, args: &Args, pid: u32) -> Result<()> {
         sudo.arg(bufwatch);
         sudo
     };
-    command.args(["--pid", &pid.to_string()]);
+    command.args(["--pid", &pid.to_string(), "--census-every", CENSUS_EVERY]);
     let has_terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
     if args.headless.is_some() || !has_terminal {
         let seconds = args.headless.unwrap_or(HEADLESS_SECONDS).to_string();

@@ -10,6 +10,7 @@ use crate::base::text::{UNKNOWN, count, fit, known, pad, pad_left, percent, wrap
 use crate::base::{Bytes, Fidelity, sanitize};
 use crate::event::place::function;
 use crate::event::{Frame, FrameKind};
+use crate::export::finding::to_lines;
 
 /// Columns of the summary: fits the usual terminal.
 const N_COLUMNS: usize = 80;
@@ -50,6 +51,7 @@ pub fn summary(snapshot: &Snapshot) -> String {
     lines.push(String::new());
     lines.extend(site_lines(snapshot));
     lines.push(String::new());
+    lines.extend(finding_lines(snapshot));
     lines.extend(trust_lines(snapshot));
     let mut out = String::new();
     for line in lines {
@@ -138,6 +140,38 @@ fn memory_lines(snapshot: &Snapshot) -> Vec<String> {
         format!("{}+{}", count(gc.n_minor), count(gc.n_major)),
         format!("minor + major, {} in all, longest {}", gc.total, known(gc.longest)),
     ));
+    lines
+}
+
+/// What the detectors say, if somebody looked at who holds what.
+fn finding_lines(snapshot: &Snapshot) -> Vec<String> {
+    let log = &snapshot.census;
+    let mut lines = Vec::new();
+    if !snapshot.findings.is_empty() {
+        lines.push("Findings".to_owned());
+        lines.extend(to_lines(&snapshot.findings, N_COLUMNS));
+    } else if log.n_taken > 0 {
+        lines.push(format!(
+            "Findings: none, after {} of the V8 heap",
+            if log.n_taken == 1 {
+                "one census".to_owned()
+            } else {
+                format!("{} censuses", count(log.n_taken))
+            }
+        ));
+    }
+    if let Some(failure) = &log.failure {
+        lines.push(format!("no census: {}", sanitize(&failure.message)));
+    }
+    if log.n_taken > 0 {
+        lines.push(format!(
+            "  censuses stopped the process for {} in all, {} at most",
+            log.total_stop, log.longest_stop
+        ));
+    }
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
     lines
 }
 
