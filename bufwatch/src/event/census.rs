@@ -95,6 +95,7 @@ pub enum RootKind {
 }
 
 /// A backing store that live objects refer to.
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parent {
     /// Of its bytes.
@@ -102,6 +103,8 @@ pub struct Parent {
     pub size: Bytes,
     pub kind: ParentKind,
     pub is_resizable: bool,
+    /// Something besides its views refers to an array buffer over it: whoever that is can reach all of its bytes.
+    pub is_held_itself: bool,
     /// Numbers of the isolates that have a buffer over it.
     pub isolates: Vec<u16>,
     pub n_views: u64,

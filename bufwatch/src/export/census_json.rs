@@ -52,12 +52,14 @@ struct IsolateRow {
     is_in_javascript: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 #[derive(Serialize)]
 struct ParentRow<'a> {
     address: String,
     size_bytes: u64,
     kind: &'static str,
     is_resizable: bool,
+    is_held_itself: bool,
     isolates: &'a [u16],
     n_views: u64,
     views_bytes: u64,
@@ -175,6 +177,7 @@ fn parent_row<'a>(parent: &'a Parent, traced: Option<&'a TracedStore>) -> Parent
         size_bytes: parent.size.0,
         kind: kind_name(parent.kind),
         is_resizable: parent.is_resizable,
+        is_held_itself: parent.is_held_itself,
         isolates: &parent.isolates,
         n_views: parent.n_views,
         views_bytes: parent.views_bytes.0,

@@ -72,6 +72,8 @@ pub struct Marks {
     /// By rank: index of the parent, or [`ROOT`] and the number of a root.
     parents: Vec<u32>,
     roots: Vec<Root>,
+    /// Array buffers that nothing but views refers to.
+    only_by_views: Bitmap,
     pub n_marked: u64,
 }
 
@@ -79,14 +81,26 @@ impl Marks {
     pub fn take(view: HeapView<'_>, roots: &[Root]) -> Self {
         let ranks = view.walk.starts.ranks();
         let parents = vec![UNREACHED; ranks.n()];
-        let marks = Self { ranks, parents, roots: roots.to_vec(), n_marked: 0 };
-        let mut marker = Marker { view, marks, found: Vec::new(), waiting: Waiting::default() };
+        let only_by_views = Bitmap::new(view.heap.n_words());
+        let marks = Self { ranks, parents, roots: roots.to_vec(), only_by_views, n_marked: 0 };
+        let mut marker = Marker {
+            view,
+            marks,
+            found: Vec::new(),
+            views: Vec::new(),
+            waiting: Waiting::default(),
+        };
         marker.run();
         marker.marks
     }
 
     pub fn is_marked(&self, walk: &Walk, index: usize) -> bool {
         self.parent(walk, index).is_some()
+    }
+
+    /// A live array buffer is referred to by something besides its views: whoever that is can reach all of its bytes.
+    pub fn is_held_itself(&self, walk: &Walk, buffer: usize) -> bool {
+        self.is_marked(walk, buffer) && !self.only_by_views.has(buffer)
     }
 
     /// Who an object was first reached from.
@@ -116,6 +130,8 @@ struct Marker<'a> {
     marks: Marks,
     /// Reached, and not yet looked into.
     found: Vec<u32>,
+    /// Views looked into, whose buffers have not been reached from them yet.
+    views: Vec<u32>,
     waiting: Waiting,
 }
 
@@ -144,6 +160,24 @@ impl Marker<'_> {
                 if phase(root, *is_context) == Some(now) && number < ROOT as usize {
                     self.reach(root.word, ROOT | number as u32);
                 }
+            }
+            self.drain();
+        }
+        self.buffers_of_views();
+    }
+
+    /// Last of all, so that a buffer which is reached by now is known to be held by more than views.
+    fn buffers_of_views(&mut self) {
+        while !self.views.is_empty() {
+            for view in std::mem::take(&mut self.views) {
+                let offset = self.view.layout.view_buffer;
+                let Some(word) = self.view.heap.word_at(view as usize, offset) else { continue };
+                if let Some(buffer) = self.view.object(word)
+                    && !self.marks.is_marked(self.view.walk, buffer)
+                {
+                    self.marks.only_by_views.insert(buffer);
+                }
+                self.reach(word, view);
             }
             self.drain();
         }
@@ -214,6 +248,10 @@ impl Visitor for Reaching<'_, '_> {
     #[inline]
     fn strong(&mut self, word: u64) {
         self.marker.reach(word, self.from as u32);
+    }
+
+    fn buffer_of_view(&mut self, _word: u64) {
+        self.marker.views.push(self.from as u32);
     }
 
     fn ephemeron(&mut self, key: usize, value: u64) {

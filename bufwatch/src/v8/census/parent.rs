@@ -128,6 +128,10 @@ impl Assembly<'_> {
             size: store.size(),
             kind,
             is_resizable: any(|it| it.is_resizable),
+            is_held_itself: store
+                .buffers
+                .iter()
+                .any(|it| self.marks.is_held_itself(self.view.walk, it.index)),
             isolates,
             n_views: views.len() as u64,
             views_bytes: views.iter().map(|view| view.byte_length).sum(),

@@ -20,6 +20,11 @@ pub(super) trait Visitor {
     /// A word that keeps alive what it points to, if it points to anything.
     fn strong(&mut self, word: u64);
 
+    /// The array buffer of a view, a strong reference that some must tell from others.
+    fn buffer_of_view(&mut self, word: u64) {
+        self.strong(word);
+    }
+
     /// A value that lives as long as its key and the object that is looked into do; the key is an object.
     fn ephemeron(&mut self, key: usize, value: u64);
 }
@@ -50,6 +55,14 @@ impl HeapView<'_> {
             self.machine_code(index, end, visitor);
         } else if self.is_native_context(kind) {
             self.native_context(index, end, visitor);
+        } else if kind == layout.type_typed_array
+            || kind == layout.type_data_view
+            || kind == layout.type_rab_data_view
+        {
+            self.words_but(body, &[layout.view_buffer], visitor);
+            if let Some(word) = self.heap.word_at(index, layout.view_buffer) {
+                visitor.buffer_of_view(word);
+            }
         } else {
             for word in self.heap.slice(body) {
                 visitor.strong(*word);

@@ -121,6 +121,20 @@ fn views_over_the_same_bytes_are_seen() {
 }
 
 #[test]
+fn a_buffer_that_is_held_beside_its_views_is_told_from_one_that_is_not() {
+    let mut fake = FakeHeap::new();
+    let buffer = fake.buffer(STORE, 1_000);
+    let view = root(fake.view(buffer, STORE, 0, 100));
+    let is_held = |roots: &[Root]| {
+        let parents = parents_of(&fake, &fake.copy(), roots);
+        (parents[0].n_views, parents[0].is_held_itself)
+    };
+    assert_eq!(is_held(&[view]), (1, false));
+    assert_eq!(is_held(&[view, root(buffer)]), (1, true));
+    assert_eq!(is_held(&[root(buffer)]), (0, true));
+}
+
+#[test]
 fn a_heap_without_known_objects_is_refused() {
     let (fake, array) = pinned();
     let roots = Roots { words: vec![root(array)], isolates: Vec::new() };
