@@ -138,6 +138,7 @@ mod tests {
         let holders = vec![Holder { path: vec!["x".to_owned()], n_views: 1, ..Holder::default() }];
         JoinedCensus {
             taken_at: Nanos(at),
+            orphans: Vec::new(),
             traced: parents.iter().map(|(_, _, number)| number.map(traced)).collect(),
             census: Arc::new(Census {
                 parents: parents

@@ -10,7 +10,9 @@ use crate::analysis::query::StoreQuery;
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
 use crate::event::residency::{PageBytes, RssSplit};
 use crate::event::{Frame, FrameKind, GcKind, StoreKind};
-pub use crate::model::census::{CensusFailure, CensusLog, JoinedCensus, TracedSite, TracedStore};
+pub use crate::model::census::{
+    CensusFailure, CensusLog, JoinedCensus, Orphan, TracedSite, TracedStore,
+};
 pub use crate::model::lifetime::{
     LIFETIME_FIRST_NS, N_GC_BUCKETS, N_LIFETIME_BUCKETS, lifetime_bucket_end,
 };

@@ -1,12 +1,14 @@
 //! The censuses of a target, joined with the traced stores by the address of their bytes. What follows from them is asked in `analysis` and
 //! `detect`.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
-use crate::base::{FastMap, Nanos, StoreKey};
+use crate::base::{Bytes, FastMap, Nanos, StoreKey};
 use crate::event::Frame;
 use crate::event::census::Census;
 use crate::model::Model;
+use crate::model::limits::ORPHANS_MAX;
 use crate::model::live::Store;
 use crate::model::site::{GroupId, SiteId};
 
@@ -42,6 +44,16 @@ pub struct JoinedCensus {
     pub census: Arc<Census>,
     /// As long as `census.parents`; `None` for stores that are older than the attach, or smaller than what is traced.
     pub traced: Vec<Option<TracedStore>>,
+    /// Traced stores that no live array buffer is over, the largest first, at most [`ORPHANS_MAX`]: garbage that is not collected yet, or
+    /// memory that native code holds. Empty if the census does not cover everything.
+    pub orphans: Vec<Orphan>,
+}
+
+/// A store that was live when the census was taken, and in it has no array buffer.
+#[derive(Clone, Debug)]
+pub struct Orphan {
+    pub size: Bytes,
+    pub store: TracedStore,
 }
 
 /// What tracing knows of a parent, as of the census.
@@ -109,19 +121,48 @@ pub(super) fn join(model: &Model, at: Nanos, census: &Arc<Census>) -> JoinedCens
         }
     }
     let mut sites: FastMap<SiteId, Arc<TracedSite>> = FastMap::default();
-    let traced = census.parents.iter().map(|parent| {
-        let store = by_data.get(&parent.address.0)?;
+    let mut of_store = |store: &Store| {
         let site = sites.entry(store.site).or_insert_with(|| Arc::new(site(model, store.site)));
-        Some(TracedStore {
+        TracedStore {
             key: store.key,
             number: store.number,
             age: at.since(store.birth),
             n_major_survived: store.survived(&model.gc).n_major,
             site: Arc::clone(site),
-        })
-    });
-    let traced = traced.collect();
-    JoinedCensus { taken_at: at, census: Arc::clone(census), traced }
+        }
+    };
+    let parents = census.parents.iter();
+    let traced = parents.map(|it| by_data.get(&it.address.0).map(|it| of_store(it))).collect();
+    let mut orphans: Vec<&Store> = if census.gaps.is_empty() {
+        // What died while the census was analysed was garbage.
+        let live = model.live.iter().filter(|store| store.data != 0 && store.birth <= at);
+        let ranges = ranges_of(census);
+        live.filter(|store| !is_within(&ranges, store.data)).collect()
+    } else {
+        Vec::new()
+    };
+    orphans.sort_unstable_by_key(|store| (Reverse(store.size), store.number));
+    orphans.truncate(ORPHANS_MAX);
+    let orphans = orphans.into_iter();
+    let orphans =
+        orphans.map(|store| Orphan { size: store.size, store: of_store(store) }).collect();
+    JoinedCensus { taken_at: at, census: Arc::clone(census), traced, orphans }
+}
+
+/// Where parents lie, by address.
+fn ranges_of(census: &Census) -> Vec<(u64, u64)> {
+    let parents = census.parents.iter();
+    let mut ranges: Vec<(u64, u64)> =
+        parents.map(|it| (it.address.0, it.address.0.saturating_add(it.size.0))).collect();
+    ranges.sort_unstable();
+    ranges
+}
+
+/// A store may be a part of another one's bytes.
+fn is_within(ranges: &[(u64, u64)], data: u64) -> bool {
+    let n = ranges.partition_point(|(start, _)| *start <= data);
+    let last = n.checked_sub(1).and_then(|at| ranges.get(at));
+    last.is_some_and(|(start, end)| data < *end || data == *start)
 }
 
 fn site(model: &Model, id: SiteId) -> TracedSite {
@@ -175,6 +216,8 @@ mod tests {
         let parents = [0xa000, 0xb000, 0xc000, 0xd000].map(parent).to_vec();
         at(30, Payload::CensusTaken(Arc::new(Census { parents, ..Census::default() })));
         let joined = model.census.last.unwrap();
+        let orphans: Vec<_> = joined.orphans.iter().map(|it| it.store.key.address).collect();
+        assert!(orphans.is_empty(), "the third one is younger than the census");
         let numbers: Vec<_> =
             joined.traced.iter().map(|it| it.as_ref().map(|it| (it.key.address, it.age))).collect();
         assert_eq!(numbers, [Some((0x10, Nanos(20))), Some((0x20, Nanos(10))), None, None]);
@@ -195,6 +238,28 @@ mod tests {
         let joined = model.census.last.unwrap();
         assert_eq!(joined.traced.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
         assert!(model.died_meanwhile.is_empty());
+    }
+
+    #[test]
+    fn stores_without_array_buffer_are_told_unless_the_census_has_gaps() {
+        let orphans = |gaps: &[&str]| {
+            let mut model = Model::new(Nanos(0));
+            let mut at = |at, payload| model.apply(&Event { at: Nanos(at), payload });
+            at(10, created(0x10, 0xa000, 8192));
+            at(11, created(0x20, 0xa800, 1024));
+            at(12, created(0x30, 0xf000, 4096));
+            at(13, created(0x40, 0x20000, 9000));
+            at(14, created(0x50, 0x9000, 4096));
+            let parents =
+                vec![Parent { address: Avma(0xa000), size: Bytes(8192), ..Parent::default() }];
+            let gaps = gaps.iter().map(|gap| (*gap).to_owned()).collect();
+            let census = Census { parents, gaps, ..Census::default() };
+            at(30, Payload::CensusTaken(Arc::new(census)));
+            let joined = model.census.last.unwrap();
+            joined.orphans.iter().map(|it| it.store.key.address).collect::<Vec<_>>()
+        };
+        assert_eq!(orphans(&[]), [0x40, 0x30, 0x50], "the second is a part of the first");
+        assert!(orphans(&["3 pages could not be read"]).is_empty());
     }
 
     #[test]

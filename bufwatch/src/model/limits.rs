@@ -17,3 +17,6 @@ pub const MAPPINGS_MAX: usize = 200_000;
 
 /// Stores remembered that die while a census is analysed; further ones are parents without a site.
 pub const DIED_MEANWHILE_MAX: usize = 100_000;
+
+/// Stores without array buffer that a census remembers: the largest. Garbage of a busy process is some thousands.
+pub const ORPHANS_MAX: usize = 10_000;
