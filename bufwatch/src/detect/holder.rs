@@ -1,0 +1,115 @@
+//! Who holds a parent, in a form that parents of the same holder have in common: paths without keys. How a path is found is
+//! `v8::census::path`'s business.
+
+use crate::base::text::width;
+use crate::event::census::{Holder, Parent, RootKind};
+
+/// What differs between things that one container holds, as the census spells it.
+pub(super) const ANY_KEY: &str = "[…]";
+
+/// Holders of code that runs now, or is about to: what they hold is free in a moment.
+const fn is_lasting(root: RootKind) -> bool {
+    match root {
+        RootKind::Isolate
+        | RootKind::GlobalHandle
+        | RootKind::TracedHandle
+        | RootKind::EternalHandle => true,
+        RootKind::HandleScope | RootKind::Microtask | RootKind::Stack => false,
+    }
+}
+
+/// The holder that a parent is told by: of those that will still be there when the running code has returned, the one with the most
+/// views. `None`: there is none, or the census did not tell.
+pub(super) fn main_of(parent: &Parent) -> Option<&Holder> {
+    parent.holders.iter().find(|holder| is_lasting(holder.root))
+}
+
+/// A path without keys.
+pub(super) fn pattern(path: &[String]) -> Vec<String> {
+    path.iter().map(|step| step_pattern(step)).collect()
+}
+
+/// `["key 17"] (Session)` without its key; `… 12 more …` without its number.
+fn step_pattern(step: &str) -> String {
+    if step.starts_with('[') {
+        // A key that is a string may contain anything.
+        let end = if step.starts_with("[\"") { step.rfind("\"]").map(|at| at + 1) } else { None };
+        let rest = end.or_else(|| step.find(']')).and_then(|at| step.get(at + 1..));
+        return format!("{ANY_KEY}{}", rest.unwrap_or_default());
+    }
+    if step.starts_with('…') { "…".to_owned() } else { step.to_owned() }
+}
+
+/// The class of a step: `Map` of `.cache (Map)`, and of `Map`, which stands by itself behind a global.
+pub(super) fn class_of(step: &str) -> Option<&str> {
+    match step.strip_suffix(')') {
+        Some(start) => start.rsplit_once(" (").map(|(_, class)| class),
+        None => (!step.contains(' ') && !step.starts_with(['.', '['])).then_some(step),
+    }
+}
+
+/// The name in a step, without the class.
+pub(super) fn name_of(step: &str) -> &str {
+    step.split_once(" (").map_or(step, |(name, _)| name)
+}
+
+/// The path as people read it; of a long one the steps at the end, which are next to the view.
+pub(super) fn text_of(path: &[String]) -> String {
+    /// Leaves a line of 160 columns half for the rest of what is said.
+    const COLUMNS: usize = 80;
+    let mut n_columns = 0;
+    let fits = |step: &&String| {
+        n_columns += width(step) + 1;
+        n_columns <= COLUMNS
+    };
+    let n_steps = path.iter().rev().take_while(fits).count().max(1);
+    let n_left_out = path.len().saturating_sub(n_steps);
+    let text = path.get(n_left_out..).unwrap_or_default().join(" ");
+    if n_left_out > 0 { format!("… {text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::made_up::parent;
+
+    #[test]
+    fn keys_are_left_out_and_nothing_else() {
+        let check = |step: &str, pattern: &str| assert_eq!(step_pattern(step), pattern, "{step}");
+        check("global H", "global H");
+        check(".cache (Map)", ".cache (Map)");
+        check("[17]", "[…]");
+        check("[\"key 17\"] (Session)", "[…] (Session)");
+        check("[\"a] (b)\"] (Session)", "[…] (Session)");
+        check("[weak key]", "[…]");
+        check("[…] (Session)", "[…] (Session)");
+        check("[", "[…]");
+        check("… 12 more …", "…");
+    }
+
+    #[test]
+    fn steps_have_a_name_and_a_class() {
+        assert_eq!((name_of(".cache (Map)"), class_of(".cache (Map)")), (".cache", Some("Map")));
+        assert_eq!((name_of("variable pool"), class_of("variable pool")), ("variable pool", None));
+        assert_eq!((name_of("Array"), class_of("Array")), ("Array", Some("Array")));
+        assert_eq!(class_of("[…]"), None);
+    }
+
+    #[test]
+    fn who_holds_only_for_a_moment_is_not_the_holder() {
+        let running = parent(1).rooted(RootKind::Stack, &["a JavaScript function that runs now"]);
+        assert_eq!(main_of(&running.clone().done()), None);
+        let both = running.held_by(&["global H"]).done();
+        assert_eq!(main_of(&both).unwrap().path, ["global H"]);
+    }
+
+    #[test]
+    fn of_a_long_path_the_end_is_told() {
+        let path: Vec<String> = (0..40).map(|n| format!(".step{n}")).collect();
+        let text = text_of(&path);
+        assert!(text.starts_with("… .step") && text.ends_with(" .step38 .step39"), "{text}");
+        assert_eq!(text_of(&path[37..]), ".step37 .step38 .step39");
+        assert_eq!(text_of(&["x".repeat(200)]), "x".repeat(200), "a step is not cut");
+        assert_eq!(text_of(&[]), "");
+    }
+}
