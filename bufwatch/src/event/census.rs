@@ -122,6 +122,24 @@ pub struct Parent {
     pub views: Vec<View>,
     /// The most frequent first.
     pub holders: Vec<Holder>,
+    /// What would die with its views; without views with its array buffers. Less than its size off the heap if something else holds the
+    /// array buffer too.
+    pub retained: Option<Retained>,
+}
+
+/// What would be unreachable without some objects, in the sense of DevTools: themselves, and all that only they keep alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// In V8's heap.
+    pub heap: Bytes,
+    /// Of backing stores, each with all of its array buffers among these objects.
+    pub off_heap: Bytes,
+}
+
+impl Retained {
+    pub const fn total(self) -> Bytes {
+        Bytes(self.heap.0.saturating_add(self.off_heap.0))
+    }
 }
 
 /// A live view.
@@ -157,4 +175,8 @@ pub struct HolderGroup {
     pub bytes: Bytes,
     /// Of the ranges that the views show.
     pub covered: Bytes,
+    /// The object that all of its views hang on: `Map`, `variables of parse()`. `None` if there is none, as for what native code holds.
+    pub holder: Option<Arc<str>>,
+    /// What would die with this object.
+    pub retained: Option<Retained>,
 }

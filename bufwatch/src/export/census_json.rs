@@ -71,6 +71,8 @@ struct ParentRow<'a> {
     n_major_survived: Option<u64>,
     site: Option<&'a str>,
     via: Option<&'a str>,
+    retained_bytes: Option<u64>,
+    retained_heap_bytes: Option<u64>,
     views: Vec<ViewRow<'a>>,
     holders: Vec<HolderRow<'a>>,
 }
@@ -100,6 +102,9 @@ struct GroupRow<'a> {
     n_views: u64,
     size_bytes: u64,
     covered_bytes: u64,
+    holder: Option<&'a str>,
+    retained_bytes: Option<u64>,
+    retained_heap_bytes: Option<u64>,
 }
 
 /// The parents that `shown` has the indices of, and all that is true of the census as a whole.
@@ -189,6 +194,8 @@ fn parent_row<'a>(parent: &'a Parent, traced: Option<&'a TracedStore>) -> Parent
         n_major_survived: traced.map(|it| u64::from(it.n_major_survived)),
         site: traced.map(|it| it.site.label.as_ref()),
         via: traced.and_then(|it| it.site.via.as_deref()),
+        retained_bytes: parent.retained.map(|it| it.total().0),
+        retained_heap_bytes: parent.retained.map(|it| it.heap.0),
         views: parent
             .views
             .iter()
@@ -220,5 +227,8 @@ fn group_row(group: &HolderGroup) -> GroupRow<'_> {
         n_views: group.n_views,
         size_bytes: group.bytes.0,
         covered_bytes: group.covered.0,
+        holder: group.holder.as_deref(),
+        retained_bytes: group.retained.map(|it| it.total().0),
+        retained_heap_bytes: group.retained.map(|it| it.heap.0),
     }
 }

@@ -6,7 +6,7 @@ use crate::analysis::finding::Finding;
 use crate::analysis::snapshot::JoinedCensus;
 use crate::base::Bytes;
 use crate::base::text::{count, fit, known, pad, pad_left, percent};
-use crate::event::census::{Census, HolderGroup, Parent};
+use crate::event::census::{Census, HolderGroup, Parent, Retained};
 use crate::export::census_json::{Subject, kind_name};
 use crate::export::finding::to_lines;
 
@@ -48,8 +48,9 @@ pub fn to_text(
         say("");
         say("Who holds the memory");
         say(&format!(
-            "  {}  {}  {}  HOLDER",
+            "  {}  {}  {}  {}  HOLDER",
             pad_left("SIZE", 9),
+            pad_left("RETAINED", 9),
             pad_left("IN USE", 7),
             pad_left("BUFFERS", 9)
         ));
@@ -126,8 +127,9 @@ fn share(part: Bytes, whole: Bytes) -> String {
 
 fn group_line(group: &HolderGroup) -> String {
     let start = format!(
-        "  {}  {}  {}  ",
+        "  {}  {}  {}  {}  ",
         pad_left(&group.bytes.to_string(), 9),
+        pad_left(&known(group.retained.map(Retained::total)), 9),
         pad_left(&share(group.covered, group.bytes), 7),
         pad_left(&count(group.n_parents), 9)
     );

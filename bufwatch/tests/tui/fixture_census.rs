@@ -173,6 +173,7 @@ fn join(snapshot: &Snapshot) -> JoinedCensus {
             parents,
         }),
         traced,
+        ..JoinedCensus::default()
     }
 }
 

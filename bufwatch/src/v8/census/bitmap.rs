@@ -25,6 +25,13 @@ impl Bitmap {
         is_new
     }
 
+    /// Clears a bit.
+    pub fn remove(&mut self, index: usize) {
+        if let Some(block) = self.blocks.get_mut(index / 64) {
+            *block &= !(1 << (index % 64));
+        }
+    }
+
     pub fn n_set(&self) -> u64 {
         self.blocks.iter().map(|block| u64::from(block.count_ones())).fold(0, u64::saturating_add)
     }
@@ -48,6 +55,31 @@ impl Bitmap {
             }
             block = *self.blocks.get(at)?;
         }
+    }
+
+    /// The last set bit that is not after `index`.
+    pub fn at_or_before(&self, index: usize) -> Option<usize> {
+        let mut at = index / 64;
+        let above = 63_u32.saturating_sub((index % 64) as u32);
+        let mut block = self.blocks.get(at)? & u64::MAX.checked_shr(above)?;
+        while block == 0 {
+            at = at.checked_sub(1)?;
+            block = *self.blocks.get(at)?;
+        }
+        let highest = 63_u32.saturating_sub(block.leading_zeros()) as usize;
+        at.checked_mul(64)?.checked_add(highest)
+    }
+
+    /// All set bits, ascending.
+    pub fn ones(&self) -> impl Iterator<Item = usize> + '_ {
+        self.blocks.iter().enumerate().flat_map(|(n, block)| {
+            let mut left = *block;
+            std::iter::from_fn(move || {
+                let bit = left.trailing_zeros() as usize;
+                left &= left.wrapping_sub(1);
+                (bit < 64).then(|| n.saturating_mul(64).saturating_add(bit))
+            })
+        })
     }
 
     /// Counts for [`Ranks::of`].
@@ -111,12 +143,20 @@ mod tests {
             let ranks = bitmap.ranks();
             prop_assert_eq!(ranks.n(), set.len());
             prop_assert_eq!(bitmap.n_set(), set.len() as u64);
+            prop_assert!(bitmap.ones().eq(set.iter().copied()));
             for index in 0..1_000 {
                 prop_assert_eq!(bitmap.has(index), set.contains(&index));
                 prop_assert_eq!(ranks.of(&bitmap, index), set.iter().position(|it| *it == index));
                 let next = set.iter().copied().find(|it| *it > index && *it < end);
                 prop_assert_eq!(bitmap.next_after(index, end), next);
+                let last = set.range(..=index).next_back().copied();
+                prop_assert_eq!(bitmap.at_or_before(index), last);
             }
+            for index in &set {
+                bitmap.remove(*index);
+                prop_assert!(!bitmap.has(*index));
+            }
+            prop_assert_eq!(bitmap.n_set(), 0);
         }
     }
 }

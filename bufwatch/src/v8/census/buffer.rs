@@ -38,6 +38,13 @@ pub struct BufferFacts {
     pub is_resizable: bool,
 }
 
+impl BufferFacts {
+    /// It has bytes outside of V8's heap, or may get some.
+    pub const fn has_store(&self) -> bool {
+        !self.is_detached && self.store.0 != 0 && (self.byte_length.0 > 0 || self.is_resizable)
+    }
+}
+
 /// What an array buffer or view is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewFacts {

@@ -154,6 +154,15 @@ impl<'a> Functions<'a> {
         text::string(view, named)
     }
 
+    /// Of the function whose variables a context holds, as its scope names it.
+    pub(super) fn of_context(&self, context: usize) -> Option<String> {
+        let view = self.view;
+        let scope = view.field(context, 16)?;
+        (view.kind(scope)? == view.layout.type_scope_info).then_some(())?;
+        let name = self.heap.scope_facts(view.heap.address(scope)?)?.name?;
+        Some(sanitize(&name))
+    }
+
     /// The variable in a slot of a context.
     pub(super) fn variable(&self, context: usize, slot: u64) -> Option<String> {
         let (view, layout) = (self.view, self.view.layout);

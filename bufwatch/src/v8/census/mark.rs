@@ -65,6 +65,25 @@ impl HeapView<'_> {
     }
 }
 
+/// What marking leaves behind for those who ask what would be alive without some objects.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) ranks: Ranks,
+    /// By rank: index of the object that it was reached from; above [`INDEX_MAX`] is no index.
+    pub(super) parents: Vec<u32>,
+    /// Words that keep something alive.
+    pub(super) roots: Vec<u64>,
+    /// Live tables of weak maps.
+    pub(super) tables: Vec<u32>,
+}
+
+impl Tree {
+    /// Largest index of a word.
+    pub(super) const INDEX_MAX: u32 = (1 << 30) - 1;
+    /// Of an object that is not alive.
+    pub(super) const UNREACHED: u32 = UNREACHED;
+}
+
 /// The objects that are alive.
 #[derive(Debug)]
 pub struct Marks {
@@ -74,6 +93,7 @@ pub struct Marks {
     roots: Vec<Root>,
     /// Array buffers that nothing but views refers to.
     only_by_views: Bitmap,
+    tables: Vec<u32>,
     pub n_marked: u64,
 }
 
@@ -82,7 +102,14 @@ impl Marks {
         let ranks = view.walk.starts.ranks();
         let parents = vec![UNREACHED; ranks.n()];
         let only_by_views = Bitmap::new(view.heap.n_words());
-        let marks = Self { ranks, parents, roots: roots.to_vec(), only_by_views, n_marked: 0 };
+        let marks = Self {
+            ranks,
+            parents,
+            roots: roots.to_vec(),
+            only_by_views,
+            tables: Vec::new(),
+            n_marked: 0,
+        };
         let mut marker = Marker {
             view,
             marks,
@@ -101,6 +128,12 @@ impl Marks {
     /// A live array buffer is referred to by something besides its views: whoever that is can reach all of its bytes.
     pub fn is_held_itself(&self, walk: &Walk, buffer: usize) -> bool {
         self.is_marked(walk, buffer) && !self.only_by_views.has(buffer)
+    }
+
+    pub(super) fn into_tree(self, view: HeapView<'_>) -> Tree {
+        let are_strong = self.roots.iter().filter(|root| phase_of(view, root).is_some());
+        let roots = are_strong.map(|root| root.word).collect();
+        Tree { ranks: self.ranks, parents: self.parents, roots, tables: self.tables }
     }
 
     /// Who an object was first reached from.
@@ -125,6 +158,20 @@ struct Waiting {
     due: Vec<(u64, usize)>,
 }
 
+/// When a root's turn comes; `None` for one that keeps nothing alive.
+fn phase_of(view: HeapView<'_>, root: &Root) -> Option<u8> {
+    let kind = view.object(root.word).and_then(|object| view.kind(object));
+    let is_context = kind.is_some_and(|kind| view.is_native_context(kind));
+    match root.kind {
+        // The list of all native contexts, dead ones included, hangs on the isolate's heap, and is weak.
+        RootKind::Isolate if is_context && root.is_in_heap => None,
+        RootKind::Isolate | RootKind::GlobalHandle if is_context => Some(0),
+        RootKind::Isolate | RootKind::GlobalHandle => Some(1),
+        RootKind::Microtask | RootKind::HandleScope => Some(2),
+        RootKind::Stack | RootKind::Register => Some(3),
+    }
+}
+
 struct Marker<'a> {
     view: HeapView<'a>,
     marks: Marks,
@@ -140,24 +187,10 @@ impl Marker<'_> {
     /// stack slot refers to it more directly.
     fn run(&mut self) {
         let roots = self.marks.roots.clone();
-        let is_native_context = |root: &Root| {
-            self.view
-                .object(root.word)
-                .and_then(|object| self.view.kind(object))
-                .is_some_and(|kind| self.view.is_native_context(kind))
-        };
-        // The list of all native contexts, dead ones included, hangs on the isolate's heap, and is weak.
-        let contexts: Vec<bool> = roots.iter().map(is_native_context).collect();
-        let phase = |root: &Root, is_context: bool| match root.kind {
-            RootKind::Isolate if is_context && root.is_in_heap => None,
-            RootKind::Isolate | RootKind::GlobalHandle if is_context => Some(0),
-            RootKind::Isolate | RootKind::GlobalHandle => Some(1),
-            RootKind::Microtask | RootKind::HandleScope => Some(2),
-            RootKind::Stack | RootKind::Register => Some(3),
-        };
+        let phases: Vec<Option<u8>> = roots.iter().map(|root| phase_of(self.view, root)).collect();
         for now in 0..4 {
-            for (number, (root, is_context)) in roots.iter().zip(&contexts).enumerate() {
-                if phase(root, *is_context) == Some(now) && number < ROOT as usize {
+            for (number, (root, phase)) in roots.iter().zip(&phases).enumerate() {
+                if *phase == Some(now) && number < ROOT as usize {
                     self.reach(root.word, ROOT | number as u32);
                 }
             }
@@ -223,6 +256,9 @@ impl Marker<'_> {
 
     /// A value lives as long as its key and the table do.
     fn reach_with_key(&mut self, table: usize, key: usize, value: u64) {
+        if self.marks.tables.last() != Some(&(table as u32)) {
+            self.marks.tables.push(table as u32);
+        }
         if self.view.object(value).is_none() {
             return;
         }

@@ -14,6 +14,7 @@ mod parent;
 pub mod path;
 mod property;
 mod references;
+mod retained;
 pub mod roots;
 mod sizes;
 mod stack;

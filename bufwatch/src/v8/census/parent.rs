@@ -21,15 +21,30 @@ const GROUPS_MAX: usize = 1_000;
 /// Property of a slab that Node marks as not to be transferred (lib/buffer.js, `markAsUntransferable(allocPool)`).
 const POOL_MARK: &str = "untransferable";
 
-/// Views per path without keys.
-pub(super) type Groups = Vec<(GroupKey, u64)>;
+/// Who holds a parent, for questions that are asked when all parents are known.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    by_key: Vec<KeyViews>,
+    /// Indices of what holds the store: its views, without any its array buffers. Empty if the parent is not told.
+    pub(super) held_by: Vec<u32>,
+}
 
 /// What holders of one group have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct GroupKey {
+struct GroupKey {
+    /// Without keys.
     path: Vec<String>,
     root: RootKind,
     is_by_application: bool,
+}
+
+/// Views of one parent in the same group.
+#[derive(Debug)]
+struct KeyViews {
+    key: GroupKey,
+    n: u64,
+    /// One of each container.
+    some: Vec<u32>,
 }
 
 /// What parents are put together from.
@@ -51,10 +66,7 @@ impl Assembly<'_> {
         let mut stores: Vec<Option<Avma>> = Vec::with_capacity(self.buffers.buffers.len());
         let owners = self.owners.iter().copied().chain(std::iter::repeat(None));
         for ((buffer, is_live), owner) in self.buffers.buffers.iter().zip(live).zip(owners) {
-            let is_store = *is_live
-                && !buffer.is_detached
-                && buffer.store.0 != 0
-                && (buffer.byte_length.0 > 0 || buffer.is_resizable);
+            let is_store = *is_live && buffer.has_store();
             stores.push(is_store.then_some(buffer.store));
             if is_store {
                 let store = by_store.entry(buffer.store).or_default();
@@ -141,6 +153,7 @@ impl Assembly<'_> {
             resident: None,
             views: listed,
             holders,
+            retained: None,
         };
         (parent, groups)
     }
@@ -173,7 +186,8 @@ fn told_holders(
     let mut containers: Vec<(usize, u64)> = by_container.into_values().collect();
     containers.sort_unstable_by_key(|(first, n)| (std::cmp::Reverse(*n), *first));
     let mut holders: Vec<Holder> = Vec::new();
-    let mut groups: Groups = Vec::new();
+    let held_by = held.iter().map(|object| *object as u32).collect();
+    let mut groups = Groups { by_key: Vec::new(), held_by };
     for (first, n) in containers.into_iter().take(HOLDERS_MAX) {
         let Path { steps, root, is_by_application } = paths.to(first);
         let pattern: Vec<String> = steps.iter().map(|step| step.pattern.clone()).collect();
@@ -183,9 +197,12 @@ fn told_holders(
             steps.iter().map(|step| step.text.clone()).collect()
         };
         let key = GroupKey { path: pattern, root, is_by_application };
-        match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, known)) => *known = known.saturating_add(n),
-            None => groups.push((key, n)),
+        match groups.by_key.iter_mut().find(|known| known.key == key) {
+            Some(known) => {
+                known.n = known.n.saturating_add(n);
+                known.some.push(first as u32);
+            }
+            None => groups.by_key.push(KeyViews { key, n, some: vec![first as u32] }),
         }
         match holders.iter_mut().find(|holder| holder.path == text && holder.root == root) {
             Some(holder) => holder.n_views = holder.n_views.saturating_add(n),
@@ -241,24 +258,29 @@ impl Cover {
     }
 }
 
-/// Parents of the same path together; a parent that several hold counts for the one with the most views.
-pub(super) fn groups(parents: &[(Parent, Groups)]) -> Vec<HolderGroup> {
-    let mut by_key: FastMap<&GroupKey, HolderGroup> = FastMap::default();
+/// Parents of the same path together; a parent that several hold counts for the one with the most views. With each group some of its
+/// views.
+pub(super) fn groups(parents: &[(Parent, Groups)]) -> Vec<(HolderGroup, Vec<u32>)> {
+    let mut by_key: FastMap<&GroupKey, (HolderGroup, Vec<u32>)> = FastMap::default();
     for (parent, groups) in parents {
-        let Some((key, _)) = groups.iter().max_by_key(|(_, n)| *n) else { continue };
-        let group = by_key.entry(key).or_insert_with(|| HolderGroup {
-            path: key.path.clone(),
-            root: key.root,
-            is_by_application: key.is_by_application,
-            ..HolderGroup::default()
+        let Some(views) = groups.by_key.iter().max_by_key(|views| views.n) else { continue };
+        let (group, some) = by_key.entry(&views.key).or_insert_with(|| {
+            let group = HolderGroup {
+                path: views.key.path.clone(),
+                root: views.key.root,
+                is_by_application: views.key.is_by_application,
+                ..HolderGroup::default()
+            };
+            (group, Vec::new())
         });
         group.n_parents = group.n_parents.saturating_add(1);
         group.n_views = group.n_views.saturating_add(parent.n_views);
         group.bytes = Bytes(group.bytes.0.saturating_add(parent.size.0));
         group.covered = Bytes(group.covered.0.saturating_add(parent.covered.0));
+        some.extend_from_slice(&views.some);
     }
-    let mut groups: Vec<HolderGroup> = by_key.into_values().collect();
-    groups.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.path.cmp(&b.path)));
+    let mut groups: Vec<(HolderGroup, Vec<u32>)> = by_key.into_values().collect();
+    groups.sort_by(|(a, _), (b, _)| b.bytes.cmp(&a.bytes).then_with(|| a.path.cmp(&b.path)));
     groups.truncate(GROUPS_MAX);
     groups
 }

@@ -7,7 +7,8 @@ use crate::event::census::{Census, Counts, Isolate, Parent, ParentKind, Timing};
 use crate::v8::census::buffer::{BufferFacts, Buffers, ViewFacts};
 use crate::v8::census::copy::HeapCopy;
 use crate::v8::census::mark::{HeapView, Marks};
-use crate::v8::census::parent::{Assembly, Groups, groups};
+use crate::v8::census::parent::{Assembly, Groups};
+use crate::v8::census::retained;
 use crate::v8::census::roots::{IsolatePlace, Roots};
 use crate::v8::census::store::{Owner, StoreFacts, owners};
 use crate::v8::census::walk::Walk;
@@ -114,8 +115,10 @@ pub fn analyse(
     let mut parents = assembly.parents(&live_buffers, &live_views);
     let counted = check_sum(&parents, allocated)?;
     parents.sort_by_key(|(parent, _)| (std::cmp::Reverse(parent.size), parent.address));
-    let holders = groups(&parents);
-    let parents = parents.into_iter().map(|(parent, _)| parent).collect();
+    let n_live_objects = marks.n_marked;
+    let (parents, holders, gap) = retained::fill(view, marks, &buffers.buffers, parents);
+    let mut gaps = gaps(moment, &walk);
+    gaps.extend(gap);
     Ok(Census {
         isolates: isolates(moment),
         parents,
@@ -125,13 +128,13 @@ pub fn analyse(
             heap_bytes: Bytes(heap.n_bytes()),
             n_pages: heap.pages().len() as u64,
             n_objects: walk.n_objects,
-            n_live_objects: marks.n_marked,
+            n_live_objects,
             n_rejected: buffers.n_buffers_rejected.saturating_add(buffers.n_views_rejected),
             n_retries: 0,
             allocator_bytes: allocated,
             live_bytes: counted,
         },
-        gaps: gaps(moment, &walk),
+        gaps,
     })
 }
 

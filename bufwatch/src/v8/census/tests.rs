@@ -9,6 +9,7 @@ use crate::v8::census::copy::HeapCopy;
 use crate::v8::census::fake::FakeHeap;
 use crate::v8::census::mark::{HeapView, Marks};
 use crate::v8::census::parent::{Assembly, groups};
+use crate::v8::census::retained;
 use crate::v8::census::roots::{Root, RootKind, Roots};
 use crate::v8::census::take::{Detail, Moment, Refusal, analyse};
 use crate::v8::census::walk::Walk;
@@ -32,12 +33,15 @@ fn parents_of(fake: &FakeHeap, heap: &HeapCopy, roots: &[Root]) -> Vec<Parent> {
     let live: Vec<bool> = buffers.buffers.iter().map(|it| is_live(it.index)).collect();
     let views: Vec<_> = buffers.views.iter().filter(|it| is_live(it.index)).copied().collect();
     let isolates = &[];
-    let (buffers, marks) = (&buffers, &marks);
-    let assembly = Assembly { view, marks, buffers, owners: &[], detail: DETAIL, isolates };
-    let parents = assembly.parents(&live, &views);
-    let n_grouped: u64 = groups(&parents).iter().map(|group| group.n_parents).sum();
+    let parents = {
+        let (buffers, marks) = (&buffers, &marks);
+        let assembly = Assembly { view, marks, buffers, owners: &[], detail: DETAIL, isolates };
+        assembly.parents(&live, &views)
+    };
+    let n_grouped: u64 = groups(&parents).iter().map(|(group, _)| group.n_parents).sum();
     assert!(n_grouped <= parents.len() as u64);
-    parents.into_iter().map(|(parent, _)| parent).collect()
+    let (parents, _, _) = retained::fill(view, marks, &buffers.buffers, parents);
+    parents
 }
 
 /// An array that holds the first of two views of one buffer; a third buffer nobody holds.

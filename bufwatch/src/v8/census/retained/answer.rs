@@ -1,0 +1,308 @@
+//! What dies with some heads: all in their regions and the regions below, less what is reached from other regions without them. Works on
+//! regions from which everything that is alive anyway has been taken out.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use crate::base::Bytes;
+use crate::event::census::Retained;
+use crate::v8::census::bitmap::Bitmap;
+use crate::v8::census::references::Visitor;
+use crate::v8::census::retained::by_region::ByRegion;
+use crate::v8::census::retained::limits::Exceeded;
+use crate::v8::census::retained::pending::Pending;
+use crate::v8::census::retained::region::{Place, Regions};
+use crate::v8::census::retained::store::Stores;
+
+/// Up to so many survivors are forgotten one by one.
+const LISTED_SURVIVORS_MAX: usize = 1 << 16;
+
+/// A reference into a region from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Crossing {
+    target: u32,
+    /// Region of the object that refers.
+    from: u32,
+}
+
+/// What is known of the regions, to answer any question.
+#[derive(Debug)]
+pub(super) struct Answers<'a> {
+    regions: Regions<'a>,
+    below: ByRegion<u32>,
+    crossings: ByRegion<Crossing>,
+    /// By the region of the value: numbers of pairs that do not hold anyway.
+    pairs: ByRegion<u32>,
+    /// By the region of the key: regions of values.
+    values: ByRegion<u32>,
+    stores: Stores,
+    /// By region: the last question that it was part of, and the last whose head was asked about.
+    parts: Vec<u32>,
+    asked: Vec<u32>,
+    question: u32,
+    survivors: Survivors,
+    pending: Pending,
+}
+
+impl<'a> Answers<'a> {
+    pub(super) fn new(mut regions: Regions<'a>, stores: Stores) -> Result<Self, Exceeded> {
+        let crossings = crossings(&mut regions)?;
+        let mut pairs = Vec::new();
+        let mut values = Vec::new();
+        for (number, pair) in regions.pairs.iter().enumerate() {
+            let Place::Region(region) = regions.place(pair.value as usize) else { continue };
+            pairs.push((region, number as u32));
+            if let Place::Region(of_key) = regions.place(pair.key as usize)
+                && regions.is_head(region, pair.value as usize)
+            {
+                values.push((of_key, region));
+            }
+        }
+        let below = regions.list.iter().enumerate();
+        let below = below.filter_map(|(n, region)| Some((region.above?, n as u32))).collect();
+        let n_regions = regions.list.len();
+        Ok(Self {
+            below: ByRegion::new(below),
+            crossings: ByRegion::new(crossings),
+            pairs: ByRegion::new(pairs),
+            values: ByRegion::new(values),
+            stores,
+            parts: vec![0; n_regions],
+            asked: vec![0; n_regions],
+            question: 0,
+            survivors: Survivors::new(regions.n_ranks()),
+            pending: std::mem::take(&mut regions.pending),
+            regions,
+        })
+    }
+
+    /// What would die if these objects were gone; `None` if none of them can be.
+    pub(super) fn answer(&mut self, objects: &[u32]) -> Result<Option<Retained>, Exceeded> {
+        self.question = self.question.saturating_add(1);
+        let heads: Vec<u32> =
+            objects.iter().filter_map(|it| self.regions.headed_by(*it as usize)).collect();
+        if heads.is_empty() {
+            return Ok(None);
+        }
+        for head in &heads {
+            if let Some(asked) = self.asked.get_mut(*head as usize) {
+                *asked = self.question;
+            }
+        }
+        let parts = self.parts_below(heads)?;
+        let bytes: u64 = parts
+            .iter()
+            .filter_map(|part| Some(self.regions.region(*part)?.bytes))
+            .fold(0, u64::saturating_add);
+        for part in &parts {
+            self.enter_part(*part)?;
+        }
+        let surviving = self.spread()?;
+        let off_heap = self.off_heap(&parts);
+        self.survivors.forget();
+        Ok(Some(Retained { heap: Bytes(bytes.saturating_sub(surviving)), off_heap }))
+    }
+
+    /// The regions of heads and all below, also those of values whose keys are in them.
+    fn parts_below(&mut self, heads: Vec<u32>) -> Result<Vec<u32>, Exceeded> {
+        let mut parts = Vec::new();
+        let mut waiting = heads;
+        while let Some(part) = waiting.pop() {
+            let Some(last) = self.parts.get_mut(part as usize) else { continue };
+            if *last == self.question {
+                continue;
+            }
+            *last = self.question;
+            self.regions.budget.spend(1)?;
+            parts.push(part);
+            waiting.extend(self.below.of(part));
+            waiting.extend(self.values.of(part));
+        }
+        Ok(parts)
+    }
+
+    /// What a part is reached by from elsewhere.
+    fn enter_part(&mut self, part: u32) -> Result<(), Exceeded> {
+        if let Some(region) = self.regions.region(part).filter(|region| region.is_entered) {
+            self.survive(region.head as usize);
+        }
+        let from_elsewhere = self.crossings.of(part).filter(|it| !self.is_part(it.from));
+        let mut targets: Vec<u32> = from_elsewhere.map(|crossing| crossing.target).collect();
+        for number in self.pairs.of(part) {
+            let Some(pair) = self.regions.pairs.get(*number as usize) else { continue };
+            if self.is_alive(pair.key as usize) && self.is_alive(pair.table as usize) {
+                targets.push(pair.value);
+            }
+        }
+        self.regions.budget.spend(targets.len() as u64)?;
+        for target in targets {
+            self.survive(target as usize);
+        }
+        Ok(())
+    }
+
+    fn is_part(&self, region: u32) -> bool {
+        self.parts.get(region as usize) == Some(&self.question)
+    }
+
+    /// Whether an object is one of those that are gone.
+    fn is_asked(&self, region: u32, object: usize) -> bool {
+        self.asked.get(region as usize) == Some(&self.question)
+            && self.regions.is_head(region, object)
+    }
+
+    /// As far as is known yet.
+    fn is_alive(&self, object: usize) -> bool {
+        match self.regions.place(object) {
+            Place::Nowhere => false,
+            Place::Outside => true,
+            Place::Region(region) => {
+                !self.is_part(region)
+                    || self.regions.rank_of(object).is_some_and(|rank| self.survivors.has(rank))
+            }
+        }
+    }
+
+    fn survive(&mut self, object: usize) {
+        let Place::Region(region) = self.regions.place(object) else { return };
+        if !self.is_part(region) || self.is_asked(region, object) {
+            return;
+        }
+        if let Some(rank) = self.regions.rank_of(object)
+            && self.survivors.insert(rank)
+        {
+            self.pending.push(object);
+        }
+    }
+
+    /// From what survives to what survives with it; its bytes.
+    fn spread(&mut self) -> Result<u64, Exceeded> {
+        let mut bytes = 0_u64;
+        let view = self.regions.view;
+        while let Some(object) = self.pending.pop() {
+            self.regions.budget.spend(1)?;
+            bytes = bytes.saturating_add(self.regions.bytes_of(object));
+            view.visit(object, &mut Surviving { answers: self });
+            for n in self.regions.pairs_of(object) {
+                let Some(pair) = self.regions.pairs.get(n).copied() else { continue };
+                if self.is_alive(pair.table as usize) {
+                    self.survive(pair.value as usize);
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Stores whose array buffers all die.
+    fn off_heap(&self, parts: &[u32]) -> Bytes {
+        let dies = |buffer: usize| {
+            self.regions.rank_of(buffer).is_some_and(|rank| !self.survivors.has(rank))
+        };
+        self.stores.bytes_of(parts, dies)
+    }
+}
+
+struct Surviving<'r, 'a> {
+    answers: &'r mut Answers<'a>,
+}
+
+impl Visitor for Surviving<'_, '_> {
+    #[inline]
+    fn strong(&mut self, word: u64) {
+        if let Some(target) = self.answers.regions.target(word) {
+            self.answers.survive(target.index);
+        }
+    }
+
+    fn ephemeron(&mut self, key: usize, value: u64) {
+        if self.answers.is_alive(key) {
+            self.strong(value);
+        }
+    }
+}
+
+/// All references from one region into another.
+fn crossings(regions: &mut Regions<'_>) -> Result<Vec<(u32, Crossing)>, Exceeded> {
+    if regions.list.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let mut budget = regions.budget;
+    let regions_now = &*regions;
+    let mut crossing =
+        Crossings { regions: regions_now, from: 0, found: Vec::new(), result: Ok(()) };
+    for (object, from) in regions_now.labelled() {
+        budget.spend(1)?;
+        crossing.from = from;
+        regions_now.view.visit(object, &mut crossing);
+    }
+    let Crossings { found, result, .. } = crossing;
+    result?;
+    regions.budget = budget;
+    Ok(found)
+}
+
+struct Crossings<'r, 'a> {
+    regions: &'r Regions<'a>,
+    from: u32,
+    found: Vec<(u32, Crossing)>,
+    result: Result<(), Exceeded>,
+}
+
+impl Visitor for Crossings<'_, '_> {
+    #[inline]
+    fn strong(&mut self, word: u64) {
+        let Some(target) = self.regions.target(word) else { return };
+        let Place::Region(region) = target.place() else { return };
+        if region == self.from {
+            return;
+        }
+        let row = (region, Crossing { target: target.index as u32, from: self.from });
+        if self.found.last() == Some(&row) || self.result.is_err() {
+            return;
+        }
+        self.result = self.regions.budget.room_for_crossing(self.found.len());
+        self.found.push(row);
+    }
+
+    /// Looked up by the region of the value.
+    fn ephemeron(&mut self, _key: usize, _value: u64) {}
+}
+
+/// Objects that survive, by rank.
+#[derive(Debug)]
+struct Survivors {
+    has: Bitmap,
+    list: Vec<u32>,
+    n_ranks: usize,
+    is_listed: bool,
+}
+
+impl Survivors {
+    fn new(n_ranks: usize) -> Self {
+        Self { has: Bitmap::new(n_ranks), list: Vec::new(), n_ranks, is_listed: true }
+    }
+
+    fn has(&self, rank: usize) -> bool {
+        self.has.has(rank)
+    }
+
+    fn insert(&mut self, rank: usize) -> bool {
+        let is_new = self.has.insert(rank);
+        if is_new && self.list.len() < LISTED_SURVIVORS_MAX {
+            self.list.push(rank as u32);
+        } else if is_new {
+            self.is_listed = false;
+        }
+        is_new
+    }
+
+    fn forget(&mut self) {
+        if self.is_listed {
+            for rank in &self.list {
+                self.has.remove(*rank as usize);
+            }
+        } else {
+            self.has = Bitmap::new(self.n_ranks);
+        }
+        self.list.clear();
+        self.is_listed = true;
+    }
+}

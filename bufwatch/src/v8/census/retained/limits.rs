@@ -1,0 +1,68 @@
+//! What the question for retained sizes may cost, in memory and in objects looked at. Both are counted, not measured: the same heap gets
+//! the same answers.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Exceeded {
+    #[error("more than {0} objects would have to be looked at")]
+    Objects(u64),
+    #[error("more than {0} views and holders are asked for")]
+    Heads(usize),
+    #[error("more than {0} references lead from one holder's objects to another's")]
+    Crossings(usize),
+    #[error("weak maps have more than {0} entries")]
+    Pairs(usize),
+}
+
+/// What is left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    pub(super) objects: u64,
+    pub(super) objects_left: u64,
+    pub(super) heads: usize,
+    pub(super) crossings: usize,
+    pub(super) pairs: usize,
+}
+
+impl Budget {
+    /// For a heap of so many words, of which so many objects are alive: at most a fiftieth of the heap's size, and 8 MiB.
+    pub(super) fn new(n_words: usize, n_live: u64) -> Self {
+        /// Looked at in any heap.
+        const OBJECTS_MIN: u64 = 8 << 20;
+        let objects = n_live.saturating_add(OBJECTS_MIN);
+        Self {
+            objects,
+            objects_left: objects,
+            // 40 bytes each, with what is kept beside it.
+            heads: (n_words / 512).saturating_add(1 << 16),
+            // 12 bytes each.
+            crossings: (n_words / 256).saturating_add(1 << 17),
+            // 12 bytes each, and as much for their order.
+            pairs: (n_words / 512).saturating_add(1 << 16),
+        }
+    }
+
+    #[inline]
+    pub(super) fn spend(&mut self, n: u64) -> Result<(), Exceeded> {
+        match self.objects_left.checked_sub(n) {
+            Some(left) => {
+                self.objects_left = left;
+                Ok(())
+            }
+            None => Err(Exceeded::Objects(self.objects)),
+        }
+    }
+
+    pub(super) const fn room_for_head(&self, n: usize) -> Result<(), Exceeded> {
+        if n < self.heads { Ok(()) } else { Err(Exceeded::Heads(self.heads)) }
+    }
+
+    pub(super) const fn room_for_crossing(&self, n: usize) -> Result<(), Exceeded> {
+        if n < self.crossings { Ok(()) } else { Err(Exceeded::Crossings(self.crossings)) }
+    }
+
+    pub(super) const fn room_for_pair(&self, n: usize) -> Result<(), Exceeded> {
+        if n < self.pairs { Ok(()) } else { Err(Exceeded::Pairs(self.pairs)) }
+    }
+}

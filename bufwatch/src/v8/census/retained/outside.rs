@@ -1,0 +1,131 @@
+//! Takes out of the regions what is alive without any of the heads: what the rest of the heap and the roots refer to, and what that leads
+//! to. One pass over the heap, which looks into an object only if one of its words leads to a page with objects of a region.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use crate::v8::census::copy::CopiedPage;
+use crate::v8::census::references::Visitor;
+use crate::v8::census::retained::limits::Exceeded;
+use crate::v8::census::retained::region::{Place, Regions, Target};
+
+impl Regions<'_> {
+    /// After it, everything in a region is reached only by way of heads.
+    pub(super) fn take_out_the_rest(&mut self) -> Result<(), Exceeded> {
+        for word in self.roots() {
+            self.enter_by(word);
+        }
+        let view = self.view;
+        for page in view.heap.pages() {
+            // Read-only memory refers only to itself.
+            if page.page.is_read_only() || page.page.is_from_space() {
+                continue;
+            }
+            if page.page.is_executable {
+                self.look_at_objects(page)?;
+            } else {
+                self.look_at_words(page)?;
+            }
+            self.spread()?;
+        }
+        self.spread()
+    }
+
+    fn look_at_words(&mut self, page: &CopiedPage) -> Result<(), Exceeded> {
+        let view = self.view;
+        let area = page.area();
+        let mut at = area.start;
+        while at < area.end {
+            let words = view.heap.slice(at..area.end);
+            let may_enter = |word: &u64| word & 7 == 1 && self.pages.may_have(*word);
+            let Some(n) = words.iter().position(may_enter) else { return Ok(()) };
+            at = at.saturating_add(n);
+            let word = words.get(n).copied().unwrap_or(0);
+            let is_labelled =
+                self.target(word).is_some_and(|it| matches!(it.place(), Place::Region(_)));
+            let object = view.walk.starts.at_or_before(at).filter(|_| is_labelled);
+            let Some(object) = object else {
+                at = at.saturating_add(1);
+                continue;
+            };
+            if self.place(object) == Place::Outside {
+                self.budget.spend(1)?;
+                self.enter_from(object);
+            }
+            at = view.walk.starts.next_after(at, area.end).unwrap_or(area.end);
+        }
+        Ok(())
+    }
+
+    /// In machine code references are at any byte.
+    fn look_at_objects(&mut self, page: &CopiedPage) -> Result<(), Exceeded> {
+        let area = page.area();
+        let mut next = Some(area.start);
+        while let Some(object) = next {
+            if self.place(object) == Place::Outside {
+                self.budget.spend(1)?;
+                self.enter_from(object);
+            }
+            next = self.view.walk.starts.next_after(object, area.end);
+        }
+        Ok(())
+    }
+
+    fn enter_by(&mut self, word: u64) {
+        if let Some(target) = self.target(word) {
+            self.enter(target);
+        }
+    }
+
+    fn enter(&mut self, target: Target) {
+        let Place::Region(number) = target.place() else { return };
+        let Some(region) = self.list.get_mut(number as usize) else { return };
+        if region.head as usize == target.index {
+            region.is_entered = true;
+        } else {
+            self.put_outside(target.rank);
+            self.pending.push(target.index);
+            let bytes = self.bytes_of(target.index);
+            if let Some(region) = self.list.get_mut(number as usize) {
+                region.bytes = region.bytes.saturating_sub(bytes);
+            }
+        }
+    }
+
+    /// An object that is outside: so is what it refers to.
+    fn enter_from(&mut self, object: usize) {
+        let view = self.view;
+        view.visit(object, &mut Entering { regions: self });
+    }
+
+    fn spread(&mut self) -> Result<(), Exceeded> {
+        while let Some(object) = self.pending.pop() {
+            self.budget.spend(1)?;
+            self.enter_from(object);
+            for n in self.pairs_of(object) {
+                let Some(pair) = self.pairs.get(n).copied() else { continue };
+                if self.place(pair.table as usize) == Place::Outside
+                    && let Some(value) = self.view.heap.address(pair.value as usize)
+                {
+                    self.enter_by(value.0 | 1);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Entering<'r, 'a> {
+    regions: &'r mut Regions<'a>,
+}
+
+impl Visitor for Entering<'_, '_> {
+    #[inline]
+    fn strong(&mut self, word: u64) {
+        self.regions.enter_by(word);
+    }
+
+    fn ephemeron(&mut self, key: usize, value: u64) {
+        if self.regions.place(key) == Place::Outside {
+            self.regions.enter_by(value);
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Regions: for each object that is asked about, its *head*, the live objects that marking reached from it and from no other head in
+//! between. Nothing that dies with a head is outside of its region and the regions below. Which of it really dies is not decided here.
+//!
+//! The labels are written over the parents that marking left behind, so they need no memory of their own.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::ops::Range;
+
+use crate::v8::census::mark::{HeapView, Tree};
+use crate::v8::census::references::Visitor;
+use crate::v8::census::retained::limits::{Budget, Exceeded};
+use crate::v8::census::retained::pending::Pending;
+
+/// Marks an entry as the number of a region; what is above is of roots.
+const LABEL: u32 = Tree::INDEX_MAX + 1;
+const LABEL_END: u32 = LABEL << 1;
+
+/// Alive, whatever is asked.
+const OUTSIDE: u32 = LABEL_END;
+
+/// Where an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is not alive, or no object.
+    Nowhere,
+    /// Alive without any of the heads.
+    Outside,
+    Region(u32),
+}
+
+/// An object that a word leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    pub(super) index: usize,
+    pub(super) rank: usize,
+    entry: u32,
+    /// Page of the process.
+    address: u64,
+    is_read_only: bool,
+}
+
+impl Target {
+    pub(super) const fn place(self) -> Place {
+        match self.entry {
+            Tree::UNREACHED => Place::Nowhere,
+            LABEL..LABEL_END => Place::Region(self.entry & Tree::INDEX_MAX),
+            _ => Place::Outside,
+        }
+    }
+}
+
+/// A head and what marking reached from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Region {
+    pub(super) head: u32,
+    /// The object that marking reached the head from.
+    reached_from: u32,
+    /// The region that this object is in.
+    pub(super) above: Option<u32>,
+    /// Something outside of all regions refers to the head.
+    pub(super) is_entered: bool,
+    /// Of all its objects, those without that are alive anyway.
+    pub(super) bytes: u64,
+}
+
+/// The value of a weak map: alive as long as its key and the table are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Pair {
+    pub(super) key: u32,
+    pub(super) value: u32,
+    pub(super) table: u32,
+}
+
+/// All regions, and the place of each object.
+#[derive(Debug)]
+pub(super) struct Regions<'a> {
+    pub(super) view: HeapView<'a>,
+    tree: Tree,
+    pub(super) list: Vec<Region>,
+    /// By key.
+    pub(super) pairs: Vec<Pair>,
+    pub(super) pages: PageFilter,
+    pub(super) pending: Pending,
+    pub(super) budget: Budget,
+}
+
+impl<'a> Regions<'a> {
+    pub(super) fn new(view: HeapView<'a>, tree: Tree, budget: Budget) -> Result<Self, Exceeded> {
+        let pending = Pending::new(view.heap.n_words());
+        let pages = PageFilter::default();
+        let mut regions =
+            Self { view, tree, list: Vec::new(), pairs: Vec::new(), pages, pending, budget };
+        regions.read_pairs()?;
+        Ok(regions)
+    }
+
+    fn read_pairs(&mut self) -> Result<(), Exceeded> {
+        let view = self.view;
+        let mut pairs = Vec::new();
+        let mut result = Ok(());
+        for table in std::mem::take(&mut self.tree.tables) {
+            let found = |key: usize, value: u64| {
+                let is_alive = self.place(key) != Place::Nowhere;
+                let value = self.target(value).filter(|value| !value.is_read_only);
+                let Some(value) = value.filter(|_| is_alive && result.is_ok()) else { return };
+                result = self.budget.room_for_pair(pairs.len());
+                pairs.push(Pair { key: key as u32, value: value.index as u32, table });
+            };
+            view.visit(table as usize, &mut PairsOf(found));
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        self.pairs = pairs;
+        result
+    }
+
+    /// The live writable object that a word leads to, and what is known of it. Read-only memory is alive anyway.
+    #[inline]
+    pub(super) fn target(&self, word: u64) -> Option<Target> {
+        if word & 7 != 1 {
+            return None;
+        }
+        let (page, index) = self.view.heap.locate(word.wrapping_sub(1))?;
+        let rank = self.tree.ranks.of(&self.view.walk.starts, index)?;
+        let entry = *self.tree.parents.get(rank)?;
+        let is_read_only = page.page.is_read_only();
+        Some(Target { index, rank, entry, address: word, is_read_only })
+    }
+
+    fn object(&self, index: usize) -> Option<Target> {
+        self.target(self.view.heap.address(index)?.0 | 1)
+    }
+
+    pub(super) fn rank_of(&self, index: usize) -> Option<usize> {
+        self.tree.ranks.of(&self.view.walk.starts, index)
+    }
+
+    pub(super) fn place(&self, index: usize) -> Place {
+        let entry = self.rank_of(index).and_then(|rank| self.tree.parents.get(rank));
+        match entry {
+            None | Some(&Tree::UNREACHED) => Place::Nowhere,
+            Some(&entry @ LABEL..LABEL_END) => Place::Region(entry & Tree::INDEX_MAX),
+            Some(_) => Place::Outside,
+        }
+    }
+
+    /// Ranks are below it.
+    pub(super) fn n_ranks(&self) -> usize {
+        self.tree.parents.len()
+    }
+
+    /// The region that an object is the head of.
+    pub(super) fn headed_by(&self, index: usize) -> Option<u32> {
+        let Place::Region(number) = self.place(index) else { return None };
+        self.is_head(number, index).then_some(number)
+    }
+
+    pub(super) fn is_head(&self, number: u32, index: usize) -> bool {
+        self.region(number).is_some_and(|region| region.head as usize == index)
+    }
+
+    pub(super) fn region(&self, number: u32) -> Option<&Region> {
+        self.list.get(number as usize)
+    }
+
+    /// Live objects that are in regions, with the numbers of those.
+    pub(super) fn labelled(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
+        let entries = self.view.walk.starts.ones().zip(&self.tree.parents);
+        entries.filter_map(|(index, entry)| {
+            (LABEL..LABEL_END).contains(entry).then_some((index, *entry & Tree::INDEX_MAX))
+        })
+    }
+
+    pub(super) fn roots(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.tree.roots)
+    }
+
+    /// Where the pairs of a key are.
+    pub(super) fn pairs_of(&self, key: usize) -> Range<usize> {
+        let start = self.pairs.partition_point(|pair| (pair.key as usize) < key);
+        let of_key = self.pairs.get(start..).unwrap_or_default();
+        let n = of_key.iter().take_while(|pair| pair.key as usize == key).count();
+        start..start.saturating_add(n)
+    }
+
+    /// What an object takes in V8's heap.
+    pub(super) fn bytes_of(&self, index: usize) -> u64 {
+        let Some(facts) = self.view.facts(index) else { return 0 };
+        (self.view.end_of(index, facts).saturating_sub(index) as u64).saturating_mul(8)
+    }
+
+    /// Makes a live object the head of a region; nothing happens to one that is alive anyway, or not at all.
+    pub(super) fn add_head(&mut self, index: usize) -> Result<(), Exceeded> {
+        match self.object(index) {
+            Some(target) if target.place() == Place::Outside && !target.is_read_only => {
+                self.begin(target, None)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, head: Target, above: Option<u32>) -> Result<(), Exceeded> {
+        self.budget.room_for_head(self.list.len())?;
+        let number = self.list.len() as u32;
+        self.list.push(Region {
+            head: head.index as u32,
+            reached_from: head.entry,
+            above,
+            is_entered: false,
+            bytes: 0,
+        });
+        self.label(head, number);
+        Ok(())
+    }
+
+    fn label(&mut self, target: Target, region: u32) {
+        if let Some(entry) = self.tree.parents.get_mut(target.rank) {
+            *entry = LABEL | region;
+        }
+        self.pages.insert(target.address);
+    }
+
+    /// Takes an object out of its region: it is alive anyway.
+    pub(super) fn put_outside(&mut self, rank: usize) {
+        if let Some(entry) = self.tree.parents.get_mut(rank) {
+            *entry = OUTSIDE;
+        }
+    }
+
+    /// Labels everything that marking reached from the heads.
+    pub(super) fn grow(&mut self) -> Result<(), Exceeded> {
+        let mut number = 0;
+        // More heads may come up: values of keys that are in a region.
+        while let Some(region) = self.list.get(number) {
+            self.pending.push(region.head as usize);
+            while let Some(object) = self.pending.pop() {
+                self.budget.spend(1)?;
+                self.take_in(object)?;
+            }
+            number = number.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, object: usize) -> Result<(), Exceeded> {
+        let Place::Region(number) = self.place(object) else { return Ok(()) };
+        let bytes = self.bytes_of(object);
+        if let Some(region) = self.list.get_mut(number as usize) {
+            region.bytes = region.bytes.saturating_add(bytes);
+        }
+        for n in self.pairs_of(object) {
+            let Some(pair) = self.pairs.get(n).copied() else { continue };
+            let value = self.object(pair.value as usize);
+            if let Some(value) = value.filter(|value| value.entry == pair.table) {
+                self.begin(value, None)?;
+            }
+        }
+        let view = self.view;
+        let mut taking = TakingIn { regions: self, from: object as u32, number, result: Ok(()) };
+        view.visit(object, &mut taking);
+        taking.result
+    }
+}
+
+/// What was reached from an object of a region belongs to the region.
+struct TakingIn<'r, 'a> {
+    regions: &'r mut Regions<'a>,
+    from: u32,
+    number: u32,
+    result: Result<(), Exceeded>,
+}
+
+impl TakingIn<'_, '_> {
+    /// A head that was reached from here: its region is below this one.
+    fn adopt(&mut self, target: Target) {
+        let Place::Region(number) = target.place() else { return };
+        let Some(region) = self.regions.list.get_mut(number as usize) else { return };
+        if region.head as usize == target.index && region.reached_from == self.from {
+            region.above = Some(self.number);
+        }
+    }
+}
+
+impl Visitor for TakingIn<'_, '_> {
+    #[inline]
+    fn strong(&mut self, word: u64) {
+        let Some(target) = self.regions.target(word) else { return };
+        if target.entry != self.from {
+            self.adopt(target);
+        } else if !target.is_read_only {
+            self.regions.label(target, self.number);
+            self.regions.pending.push(target.index);
+        }
+    }
+
+    /// Values are heads, since they also belong to their keys.
+    fn ephemeron(&mut self, _key: usize, value: u64) {
+        let Some(target) = self.regions.target(value) else { return };
+        if target.entry != self.from {
+            self.adopt(target);
+        } else if !target.is_read_only && self.result.is_ok() {
+            self.result = self.regions.begin(target, Some(self.number));
+        }
+    }
+}
+
+/// Only the pairs of a table.
+struct PairsOf<F>(F);
+
+impl<F: FnMut(usize, u64)> Visitor for PairsOf<F> {
+    fn strong(&mut self, _word: u64) {}
+
+    fn ephemeron(&mut self, key: usize, value: u64) {
+        (self.0)(key, value);
+    }
+}
+
+/// Which pages of the process have labelled objects: false only if none has.
+#[derive(Debug)]
+pub(super) struct PageFilter {
+    bits: Vec<u64>,
+}
+
+impl Default for PageFilter {
+    fn default() -> Self {
+        Self { bits: vec![0; Self::N_BITS / 64] }
+    }
+}
+
+impl PageFilter {
+    /// 16 GiB of address space that lies together, in 8 KiB.
+    const N_BITS: usize = 1 << 16;
+
+    const fn bit(word: u64) -> usize {
+        (word / crate::v8::page::PAGE_ALIGNMENT) as usize % Self::N_BITS
+    }
+
+    fn insert(&mut self, word: u64) {
+        let bit = Self::bit(word);
+        if let Some(block) = self.bits.get_mut(bit / 64) {
+            *block |= 1 << (bit % 64);
+        }
+    }
+
+    #[inline]
+    pub(super) fn may_have(&self, word: u64) -> bool {
+        let bit = Self::bit(word);
+        self.bits.get(bit / 64).is_some_and(|block| block >> (bit % 64) & 1 != 0)
+    }
+}
