@@ -1,8 +1,9 @@
-//! Two censuses of a target side by side: which holders hold more than before, and which parents are new. Pure.
+//! The rows of a census against the census before it: which holders hold more, and which parents are new. Of the same process only, so a
+//! traced store is known by its number; two censuses from anywhere are `census_diff`'s. Pure.
 
 use crate::analysis::snapshot::{JoinedCensus, TracedStore};
 use crate::base::{Bytes, FastMap, Nanos};
-use crate::event::census::{HolderGroup, Parent};
+use crate::event::census::{HolderGroup, Parent, RootKind};
 
 /// What became of a group of holders since the older census.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +34,16 @@ pub struct Comparison {
 
 pub fn compare(newer: &JoinedCensus, older: &JoinedCensus) -> Comparison {
     let is_complete = has_all_groups(older);
-    let groups: FastMap<&[String], &HolderGroup> =
-        older.census.holders.iter().map(|group| (group.path.as_slice(), group)).collect();
-    let holders =
-        newer.census.holders.iter().map(|group| match groups.get(group.path.as_slice()) {
-            Some(before) => HolderChange::By {
-                n_parents: difference(group.n_parents, before.n_parents),
-                bytes: difference(group.bytes.0, before.bytes.0),
-            },
-            None if is_complete => HolderChange::New,
-            None => HolderChange::Unknown,
-        });
+    let groups: FastMap<_, &HolderGroup> =
+        older.census.holders.iter().map(|group| (key(group), group)).collect();
+    let holders = newer.census.holders.iter().map(|group| match groups.get(&key(group)) {
+        Some(before) => HolderChange::By {
+            n_parents: difference(group.n_parents, before.n_parents),
+            bytes: difference(group.bytes.0, before.bytes.0),
+        },
+        None if is_complete => HolderChange::New,
+        None => HolderChange::Unknown,
+    });
     let known: FastMap<u64, usize> =
         older.census.parents.iter().enumerate().map(|(n, it)| (it.address.0, n)).collect();
     let (mut n_same, mut same_bytes) = (0_u64, Bytes(0));
@@ -75,6 +75,10 @@ pub fn compare(newer: &JoinedCensus, older: &JoinedCensus) -> Comparison {
         gone_bytes: all_bytes.saturating_sub(same_bytes),
         is_new,
     }
+}
+
+fn key(group: &HolderGroup) -> (RootKind, &[String]) {
+    (group.root, &group.path)
 }
 
 /// Each parent that has holders counts in one group; fewer in the groups means that groups were left out.
@@ -135,7 +139,7 @@ mod tests {
         parents: &[(u64, u64, Option<u64>)],
         groups: &[(&str, u64, u64)],
     ) -> JoinedCensus {
-        let holders = vec![Holder { path: vec!["x".to_owned()], n_views: 1, ..Holder::default() }];
+        let holders = vec![Holder { path: vec!["x".to_owned()], ..Holder::default() }];
         JoinedCensus {
             taken_at: Nanos(at),
             orphans: Vec::new(),

@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn the_exact_group_is_preferred() {
         let group = |steps: &[&str]| HolderGroup { path: path(steps), ..HolderGroup::default() };
-        let holder = |steps: &[&str]| Holder { path: path(steps), n_views: 1, ..Holder::default() };
+        let holder = |steps: &[&str]| Holder { path: path(steps), ..Holder::default() };
         let parent = |holders| Parent { holders, ..Parent::default() };
         let census = Census {
             holders: vec![group(&["a", "[…]"]), group(&["a", "[1]"])],

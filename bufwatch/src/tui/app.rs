@@ -126,6 +126,8 @@ pub struct App {
     pub detail: Option<Detail>,
     /// The pages that the open one was reached through, with the first line that was on screen.
     pub trail: Vec<(Detail, usize)>,
+    /// The store that the session was asked to look after.
+    pub asked_store: Option<StoreKey>,
     pub is_help_open: bool,
     /// The sites of the overview, of the sites screen, and the stores.
     pub top_sites: List<GroupId>,

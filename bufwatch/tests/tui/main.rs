@@ -2,7 +2,11 @@
 //! no Node, no terminal.
 
 #[cfg(test)]
+mod any_census;
+#[cfg(test)]
 mod census;
+#[cfg(test)]
+mod census_keys;
 #[cfg(test)]
 mod export;
 #[cfg(test)]

@@ -32,7 +32,12 @@ fn picture(snapshot: &Snapshot, keys: &[Key], (width, height): (u16, u16)) -> St
     render(&app, &latest, (width, height), true)
 }
 
-fn render(app: &App, snapshot: &Snapshot, (width, height): (u16, u16), is_color: bool) -> String {
+pub(crate) fn render(
+    app: &App,
+    snapshot: &Snapshot,
+    (width, height): (u16, u16),
+    is_color: bool,
+) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(app, snapshot, &Theme::new(is_color), frame)).unwrap();
     terminal.backend().to_string()

@@ -14,31 +14,31 @@ use bufwatch::tui::view::{self, SiteSort};
 
 use crate::fixture;
 
-struct Session {
-    app: App,
-    latest: Arc<Snapshot>,
+pub(crate) struct Session {
+    pub(crate) app: App,
+    pub(crate) latest: Arc<Snapshot>,
 }
 
 impl Session {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut session = Self { app: App::new(80, 24), latest: Arc::new(fixture::usual()) };
         session.send(Message::SnapshotArrived);
         session
     }
 
-    fn send(&mut self, message: Message) -> Option<Command> {
+    pub(crate) fn send(&mut self, message: Message) -> Option<Command> {
         update(&mut self.app, message, &self.latest)
     }
 
-    fn press(&mut self, key: Key) -> Option<Command> {
+    pub(crate) fn press(&mut self, key: Key) -> Option<Command> {
         self.send(Message::KeyPressed(key))
     }
 
-    fn write(&mut self, text: &str) -> Vec<Command> {
+    pub(crate) fn write(&mut self, text: &str) -> Vec<Command> {
         text.chars().filter_map(|c| self.press(Key::Char(c))).collect()
     }
 
-    fn arrive(&mut self, snapshot: Snapshot) {
+    pub(crate) fn arrive(&mut self, snapshot: Snapshot) {
         self.latest = Arc::new(snapshot);
         self.send(Message::SnapshotArrived);
     }

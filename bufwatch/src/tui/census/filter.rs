@@ -64,13 +64,16 @@ pub(super) fn matches_parent(
 fn is_kind(parent: &Parent, kind: StoreKind) -> bool {
     match kind {
         StoreKind::Plain => {
-            matches!(parent.kind, ParentKind::Own | ParentKind::Pool) && !parent.is_resizable
+            matches!(parent.kind, ParentKind::Own | ParentKind::Pool | ParentKind::Read)
+                && !parent.is_resizable
         }
         StoreKind::Resizable => parent.kind == ParentKind::Own && parent.is_resizable,
         StoreKind::Shared => parent.kind == ParentKind::Shared && !parent.is_resizable,
         StoreKind::GrowableShared => parent.kind == ParentKind::Shared && parent.is_resizable,
         StoreKind::Wasm => parent.kind == ParentKind::Wasm,
-        StoreKind::SharedWasm | StoreKind::External => false,
+        StoreKind::External => parent.kind == ParentKind::External,
+        // A census does not tell it from one that is not shared.
+        StoreKind::SharedWasm => false,
     }
 }
 
@@ -95,11 +98,8 @@ mod tests {
 
     #[test]
     fn a_parent_is_found_by_what_is_known_of_it() {
-        let holders = vec![Holder {
-            path: vec!["global H".into(), ".Cache".into()],
-            n_views: 1,
-            ..Holder::default()
-        }];
+        let holders =
+            vec![Holder { path: vec!["global H".into(), ".Cache".into()], ..Holder::default() }];
         let parent =
             Parent { size: Bytes(2 << 20), kind: ParentKind::Pool, holders, ..Parent::default() };
         for (text, expect) in [

@@ -12,14 +12,14 @@ use crate::event::census::{HolderGroup, Parent};
 use crate::tui::census::filter::{matches_holder, matches_parent};
 use crate::tui::census::order::{HolderSort, Order, ParentSort, sort};
 
-/// Stands for the path of a holder, the same in every census.
+/// Stands for a holder, by its path and root: the same in every census.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HolderKey(u64);
 
 impl HolderKey {
-    pub fn of(path: &[String]) -> Self {
+    pub fn of(group: &HolderGroup) -> Self {
         let mut hasher = DefaultHasher::new();
-        path.hash(&mut hasher);
+        (group.root, &group.path).hash(&mut hasher);
         Self(hasher.finish())
     }
 }
@@ -54,8 +54,7 @@ impl Rows {
     /// In no order yet.
     pub fn new(joined: &Arc<JoinedCensus>, previous: Option<&Arc<JoinedCensus>>) -> Self {
         let census = &joined.census;
-        let keys: Vec<HolderKey> =
-            census.holders.iter().map(|it| HolderKey::of(&it.path)).collect();
+        let keys: Vec<HolderKey> = census.holders.iter().map(HolderKey::of).collect();
         let totals = census.parents.iter().fold(Totals::default(), |sum, parent| Totals {
             bytes: sum.bytes + parent.size,
             covered: sum.covered + parent.covered,

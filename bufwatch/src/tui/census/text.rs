@@ -5,7 +5,7 @@ use crate::analysis::describe::site_text;
 use crate::analysis::snapshot::TracedStore;
 use crate::base::text::{UNKNOWN, count, known, pad_left, percent};
 use crate::base::{Bytes, sanitize};
-use crate::event::census::{HolderGroup, Parent};
+use crate::event::census::{HolderGroup, Parent, RootKind};
 use crate::tui::census::filter::kind_name;
 
 /// `part` of `whole` in percent.
@@ -31,6 +31,19 @@ fn plural(n: u64, noun: &str) -> String {
 pub fn kind(parent: &Parent) -> String {
     let resizable = if parent.is_resizable { ", resizable" } else { "" };
     format!("{}{resizable}", kind_name(parent.kind))
+}
+
+/// What keeps a path alive at its beginning, in words; `None` for V8 itself, which the path says better.
+pub const fn root(root: RootKind) -> Option<&'static str> {
+    match root {
+        RootKind::Isolate => None,
+        RootKind::GlobalHandle => Some("a handle of native code (v8::Global)"),
+        RootKind::TracedHandle => Some("a handle of native code that V8 traces"),
+        RootKind::EternalHandle => Some("native code, until the isolate ends"),
+        RootKind::HandleScope => Some("a native function that runs now"),
+        RootKind::Microtask => Some("a job that waits to run"),
+        RootKind::Stack => Some("a function that runs now"),
+    }
 }
 
 /// `+12 +120 MiB`, the numbers below each other; `=` if nothing changed.

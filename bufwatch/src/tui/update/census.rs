@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::analysis::holder::group_of;
 use crate::analysis::snapshot::{Snapshot, TargetState};
+use crate::base::StoreKey;
 use crate::tui::app::{App, Detail, Screen};
 use crate::tui::census::rows::HolderKey;
 use crate::tui::census::{Listing, text};
@@ -99,11 +100,11 @@ pub(super) fn selected(app: &App) -> Option<Detail> {
 }
 
 /// From a page to the one that it is about.
-pub(super) fn follow(app: &mut App, latest: &Arc<Snapshot>) {
-    let Some(from) = app.detail else { return };
+pub(super) fn follow(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
+    let from = app.detail?;
     let Some(to) = next_page(app, from, latest) else {
         app.answer = Some("no holder is known".to_owned());
-        return;
+        return None;
     };
     // A page that led here is gone back to.
     if let Some(at) = app.trail.iter().position(|(detail, _)| *detail == to) {
@@ -113,7 +114,20 @@ pub(super) fn follow(app: &mut App, latest: &Arc<Snapshot>) {
         let n_over = app.trail.len().saturating_sub(TRAIL_MAX);
         app.trail.drain(..n_over);
     }
-    show_detail(app, to, latest);
+    show_detail(app, Some(to), latest)
+}
+
+/// The store whose page is open, if it was traced.
+pub(super) fn store_of(app: &App, latest: &Snapshot) -> Option<StoreKey> {
+    match app.detail? {
+        Detail::Store(key) => Some(key),
+        Detail::Parent(address) => {
+            let rows = app.census.rows(&app.shown(latest).census)?;
+            let index = rows.find_parent(address)?;
+            rows.joined.traced(index as usize).map(|traced| traced.key)
+        }
+        Detail::Site(_) | Detail::Holder(_) | Detail::Finding(_) => None,
+    }
 }
 
 fn next_page(app: &App, from: Detail, latest: &Snapshot) -> Option<Detail> {
@@ -121,7 +135,7 @@ fn next_page(app: &App, from: Detail, latest: &Snapshot) -> Option<Detail> {
     let holder_of = |path: &[String]| {
         let census = &snapshot.census.last.as_ref()?.census;
         let group = census.holders.get(group_of(census, path)?)?;
-        Some(Detail::Holder(HolderKey::of(&group.path)))
+        Some(Detail::Holder(HolderKey::of(group)))
     };
     match from {
         Detail::Holder(_) => app.census.selected_held().map(Detail::Parent),

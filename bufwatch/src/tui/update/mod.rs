@@ -74,7 +74,7 @@ fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command>
         Action::NextParent => app.census.move_held(1),
         Action::PreviousParent => app.census.move_held(-1),
         Action::SwitchListing => census::switch(app),
-        Action::Open if app.detail.is_some() => census::follow(app, latest),
+        Action::Open if app.detail.is_some() => return census::follow(app, latest),
         Action::Open => return open(app, latest),
         Action::Close => return close(app, latest),
         Action::Sort | Action::Reverse => return sort(app, action, latest),
@@ -116,18 +116,8 @@ fn show(app: &mut App, screen: Screen, latest: &Arc<Snapshot>) -> Option<Command
     app.is_help_open = false;
     app.page_offset = 0;
     app.tree.search.before = None;
-    let command = close_detail(app);
-    settle(app, latest);
-    command
-}
-
-/// The session stops looking after a store that nobody looks at.
-fn close_detail(app: &mut App) -> Option<Command> {
     app.trail.clear();
-    match app.detail.take() {
-        Some(Detail::Store(_)) => Some(Command::SetDetail(None)),
-        _ => None,
-    }
+    show_detail(app, None, latest)
 }
 
 fn open(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
@@ -150,18 +140,21 @@ fn open(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
         Screen::Tree | Screen::Health => None,
     }?;
     app.trail.clear();
-    show_detail(app, detail, latest);
-    match detail {
-        Detail::Store(key) => Some(Command::SetDetail(Some(key))),
-        _ => None,
-    }
+    show_detail(app, Some(detail), latest)
 }
 
-fn show_detail(app: &mut App, detail: Detail, latest: &Arc<Snapshot>) {
-    app.detail = Some(detail);
+/// The session looks after the store whose page is open, and only after that.
+fn show_detail(app: &mut App, detail: Option<Detail>, latest: &Arc<Snapshot>) -> Option<Command> {
+    app.detail = detail;
     app.page_offset = 0;
     app.site_stack = None;
     settle(app, latest);
+    let store = census::store_of(app, latest);
+    if store == app.asked_store {
+        return None;
+    }
+    app.asked_store = store;
+    Some(Command::SetDetail(store))
 }
 
 /// Another stack of the site that is open.
@@ -182,13 +175,13 @@ fn close(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
         return None;
     }
     if let Some((detail, offset)) = app.trail.pop() {
-        show_detail(app, detail, latest);
+        let command = show_detail(app, Some(detail), latest);
         app.page_offset = offset;
         settle(app, latest);
-        return None;
+        return command;
     }
     if app.detail.is_some() {
-        return close_detail(app);
+        return show_detail(app, None, latest);
     }
     if app.screen == Screen::Tree {
         tree::end_search(app);

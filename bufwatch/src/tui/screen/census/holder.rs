@@ -76,6 +76,9 @@ fn facts(group: &HolderGroup, rows: &Rows, since: Option<HolderChange>, n_column
     say("of it viewed", &viewed, Role::Neutral);
     let unviewed = group.bytes.saturating_sub(group.covered).to_string();
     say("unviewed", &unviewed, Role::Neutral);
+    if let Some(root) = words::root(group.root) {
+        say("begins at", root, Role::Neutral);
+    }
     if let (Some(since), Some(comparison)) = (since, &rows.comparison) {
         let text = change_words(since);
         let text = format!("{text} ({} ago)", comparison.between);
@@ -96,7 +99,7 @@ fn parents(held: &Held, group: &HolderGroup, rows: &Rows, n_columns: usize) -> P
             pad_left("size", 9),
             pad_left("viewed", 8),
             pad_left("views", 8),
-            pad("kind", 9),
+            pad("kind", 10),
             pad_left("age", 8)
         );
         page.push(vec![span(Role::Muted, titles)]);
@@ -113,7 +116,7 @@ fn parents(held: &Held, group: &HolderGroup, rows: &Rows, n_columns: usize) -> P
             pad_left(&parent.size.to_string(), 9),
             pad_left(&share(parent.covered, parent.size), 8),
             pad_left(&count(parent.n_views), 8),
-            pad(kind_name(parent.kind), 9),
+            pad(kind_name(parent.kind), 10),
             pad_left(&known(traced.map(|traced| traced.age)), 8),
         );
         let room = n_columns.saturating_sub(2 + width(&numbers));

@@ -2,7 +2,7 @@
 //! draws it.
 
 use crate::analysis::describe::site_text;
-use crate::analysis::snapshot::{Snapshot, TracedStore};
+use crate::analysis::snapshot::{Snapshot, StoreDetail, TracedStore};
 use crate::base::text::{count, pad, pad_left};
 use crate::base::{Avma, Bytes, sanitize};
 use crate::event::census::Parent;
@@ -38,6 +38,7 @@ pub fn page(address: Avma, app: &App, snapshot: &Snapshot, n_columns: usize) -> 
     };
     let mut page = vec![heading(&title, n_columns)];
     page.extend(facts(parent, traced, rows.is_new(index), rows, n_columns));
+    page.extend(now(traced, snapshot, n_columns));
     page.push(Line::new());
     page.extend(bytes::lines(parent, n_columns));
     page.push(Line::new());
@@ -106,6 +107,21 @@ fn facts(
         say("shared by", &format!("{} isolates", parent.isolates.len()), Role::Neutral);
     }
     say("data at", &parent.address.to_string(), Role::Neutral);
+    page
+}
+
+/// What tracing knows of it by now, after the census; comes with the snapshot after it was asked for.
+fn now(traced: Option<&TracedStore>, snapshot: &Snapshot, n_columns: usize) -> Page {
+    let has_key = |detail: &&StoreDetail| Some(detail.row.key) == traced.map(|traced| traced.key);
+    let Some(detail) = snapshot.detail.as_ref().filter(has_key) else { return Page::new() };
+    let mut page = Page::new();
+    if !detail.is_live {
+        page.extend(fact("state", "freed since the census", Role::Accused, n_columns));
+    }
+    if let Some(residency) = detail.row.residency {
+        let text = format!("{}, looked {} ago", residency.pages.resident, residency.scanned);
+        page.extend(fact("in RAM", &text, Role::Neutral, n_columns));
+    }
     page
 }
 

@@ -62,7 +62,7 @@ impl Field {
             Self::Viewed => column("viewed", Align::Right, 7, 7, 1),
             Self::Unviewed => column(ParentSort::Wasted.name(), Align::Right, 9, 9, 9),
             Self::Views => column(ParentSort::Views.name(), Align::Right, 7, 7, 3),
-            Self::Kind => column("kind", Align::Left, 9, 9, 6),
+            Self::Kind => column("kind", Align::Left, 10, 10, 6),
             Self::Age => column(ParentSort::Age.name(), Align::Right, 7, 7, 4),
             Self::Gcs => column(ParentSort::Gcs.name(), Align::Right, 4, 5, 8),
             Self::New => column("new", Align::Left, 3, 3, 7),
