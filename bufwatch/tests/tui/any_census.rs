@@ -74,7 +74,7 @@ fn any_joined() -> impl Strategy<Value = Arc<JoinedCensus>> {
             Arc::new(JoinedCensus {
                 taken_at: Nanos(at),
                 census: Arc::new(Census { parents, holders, gaps, ..Census::default() }),
-                traced: Vec::new(),
+                ..JoinedCensus::default()
             })
         },
     )
