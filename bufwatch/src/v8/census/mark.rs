@@ -8,7 +8,7 @@ use crate::v8::census::bitmap::{Bitmap, Ranks};
 use crate::v8::census::copy::HeapCopy;
 use crate::v8::census::references::Visitor;
 use crate::v8::census::roots::{Root, RootKind};
-use crate::v8::census::sizes::MapFacts;
+use crate::v8::census::sizes::{MapFacts, is_native_context};
 use crate::v8::census::walk::Walk;
 use crate::v8::metadata::Layout;
 
@@ -59,9 +59,8 @@ impl HeapView<'_> {
         self.walk.end_of(self.heap, index, map, self.layout)
     }
 
-    /// `NATIVE_CONTEXT_TYPE` is the eighth of ten kinds of contexts (src/objects/object-list-macros.h).
     pub fn is_native_context(&self, kind: u64) -> bool {
-        self.layout.type_first_context.checked_add(7) == Some(kind)
+        is_native_context(kind, self.layout)
     }
 }
 

@@ -55,6 +55,9 @@ pub(super) fn object_bytes(
         array(16, unit, second >> 32)
     } else if kind == layout.type_free_space {
         n()?.checked_mul(layout.free_space_unit)
+    } else if is_native_context(kind, layout) {
+        // Behind the slots is the pointer to the microtask queue (`NativeContext::kSize`, src/objects/contexts.h).
+        array(24, 8, exact()?)
     } else if is_array_of_tagged(kind, layout) {
         array(16, 8, exact()?)
     } else if kind == layout.type_byte_array || kind == layout.type_trusted_byte_array {
@@ -89,6 +92,12 @@ pub(super) const fn is_array_of_tagged(kind: u64, layout: &Layout) -> bool {
 
 pub(super) const fn is_context(kind: u64, layout: &Layout) -> bool {
     kind >= layout.type_first_context && kind <= layout.type_last_context
+}
+
+/// `NATIVE_CONTEXT_TYPE` is the eighth of ten kinds of contexts (src/objects/object-list-macros.h).
+pub(super) const fn is_native_context(kind: u64, layout: &Layout) -> bool {
+    layout.type_first_context != Layout::MISSING
+        && kind == layout.type_first_context.saturating_add(7)
 }
 
 pub(super) const fn is_function(kind: u64, layout: &Layout) -> bool {
