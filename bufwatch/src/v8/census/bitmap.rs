@@ -12,6 +12,7 @@ impl Bitmap {
         Self { blocks: vec![0; n_bits.div_ceil(64)] }
     }
 
+    #[inline]
     pub fn has(&self, index: usize) -> bool {
         self.blocks.get(index / 64).is_some_and(|block| block >> (index % 64) & 1 != 0)
     }
@@ -37,8 +38,14 @@ impl Bitmap {
     }
 
     /// The first set bit after `index` and before `end`.
+    #[inline]
     pub fn next_after(&self, index: usize, end: usize) -> Option<usize> {
-        let start = index.checked_add(1)?;
+        self.at_or_after(index.checked_add(1)?, end)
+    }
+
+    /// The first set bit from `start` on and before `end`.
+    #[inline]
+    pub fn at_or_after(&self, start: usize, end: usize) -> Option<usize> {
         if start >= end {
             return None;
         }
@@ -112,6 +119,7 @@ impl Ranks {
     }
 
     /// How many bits are set before this one, if it is set.
+    #[inline]
     pub fn of(&self, bitmap: &Bitmap, index: usize) -> Option<usize> {
         let block = *bitmap.blocks.get(index / 64)?;
         let bit = 1_u64 << (index % 64);

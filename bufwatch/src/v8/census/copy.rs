@@ -56,6 +56,12 @@ impl CopiedPage {
         };
         index(self.page.area_start)..index(self.page.area_end)
     }
+
+    /// Address in the process of one of its words.
+    pub const fn address(&self, index: usize) -> u64 {
+        let offset = (index.saturating_sub(self.first) as u64).saturating_mul(8);
+        self.page.start.saturating_add(offset)
+    }
 }
 
 /// V8's pages as they were at one moment.

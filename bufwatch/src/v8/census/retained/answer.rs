@@ -7,6 +7,7 @@ use crate::event::census::Retained;
 use crate::v8::census::bitmap::Bitmap;
 use crate::v8::census::references::Visitor;
 use crate::v8::census::retained::by_region::ByRegion;
+use crate::v8::census::retained::crossing::{Crossing, crossings};
 use crate::v8::census::retained::limits::Exceeded;
 use crate::v8::census::retained::pending::Pending;
 use crate::v8::census::retained::region::{Place, Regions};
@@ -14,14 +15,6 @@ use crate::v8::census::retained::store::Stores;
 
 /// Up to so many survivors are forgotten one by one.
 const LISTED_SURVIVORS_MAX: usize = 1 << 16;
-
-/// A reference into a region from another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Crossing {
-    target: u32,
-    /// Region of the object that refers.
-    from: u32,
-}
 
 /// What is known of the regions, to answer any question.
 #[derive(Debug)]
@@ -44,7 +37,9 @@ pub(super) struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     pub(super) fn new(mut regions: Regions<'a>, stores: Stores) -> Result<Self, Exceeded> {
-        let crossings = crossings(&mut regions)?;
+        let mut budget = regions.budget;
+        let crossings = crossings(&regions, &mut budget)?;
+        regions.budget = budget;
         let mut pairs = Vec::new();
         let mut values = Vec::new();
         for (number, pair) in regions.pairs.iter().enumerate() {
@@ -217,53 +212,6 @@ impl Visitor for Surviving<'_, '_> {
             self.strong(value);
         }
     }
-}
-
-/// All references from one region into another.
-fn crossings(regions: &mut Regions<'_>) -> Result<Vec<(u32, Crossing)>, Exceeded> {
-    if regions.list.len() < 2 {
-        return Ok(Vec::new());
-    }
-    let mut budget = regions.budget;
-    let regions_now = &*regions;
-    let mut crossing =
-        Crossings { regions: regions_now, from: 0, found: Vec::new(), result: Ok(()) };
-    for (object, from) in regions_now.labelled() {
-        budget.spend(1)?;
-        crossing.from = from;
-        regions_now.view.visit(object, &mut crossing);
-    }
-    let Crossings { found, result, .. } = crossing;
-    result?;
-    regions.budget = budget;
-    Ok(found)
-}
-
-struct Crossings<'r, 'a> {
-    regions: &'r Regions<'a>,
-    from: u32,
-    found: Vec<(u32, Crossing)>,
-    result: Result<(), Exceeded>,
-}
-
-impl Visitor for Crossings<'_, '_> {
-    #[inline]
-    fn strong(&mut self, word: u64) {
-        let Some(target) = self.regions.target(word) else { return };
-        let Place::Region(region) = target.place() else { return };
-        if region == self.from {
-            return;
-        }
-        let row = (region, Crossing { target: target.index as u32, from: self.from });
-        if self.found.last() == Some(&row) || self.result.is_err() {
-            return;
-        }
-        self.result = self.regions.budget.room_for_crossing(self.found.len());
-        self.found.push(row);
-    }
-
-    /// Looked up by the region of the value.
-    fn ephemeron(&mut self, _key: usize, _value: u64) {}
 }
 
 /// Objects that survive, by rank.

@@ -20,20 +20,26 @@ pub(super) enum Exceeded {
 pub(super) struct Budget {
     pub(super) objects: u64,
     pub(super) objects_left: u64,
+    /// Objects that are labelled by following references, before all objects of the heap are looked up.
+    pub(super) followed: usize,
     pub(super) heads: usize,
     pub(super) crossings: usize,
     pub(super) pairs: usize,
 }
 
 impl Budget {
-    /// For a heap of so many words, of which so many objects are alive: at most a fiftieth of the heap's size, and 8 MiB.
+    /// For a heap of so many words, of which so many objects are alive. Memory: at most a fiftieth of the heap's size, and 8 MiB.
     pub(super) fn new(n_words: usize, n_live: u64) -> Self {
-        /// Looked at in any heap.
-        const OBJECTS_MIN: u64 = 8 << 20;
-        let objects = n_live.saturating_add(OBJECTS_MIN);
+        /// Looked into in any heap: a fifth of a second.
+        const OBJECTS_MIN: u64 = 4 << 20;
+        /// Followed in any heap.
+        const FOLLOWED_MIN: u64 = 1 << 16;
+        let objects = (n_live / 4).saturating_add(OBJECTS_MIN);
         Self {
             objects,
             objects_left: objects,
+            // Following takes as long for one object as looking up for so many.
+            followed: (n_live / 16).saturating_add(FOLLOWED_MIN) as usize,
             // 40 bytes each, with what is kept beside it.
             heads: (n_words / 512).saturating_add(1 << 16),
             // 12 bytes each.

@@ -10,9 +10,12 @@
 
 mod answer;
 mod by_region;
+mod crossing;
+mod grow;
 mod limits;
 mod outside;
 mod owner;
+mod page_filter;
 mod pending;
 mod region;
 mod store;

@@ -1,11 +1,12 @@
 //! Takes out of the regions what is alive without any of the heads: what the rest of the heap and the roots refer to, and what that leads
-//! to. One pass over the heap, which looks into an object only if one of its words leads to a page with objects of a region.
+//! to. One pass over the heap, which looks into an object only if one of its words leads
+//! into a region.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::v8::census::copy::CopiedPage;
 use crate::v8::census::references::Visitor;
 use crate::v8::census::retained::limits::Exceeded;
-use crate::v8::census::retained::region::{Place, Regions, Target};
+use crate::v8::census::retained::region::{Place, Regions, Span, Target};
 
 impl Regions<'_> {
     /// After it, everything in a region is reached only by way of heads.
@@ -19,52 +20,30 @@ impl Regions<'_> {
             if page.page.is_read_only() || page.page.is_from_space() {
                 continue;
             }
-            if page.page.is_executable {
-                self.look_at_objects(page)?;
-            } else {
-                self.look_at_words(page)?;
-            }
+            self.sweep(page)?;
             self.spread()?;
         }
         self.spread()
     }
 
-    fn look_at_words(&mut self, page: &CopiedPage) -> Result<(), Exceeded> {
-        let view = self.view;
-        let area = page.area();
-        let mut at = area.start;
-        while at < area.end {
-            let words = view.heap.slice(at..area.end);
-            let may_enter = |word: &u64| word & 7 == 1 && self.pages.may_have(*word);
-            let Some(n) = words.iter().position(may_enter) else { return Ok(()) };
-            at = at.saturating_add(n);
-            let word = words.get(n).copied().unwrap_or(0);
-            let is_labelled =
-                self.target(word).is_some_and(|it| matches!(it.place(), Place::Region(_)));
-            let object = view.walk.starts.at_or_before(at).filter(|_| is_labelled);
-            let Some(object) = object else {
-                at = at.saturating_add(1);
+    /// Looks into the objects of a page that are outside and may refer into a region.
+    fn sweep(&mut self, page: &CopiedPage) -> Result<(), Exceeded> {
+        let heap = self.view.heap;
+        // In machine code references are at any byte.
+        let is_code = page.page.is_executable;
+        for Span { start, end, rank } in self.objects_in(page.area()) {
+            if Place::of(self.entry(rank)) != Place::Outside {
                 continue;
+            }
+            let leads_into = |word: &u64| {
+                word & 7 == 1
+                    && self.pages.may_have(*word)
+                    && self.target(*word).is_some_and(|it| matches!(it.place(), Place::Region(_)))
             };
-            if self.place(object) == Place::Outside {
+            if is_code || heap.slice(start..end).iter().any(leads_into) {
                 self.budget.spend(1)?;
-                self.enter_from(object);
+                self.enter_from(start);
             }
-            at = view.walk.starts.next_after(at, area.end).unwrap_or(area.end);
-        }
-        Ok(())
-    }
-
-    /// In machine code references are at any byte.
-    fn look_at_objects(&mut self, page: &CopiedPage) -> Result<(), Exceeded> {
-        let area = page.area();
-        let mut next = Some(area.start);
-        while let Some(object) = next {
-            if self.place(object) == Place::Outside {
-                self.budget.spend(1)?;
-                self.enter_from(object);
-            }
-            next = self.view.walk.starts.next_after(object, area.end);
         }
         Ok(())
     }

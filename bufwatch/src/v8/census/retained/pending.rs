@@ -53,6 +53,10 @@ impl Pending {
         self.stack.pop().map(|index| index as usize)
     }
 
+    pub(super) fn clear(&mut self) {
+        *self = Self { n_words: self.n_words, stack_max: self.stack_max, ..Self::default() };
+    }
+
     /// Goes on where it stopped, and around.
     fn refill(&mut self) {
         let n = REFILL.min(self.stack_max.div_ceil(2)).min(self.n_others);

@@ -9,14 +9,15 @@ use std::ops::Range;
 use crate::v8::census::mark::{HeapView, Tree};
 use crate::v8::census::references::Visitor;
 use crate::v8::census::retained::limits::{Budget, Exceeded};
+use crate::v8::census::retained::page_filter::PageFilter;
 use crate::v8::census::retained::pending::Pending;
 
 /// Marks an entry as the number of a region; what is above is of roots.
-const LABEL: u32 = Tree::INDEX_MAX + 1;
+pub(super) const LABEL: u32 = Tree::INDEX_MAX + 1;
 const LABEL_END: u32 = LABEL << 1;
 
 /// Alive, whatever is asked.
-const OUTSIDE: u32 = LABEL_END;
+pub(super) const OUTSIDE: u32 = LABEL_END;
 
 /// Where an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +34,27 @@ pub(super) enum Place {
 pub(super) struct Target {
     pub(super) index: usize,
     pub(super) rank: usize,
-    entry: u32,
-    /// Page of the process.
-    address: u64,
-    is_read_only: bool,
+    pub(super) entry: u32,
+    /// Tagged, of the process.
+    pub(super) address: u64,
+    pub(super) is_read_only: bool,
+}
+
+impl Place {
+    #[inline]
+    pub(super) const fn of(entry: u32) -> Self {
+        match entry {
+            Tree::UNREACHED => Self::Nowhere,
+            LABEL..LABEL_END => Self::Region(entry & Tree::INDEX_MAX),
+            _ => Self::Outside,
+        }
+    }
 }
 
 impl Target {
+    #[inline]
     pub(super) const fn place(self) -> Place {
-        match self.entry {
-            Tree::UNREACHED => Place::Nowhere,
-            LABEL..LABEL_END => Place::Region(self.entry & Tree::INDEX_MAX),
-            _ => Place::Outside,
-        }
+        Place::of(self.entry)
     }
 }
 
@@ -53,14 +62,22 @@ impl Target {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Region {
     pub(super) head: u32,
-    /// The object that marking reached the head from.
-    reached_from: u32,
+    /// What marking reached the head from.
+    pub(super) reached_from: u32,
     /// The region that this object is in.
     pub(super) above: Option<u32>,
     /// Something outside of all regions refers to the head.
     pub(super) is_entered: bool,
     /// Of all its objects, those without that are alive anyway.
     pub(super) bytes: u64,
+}
+
+/// Words of the copy from the start of one object to that of the next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) rank: usize,
 }
 
 /// The value of a weak map: alive as long as its key and the table are.
@@ -75,7 +92,7 @@ pub(super) struct Pair {
 #[derive(Debug)]
 pub(super) struct Regions<'a> {
     pub(super) view: HeapView<'a>,
-    tree: Tree,
+    pub(super) tree: Tree,
     pub(super) list: Vec<Region>,
     /// By key.
     pub(super) pairs: Vec<Pair>,
@@ -127,7 +144,7 @@ impl<'a> Regions<'a> {
         Some(Target { index, rank, entry, address: word, is_read_only })
     }
 
-    fn object(&self, index: usize) -> Option<Target> {
+    pub(super) fn object(&self, index: usize) -> Option<Target> {
         self.target(self.view.heap.address(index)?.0 | 1)
     }
 
@@ -137,11 +154,7 @@ impl<'a> Regions<'a> {
 
     pub(super) fn place(&self, index: usize) -> Place {
         let entry = self.rank_of(index).and_then(|rank| self.tree.parents.get(rank));
-        match entry {
-            None | Some(&Tree::UNREACHED) => Place::Nowhere,
-            Some(&entry @ LABEL..LABEL_END) => Place::Region(entry & Tree::INDEX_MAX),
-            Some(_) => Place::Outside,
-        }
+        entry.map_or(Place::Nowhere, |entry| Place::of(*entry))
     }
 
     /// Ranks are below it.
@@ -163,12 +176,23 @@ impl<'a> Regions<'a> {
         self.list.get(number as usize)
     }
 
-    /// Live objects that are in regions, with the numbers of those.
-    pub(super) fn labelled(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
-        let entries = self.view.walk.starts.ones().zip(&self.tree.parents);
-        entries.filter_map(|(index, entry)| {
-            (LABEL..LABEL_END).contains(entry).then_some((index, *entry & Tree::INDEX_MAX))
+    /// The objects in a range of words, ascending: where each begins, where the next one does, and its rank.
+    pub(super) fn objects_in(&self, range: Range<usize>) -> impl Iterator<Item = Span> + use<'a> {
+        let starts = &self.view.walk.starts;
+        let mut next = starts.at_or_after(range.start, range.end);
+        let mut rank = next.and_then(|first| self.rank_of(first)).unwrap_or(0);
+        std::iter::from_fn(move || {
+            let start = next?;
+            next = starts.next_after(start, range.end);
+            let span = Span { start, end: next.unwrap_or(range.end), rank };
+            rank = rank.saturating_add(1);
+            Some(span)
         })
+    }
+
+    #[inline]
+    pub(super) fn entry(&self, rank: usize) -> u32 {
+        self.tree.parents.get(rank).copied().unwrap_or(Tree::UNREACHED)
     }
 
     pub(super) fn roots(&mut self) -> Vec<u64> {
@@ -193,19 +217,19 @@ impl<'a> Regions<'a> {
     pub(super) fn add_head(&mut self, index: usize) -> Result<(), Exceeded> {
         match self.object(index) {
             Some(target) if target.place() == Place::Outside && !target.is_read_only => {
-                self.begin(target, None)
+                self.begin(target)
             }
             _ => Ok(()),
         }
     }
 
-    fn begin(&mut self, head: Target, above: Option<u32>) -> Result<(), Exceeded> {
+    pub(super) fn begin(&mut self, head: Target) -> Result<(), Exceeded> {
         self.budget.room_for_head(self.list.len())?;
         let number = self.list.len() as u32;
         self.list.push(Region {
             head: head.index as u32,
             reached_from: head.entry,
-            above,
+            above: None,
             is_entered: false,
             bytes: 0,
         });
@@ -213,7 +237,7 @@ impl<'a> Regions<'a> {
         Ok(())
     }
 
-    fn label(&mut self, target: Target, region: u32) {
+    pub(super) fn label(&mut self, target: Target, region: u32) {
         if let Some(entry) = self.tree.parents.get_mut(target.rank) {
             *entry = LABEL | region;
         }
@@ -226,82 +250,6 @@ impl<'a> Regions<'a> {
             *entry = OUTSIDE;
         }
     }
-
-    /// Labels everything that marking reached from the heads.
-    pub(super) fn grow(&mut self) -> Result<(), Exceeded> {
-        let mut number = 0;
-        // More heads may come up: values of keys that are in a region.
-        while let Some(region) = self.list.get(number) {
-            self.pending.push(region.head as usize);
-            while let Some(object) = self.pending.pop() {
-                self.budget.spend(1)?;
-                self.take_in(object)?;
-            }
-            number = number.saturating_add(1);
-        }
-        Ok(())
-    }
-
-    fn take_in(&mut self, object: usize) -> Result<(), Exceeded> {
-        let Place::Region(number) = self.place(object) else { return Ok(()) };
-        let bytes = self.bytes_of(object);
-        if let Some(region) = self.list.get_mut(number as usize) {
-            region.bytes = region.bytes.saturating_add(bytes);
-        }
-        for n in self.pairs_of(object) {
-            let Some(pair) = self.pairs.get(n).copied() else { continue };
-            let value = self.object(pair.value as usize);
-            if let Some(value) = value.filter(|value| value.entry == pair.table) {
-                self.begin(value, None)?;
-            }
-        }
-        let view = self.view;
-        let mut taking = TakingIn { regions: self, from: object as u32, number, result: Ok(()) };
-        view.visit(object, &mut taking);
-        taking.result
-    }
-}
-
-/// What was reached from an object of a region belongs to the region.
-struct TakingIn<'r, 'a> {
-    regions: &'r mut Regions<'a>,
-    from: u32,
-    number: u32,
-    result: Result<(), Exceeded>,
-}
-
-impl TakingIn<'_, '_> {
-    /// A head that was reached from here: its region is below this one.
-    fn adopt(&mut self, target: Target) {
-        let Place::Region(number) = target.place() else { return };
-        let Some(region) = self.regions.list.get_mut(number as usize) else { return };
-        if region.head as usize == target.index && region.reached_from == self.from {
-            region.above = Some(self.number);
-        }
-    }
-}
-
-impl Visitor for TakingIn<'_, '_> {
-    #[inline]
-    fn strong(&mut self, word: u64) {
-        let Some(target) = self.regions.target(word) else { return };
-        if target.entry != self.from {
-            self.adopt(target);
-        } else if !target.is_read_only {
-            self.regions.label(target, self.number);
-            self.regions.pending.push(target.index);
-        }
-    }
-
-    /// Values are heads, since they also belong to their keys.
-    fn ephemeron(&mut self, _key: usize, value: u64) {
-        let Some(target) = self.regions.target(value) else { return };
-        if target.entry != self.from {
-            self.adopt(target);
-        } else if !target.is_read_only && self.result.is_ok() {
-            self.result = self.regions.begin(target, Some(self.number));
-        }
-    }
 }
 
 /// Only the pairs of a table.
@@ -312,39 +260,5 @@ impl<F: FnMut(usize, u64)> Visitor for PairsOf<F> {
 
     fn ephemeron(&mut self, key: usize, value: u64) {
         (self.0)(key, value);
-    }
-}
-
-/// Which pages of the process have labelled objects: false only if none has.
-#[derive(Debug)]
-pub(super) struct PageFilter {
-    bits: Vec<u64>,
-}
-
-impl Default for PageFilter {
-    fn default() -> Self {
-        Self { bits: vec![0; Self::N_BITS / 64] }
-    }
-}
-
-impl PageFilter {
-    /// 16 GiB of address space that lies together, in 8 KiB.
-    const N_BITS: usize = 1 << 16;
-
-    const fn bit(word: u64) -> usize {
-        (word / crate::v8::page::PAGE_ALIGNMENT) as usize % Self::N_BITS
-    }
-
-    fn insert(&mut self, word: u64) {
-        let bit = Self::bit(word);
-        if let Some(block) = self.bits.get_mut(bit / 64) {
-            *block |= 1 << (bit % 64);
-        }
-    }
-
-    #[inline]
-    pub(super) fn may_have(&self, word: u64) -> bool {
-        let bit = Self::bit(word);
-        self.bits.get(bit / 64).is_some_and(|block| block >> (bit % 64) & 1 != 0)
     }
 }

@@ -78,6 +78,15 @@ fn naive(fake: &mut FakeHeap, roots: &[Root], gone: &[u64]) -> Retained {
 }
 
 fn retained(fake: &FakeHeap, roots: &[Root], questions: &[Vec<u64>]) -> Vec<Option<Retained>> {
+    retained_within(Budget::new(0, 0), fake, roots, questions)
+}
+
+fn retained_within(
+    budget: Budget,
+    fake: &FakeHeap,
+    roots: &[Root],
+    questions: &[Vec<u64>],
+) -> Vec<Option<Retained>> {
     let copy = fake.copy();
     with_view(fake, &copy, |view| {
         let marks = Marks::take(view, roots);
@@ -86,7 +95,6 @@ fn retained(fake: &FakeHeap, roots: &[Root], questions: &[Vec<u64>]) -> Vec<Opti
         let questions: Vec<Vec<u32>> =
             questions.iter().map(|words| words.iter().map(index).collect()).collect();
         let questions: Vec<&[u32]> = questions.iter().map(Vec::as_slice).collect();
-        let budget = Budget::new(0, 0);
         let outcome = ask(view, marks, budget, &buffers.buffers, &questions);
         assert_eq!(outcome.gap, None);
         outcome.answers
@@ -261,6 +269,7 @@ proptest! {
         pairs in proptest::collection::vec((any::<usize>(), 0..N_PAIRS, any::<usize>(), any::<usize>()), 0..9),
         roots in proptest::collection::vec(any::<usize>(), 1..4),
         questions in proptest::collection::vec(proptest::collection::vec(any::<usize>(), 1..4), 1..8),
+        followed in prop_oneof![0_usize..5, Just(usize::MAX)],
     ) {
         let mut graph = Graph::new(n_objects, n_maps, &stores);
         for (from, slot, to) in references {
@@ -276,7 +285,8 @@ proptest! {
         let roots: Vec<Root> = roots.iter().map(|n| root(object(n))).collect();
         let questions: Vec<Vec<u64>> =
             questions.iter().map(|set| set.iter().map(object).collect()).collect();
-        let answers = retained(&fake, &roots, &questions);
+        let budget = Budget { followed, ..Budget::new(0, 0) };
+        let answers = retained_within(budget, &fake, &roots, &questions);
         for (question, answer) in questions.iter().zip(answers) {
             let expected = naive(&mut fake, &roots, question);
             prop_assert_eq!(answer.unwrap_or_default(), expected);
