@@ -19,9 +19,15 @@ const fn is_lasting(root: RootKind) -> bool {
 }
 
 /// The holder that a parent is told by: of those that will still be there when the running code has returned, the one with the most
-/// views. `None`: there is none, or the census did not tell.
+/// views, one of the application if there is any. `None`: there is none, or the census did not tell.
 pub(super) fn main_of(parent: &Parent) -> Option<&Holder> {
-    parent.holders.iter().find(|holder| is_lasting(holder.root))
+    let lasting = || parent.holders.iter().filter(|holder| is_lasting(holder.root));
+    lasting().find(|holder| holder.is_by_application).or_else(|| lasting().next())
+}
+
+/// Node's own modules and V8 hold it, and no code of the application is on the way.
+pub(super) fn is_of_node(parent: &Parent) -> bool {
+    !parent.holders.iter().any(|holder| holder.is_by_application)
 }
 
 /// A path without keys.
@@ -101,6 +107,16 @@ mod tests {
         assert_eq!(main_of(&running.clone().done()), None);
         let both = running.held_by(&["global H"]).done();
         assert_eq!(main_of(&both).unwrap().path, ["global H"]);
+    }
+
+    #[test]
+    fn a_holder_of_the_application_says_more_than_one_of_node() {
+        let both = parent(1).by_node(&["crc32()", "variable table"]).held_by(&["global H"]).done();
+        assert_eq!(main_of(&both).unwrap().path, ["global H"]);
+        assert!(!is_of_node(&both));
+        let node = parent(1).by_node(&["crc32()", "variable table"]).done();
+        assert_eq!(main_of(&node).unwrap().path, ["crc32()", "variable table"]);
+        assert!(is_of_node(&node));
     }
 
     #[test]

@@ -44,6 +44,14 @@ impl MadeUp {
         self.rooted(RootKind::Isolate, path)
     }
 
+    pub(super) fn by_node(self, path: &[&str]) -> Self {
+        let mut held = self.held_by(path);
+        if let Some(last) = held.0.holders.last_mut() {
+            last.is_by_application = false;
+        }
+        held
+    }
+
     pub(super) fn rooted(mut self, root: RootKind, path: &[&str]) -> Self {
         self.0.holders.push(Holder {
             path: path.iter().map(|step| (*step).to_owned()).collect(),

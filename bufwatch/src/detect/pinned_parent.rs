@@ -11,7 +11,7 @@ use crate::analysis::finding::{Confidence, Finding, FindingKind};
 use crate::base::{Bytes, FastMap};
 use crate::detect::cost::{copies_of, gives_back};
 use crate::detect::group::{Group, group};
-use crate::detect::holder::{main_of, pattern};
+use crate::detect::holder::{is_of_node, main_of, pattern};
 use crate::detect::look::{Look, Tenure};
 use crate::detect::{Claimed, remedy, wording};
 use crate::event::census::{Parent, ParentKind};
@@ -112,7 +112,11 @@ fn confidence(look: &Look<'_>, group: &Group<'_>) -> Confidence {
     let total = group.sum(look, gives_back).0;
     let of = |is_so: &dyn Fn(usize) -> bool| sum_where(look, group, is_so).0;
     let settled = of(&|index| tenure(look, index) == Tenure::Settled);
-    let lasting = of(&|index| is_lasting(look, index) || tenure(look, index) == Tenure::Seen);
+    // What only Node's own code holds is on its way to the application, or from it.
+    let is_of_node = |index| look.parent(index).is_some_and(is_of_node);
+    let lasting = of(&|index| {
+        (is_lasting(look, index) || tenure(look, index) == Tenure::Seen) && !is_of_node(index)
+    });
     if settled.saturating_mul(2) >= total {
         Confidence::High
     } else if lasting.saturating_mul(2) >= total || total >= NOT_IN_FLIGHT.0 {
@@ -250,6 +254,12 @@ mod tests {
             .rooted(RootKind::Stack, &["a JavaScript function that runs now"]);
         assert_eq!(of(running.clone()).len(), 0);
         assert_eq!(of(running.held_by(&["global H"])).len(), 1);
+    }
+
+    #[test]
+    fn what_only_node_holds_is_accused_with_less_confidence() {
+        let held = parent(10 * MB).view("Buffer", 0, 16).by_node(&["Socket", "._readableState"]);
+        assert_eq!(of(held)[0].confidence, Confidence::Low);
     }
 
     #[test]
