@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::analysis::query::{StoreFilter, StoreQuery};
 use crate::analysis::snapshot::GroupId;
 use crate::analysis::snapshot::Snapshot;
-use crate::base::{Avma, StackId, StoreKey};
+use crate::base::{Avma, Nanos, StackId, StoreKey};
 use crate::tui::census::CensusView;
 use crate::tui::census::rows::HolderKey;
 use crate::tui::findings::FindingKey;
@@ -147,6 +147,10 @@ pub struct App {
     /// What is shown instead of the newest snapshot.
     pub frozen: Option<Arc<Snapshot>>,
     pub is_session_ended: bool,
+    /// How many censuses there had been when one was asked for that has not come yet.
+    pub awaited_census: Option<u64>,
+    /// When it was asked for: older failures are of other tries.
+    pub asked_at: Nanos,
     /// One line of answer to the last key, shown until the next one.
     pub answer: Option<String>,
     /// Text for the clipboard, taken by whoever owns the terminal.

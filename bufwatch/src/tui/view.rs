@@ -120,7 +120,7 @@ pub fn page(app: &App, latest: &Snapshot, n_columns: usize) -> Option<Page> {
         (Some(Detail::Store(key)), _) => Some(store::page(key, snapshot, latest, n_columns)),
         (Some(Detail::Holder(key)), _) => Some(census::holder::page(key, app, snapshot, n_columns)),
         (Some(Detail::Parent(at)), _) => Some(census::parent::page(at, app, snapshot, n_columns)),
-        (Some(Detail::Finding(key)), _) => Some(finding::page(key, snapshot, n_columns)),
+        (Some(Detail::Finding(key)), _) => Some(finding::page(key, true, snapshot, n_columns)),
         (None, Screen::Census) if snapshot.census.last.is_none() => {
             Some(census::intro::page(snapshot, n_columns))
         }

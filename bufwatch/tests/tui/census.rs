@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use bufwatch::analysis::snapshot::{Snapshot, TargetState};
+use bufwatch::analysis::snapshot::{JoinedCensus, Orphan, Snapshot, TargetState};
+use bufwatch::base::Bytes;
+use bufwatch::event::census::Census;
 use bufwatch::tui::app::App;
 use bufwatch::tui::command::Command;
 use bufwatch::tui::keymap::Key;
@@ -10,7 +12,7 @@ use bufwatch::tui::message::Message;
 use bufwatch::tui::update::update;
 
 use crate::fixture;
-use crate::screens::check;
+use crate::screens::{check, picture};
 
 fn press(app: &mut App, snapshot: &Snapshot, key: Key) -> Option<Command> {
     update(app, Message::KeyPressed(key), &Arc::new(snapshot.clone()))
@@ -36,6 +38,33 @@ fn it_is_asked_for_from_every_screen() {
         press(&mut app, &snapshot, before);
         let command = press(&mut app, &snapshot, Key::Char('c'));
         assert_eq!(command, Some(Command::TakeCensus), "{before:?}");
+    }
+}
+
+#[test]
+fn what_became_of_it_is_told_where_it_is_not_shown() {
+    let before = fixture::usual();
+    let mut underway = fixture::usual();
+    underway.census.is_underway = true;
+    let mut failed = fixture::usual();
+    fixture::census::fail(&mut failed);
+    failed.census.failure.as_mut().unwrap().at = failed.taken_at;
+    for (screen, end, expect) in [
+        ('4', fixture::judged(), Some("census taken, see 5")),
+        ('4', failed, Some("the census failed, see 5")),
+        ('5', fixture::judged(), None),
+    ] {
+        let mut app = App::new(80, 24);
+        press(&mut app, &before, Key::Char(screen));
+        press(&mut app, &before, Key::Char('c'));
+        for (snapshot, answer) in [
+            (&before, Some("taking a census…")),
+            (&underway, Some("taking a census…")),
+            (&end, expect),
+        ] {
+            update(&mut app, Message::SnapshotArrived, &Arc::new(snapshot.clone()));
+            assert_eq!(app.answer.as_deref(), answer);
+        }
     }
 }
 
@@ -120,4 +149,24 @@ fn health_tells_what_it_does_not_cover() {
     let mut all = keys("7");
     all.push(Key::End);
     check("health_census", &fixture::judged(), &all);
+}
+
+#[test]
+fn memory_without_array_buffer_is_told() {
+    let mut snapshot = fixture::judged();
+    let mut joined = JoinedCensus::clone(snapshot.census.last.as_ref().unwrap());
+    let store = joined.traced(0).unwrap().clone();
+    let orphan = |size| Orphan { size: Bytes(size), store: store.clone() };
+    joined.orphans = vec![orphan(100 << 20), orphan(18 << 20)];
+    let mut census = Census::clone(&joined.census);
+    census.gaps.clear();
+    joined.census = Arc::new(census);
+    snapshot.census.last = Some(Arc::new(joined));
+    for (typed, expect) in [
+        ("5", "5.3 % viewed   118 MiB in no array buffer"),
+        ("7G", "118 MiB in no array buffer: 2 traced stores"),
+    ] {
+        let picture = picture(&snapshot, &keys(typed), (80, 24));
+        assert!(picture.contains(expect), "{picture}");
+    }
 }

@@ -111,7 +111,11 @@ fn groups(parents: &[(Parent, Vec<String>)]) -> Vec<HolderGroup> {
     let mut groups: Vec<HolderGroup> = Vec::new();
     for (parent, path) in parents {
         let known = groups.iter().position(|group| group.path == *path).unwrap_or_else(|| {
-            groups.push(HolderGroup { path: path.clone(), ..HolderGroup::default() });
+            groups.push(HolderGroup {
+                path: path.clone(),
+                is_by_application: !path[0].starts_with("native"),
+                ..HolderGroup::default()
+            });
             groups.len() - 1
         });
         let group = &mut groups[known];
@@ -158,6 +162,8 @@ fn join(snapshot: &Snapshot) -> JoinedCensus {
     (timing.stopped, timing.total) = (Nanos(61_300_000), Nanos(412_000_000));
     JoinedCensus {
         taken_at: snapshot.taken_at,
+        // Only known of a census without gaps.
+        orphans: Vec::new(),
         census: Arc::new(Census {
             isolates: vec![Isolate { heap_bytes: heap, ..Isolate::default() }],
             holders,
@@ -173,7 +179,6 @@ fn join(snapshot: &Snapshot) -> JoinedCensus {
             parents,
         }),
         traced,
-        ..JoinedCensus::default()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::fixture;
 
 const SIZES: [(u16, u16); 3] = [(40, 10), (80, 24), (200, 60)];
 
-fn picture(snapshot: &Snapshot, keys: &[Key], (width, height): (u16, u16)) -> String {
+pub(crate) fn picture(snapshot: &Snapshot, keys: &[Key], (width, height): (u16, u16)) -> String {
     let latest = Arc::new(snapshot.clone());
     let mut app = App::new(width, height);
     update(&mut app, Message::SnapshotArrived, &latest);

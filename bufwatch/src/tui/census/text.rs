@@ -23,6 +23,11 @@ pub fn parents(n: u64) -> String {
     plural(n, "parent")
 }
 
+/// `1 major GC`, `3 major GCs`.
+pub fn major_gcs(n: u32) -> String {
+    plural(n.into(), "major GC")
+}
+
 fn plural(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
 }
@@ -99,7 +104,7 @@ pub fn parent_row(parent: &Parent, traced: Option<&TracedStore>) -> String {
     let site = traced.map(|it| sanitize(&site_text(&it.site.label, it.site.via.as_deref())));
     let holder = parent.holders.first().map(|holder| holder.path.join(" "));
     format!(
-        "{} {} at {}: {} show {} ({}), age {}, survived {} major GCs, site {}, held by {}",
+        "{} {} at {}: {} show {} ({}), age {}, survived {}, site {}, held by {}",
         parent.size,
         kind(parent),
         parent.address,
@@ -107,7 +112,7 @@ pub fn parent_row(parent: &Parent, traced: Option<&TracedStore>) -> String {
         parent.covered,
         share(parent.covered, parent.size),
         known(traced.map(|it| it.age)),
-        known(traced.map(|it| it.n_major_survived)),
+        known(traced.map(|it| major_gcs(it.n_major_survived))),
         known(site),
         known(holder)
     )

@@ -4,12 +4,14 @@ use crate::analysis::describe::site_text;
 use crate::analysis::finding::Finding;
 use crate::analysis::snapshot::Snapshot;
 use crate::base::sanitize;
-use crate::base::text::{count, width, wrap};
+use crate::base::text::{width, wrap};
+use crate::tui::census::text::{major_gcs, parents};
 use crate::tui::findings::{FindingKey, kind_text, mark};
 use crate::tui::screen::census::holder;
 use crate::tui::text::{Line, Page, Role, fact, heading, span};
 
-pub fn page(key: FindingKey, snapshot: &Snapshot, n_columns: usize) -> Page {
+/// `is_open`: not only beside its list.
+pub fn page(key: FindingKey, is_open: bool, snapshot: &Snapshot, n_columns: usize) -> Page {
     let Some(finding) = snapshot.findings.iter().find(|it| FindingKey::of(it) == key) else {
         return vec![
             heading("Finding", n_columns),
@@ -41,7 +43,7 @@ pub fn page(key: FindingKey, snapshot: &Snapshot, n_columns: usize) -> Page {
     }
     if !finding.holder.is_empty() {
         page.push(Line::new());
-        page.push(heading("Held by, from the root on   enter opens the holder", n_columns));
+        page.push(holder::path_heading(is_open, n_columns));
         page.extend(holder::path(&finding.holder, n_columns));
     }
     page
@@ -52,7 +54,7 @@ fn facts(finding: &Finding, n_columns: usize) -> Page {
     let mut say = |label: &str, value: &str, role| {
         page.extend(fact(label, value, role, n_columns));
     };
-    let bytes = format!("{} in {} parents", finding.bytes, count(finding.n_parents));
+    let bytes = format!("{} in {}", finding.bytes, parents(finding.n_parents));
     say("would be freed", &bytes, Role::Title);
     say("confidence", finding.confidence.name(), Role::Neutral);
     if let Some(site) = &finding.site {
@@ -63,7 +65,7 @@ fn facts(finding: &Finding, n_columns: usize) -> Page {
         say("oldest", &age.to_string(), Role::Neutral);
     }
     if let Some(n) = finding.n_major_survived {
-        say("survived", &format!("up to {} major GCs", count(n.into())), Role::Neutral);
+        say("survived", &format!("up to {}", major_gcs(n)), Role::Neutral);
     }
     page
 }

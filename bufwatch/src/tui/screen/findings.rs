@@ -44,7 +44,8 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     if !preview.is_empty()
         && let Some(finding) = findings.get(app.findings.selected)
     {
-        let lines = finding::page(FindingKey::of(finding), snapshot, usize::from(preview.width));
+        let lines =
+            finding::page(FindingKey::of(finding), false, snapshot, usize::from(preview.width));
         page::draw(buf, preview, &lines, 0, theme);
     }
 }
@@ -133,10 +134,11 @@ fn brief(snapshot: &Snapshot, n_lines: usize, n_columns: usize) -> Vec<Line> {
         return nothing(snapshot);
     }
     let mut lines: Vec<Line> = Vec::new();
-    for finding in findings.iter().take(n_lines) {
+    // With room to spare it is said what to do, of the most important ones.
+    let n_spare = n_lines.saturating_sub(findings.len());
+    for (n, finding) in findings.iter().take(n_lines).enumerate() {
         lines.push(brief_line(finding, n_columns));
-        // With room to spare it is said what to do.
-        if findings.len() * 2 <= n_lines {
+        if n < n_spare {
             let text = fit(&sanitize(&finding.remedy.words), n_columns.saturating_sub(9));
             lines.push(vec![span(Role::Muted, "   fix: "), span(Role::Neutral, text)]);
         }

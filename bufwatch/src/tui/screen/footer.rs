@@ -25,7 +25,13 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, theme: Theme) {
     // A blank to the tabs; the last hint ends with one of its two at the edge.
     let hints = hints(app, usize::from(area.right().saturating_sub(end)));
     let n_columns = hints.iter().map(|s| width(&s.text)).sum::<usize>() as u16;
-    let start = (area.right() + 1).saturating_sub(n_columns).max(end + 1);
+    let start = (area.right() + 1).saturating_sub(n_columns);
+    // An answer is short-lived, and may cover tabs.
+    let is_covering = start <= end && app.answer.is_some();
+    let start = if is_covering { start.max(area.x + 1) } else { start.max(end + 1) };
+    if is_covering {
+        buf.set_string(start - 1, area.y, " ", theme.style(Role::Neutral));
+    }
     draw_line(buf, start, area.y, area.right(), &hints, theme);
 }
 

@@ -40,7 +40,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, latest: &Snapshot, theme: T
     }
     // What was lost comes before what it was lost of.
     for n_left_out in 2..right.len() {
-        if total(&left, &right_line) > room {
+        if total_at_least(&left, &right_line) > room {
             right_line = right.iter().skip(n_left_out).flatten().cloned().collect();
         }
     }
@@ -77,6 +77,13 @@ enum Part {
 fn total(left: &[(Part, Span)], right: &Line) -> usize {
     let left: usize = left.iter().map(|(_, s)| width(&s.text) + 1).sum();
     left + right.iter().map(|s| width(&s.text)).sum::<usize>() + 1
+}
+
+/// With the command as short as it may be.
+fn total_at_least(left: &[(Part, Span)], right: &Line) -> usize {
+    let command = left.iter().find(|(part, _)| *part == Part::Command);
+    let n_spare = command.map_or(0, |(_, s)| width(&s.text).saturating_sub(COMMAND_COLUMNS_MIN));
+    total(left, right).saturating_sub(n_spare)
 }
 
 fn left_parts(app: &App, latest: &Snapshot) -> Vec<(Part, Span)> {

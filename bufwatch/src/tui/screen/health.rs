@@ -6,6 +6,7 @@ use crate::base::sanitize;
 use crate::base::text::{UNKNOWN, count, known, percent, wrap};
 use crate::event::FrameKind;
 use crate::tui::screen::census::intro::failure_text;
+use crate::tui::screen::census::summary::orphans;
 use crate::tui::text::{Line, Page, Role, fact, heading, span};
 
 pub fn page(snapshot: &Snapshot, n_columns: usize) -> Page {
@@ -109,6 +110,11 @@ fn census(snapshot: &Snapshot, n_columns: usize) -> Page {
         counts.heap_bytes
     );
     say("read", &text, Role::Neutral);
+    if let Some(text) = orphans(last) {
+        let n = count(last.orphans.len() as u64);
+        let text = format!("{text}: {n} traced stores, garbage or held by native code");
+        say("beside", &text, Role::Neutral);
+    }
     if counts.n_rejected > 0 {
         say(
             "contradictory",

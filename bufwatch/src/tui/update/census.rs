@@ -32,7 +32,24 @@ pub(super) fn take(app: &mut App, latest: &Snapshot) -> Option<Command> {
     }
     let answer = if app.is_paused() { "census: p shows it" } else { "taking a census…" };
     app.answer = Some(answer.to_owned());
+    app.awaited_census = Some(latest.census.n_taken);
+    app.asked_at = latest.taken_at;
     Some(Command::TakeCensus)
+}
+
+/// Says what became of the census that was asked for, where the screen does not show it.
+pub(super) fn hear(app: &mut App, latest: &Snapshot) {
+    let Some(n_before) = app.awaited_census else { return };
+    let log = &latest.census;
+    let answer = match &log.failure {
+        _ if log.is_underway => return,
+        _ if log.n_taken > n_before => "census taken",
+        Some(failure) if failure.at >= app.asked_at => "the census failed",
+        _ => return,
+    };
+    app.awaited_census = None;
+    let is_shown = matches!(app.screen, Screen::Census | Screen::Findings | Screen::Overview);
+    app.answer = (!is_shown).then(|| format!("{answer}, see 5"));
 }
 
 pub(super) fn switch(app: &mut App) {

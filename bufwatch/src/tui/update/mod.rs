@@ -35,6 +35,7 @@ pub fn update(app: &mut App, message: Message, latest: &Arc<Snapshot>) -> Option
             None
         }
         Message::SnapshotArrived => {
+            census::hear(app, latest);
             settle(app, latest);
             None
         }

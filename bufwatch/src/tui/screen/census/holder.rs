@@ -2,13 +2,14 @@
 
 use crate::analysis::comparison::HolderChange;
 use crate::analysis::snapshot::Snapshot;
-use crate::base::text::{count, fit, known, pad, pad_left, width, wrap};
+use crate::base::text::{count, known, pad, pad_left, width, wrap};
 use crate::event::census::HolderGroup;
-use crate::tui::app::App;
+use crate::tui::app::{App, Detail};
 use crate::tui::census::Held;
 use crate::tui::census::filter::kind_name;
 use crate::tui::census::rows::{HolderKey, Rows};
 use crate::tui::census::text::{self as words, change_words, share};
+use crate::tui::path::fit_path;
 use crate::tui::text::{Line, Page, Role, fact, fit_site, heading, span};
 
 /// Parents listed at once; the list scrolls with the selected one.
@@ -25,18 +26,27 @@ pub fn page(key: HolderKey, app: &App, snapshot: &Snapshot, n_columns: usize) ->
             vec![span(Role::Unknown, "  it holds nothing in the newest census")],
         ];
     };
-    let title = group.path.last().map_or("Holder", String::as_str);
-    let mut page = vec![heading(&fit(title, n_columns.saturating_sub(4)), n_columns)];
+    let title = fit_path(&group.path, n_columns.saturating_sub(4));
+    let mut page = vec![heading(&title, n_columns)];
     page.extend(facts(group, rows, since, n_columns));
     page.push(Line::new());
     page.push(heading("Path, from the root on", n_columns));
     page.extend(path(&group.path, n_columns));
     page.push(Line::new());
     match app.census.held.as_ref().filter(|held| held.holder == key) {
-        Some(held) => page.extend(parents(held, group, rows, n_columns)),
+        Some(held) => {
+            let is_open = app.detail == Some(Detail::Holder(key));
+            page.extend(parents(held, group, rows, is_open, n_columns));
+        }
         None => page.push(heading("Its parents", n_columns)),
     }
     page
+}
+
+/// Above a path, on pages that lead to its holder.
+pub fn path_heading(is_open: bool, n_columns: usize) -> Line {
+    let keys = if is_open { "   enter opens the holder" } else { "" };
+    heading(&format!("Held by, from the root on{keys}"), n_columns)
 }
 
 /// One step a line, each further in than the one that holds it.
@@ -87,10 +97,14 @@ fn facts(group: &HolderGroup, rows: &Rows, since: Option<HolderChange>, n_column
     page
 }
 
-fn parents(held: &Held, group: &HolderGroup, rows: &Rows, n_columns: usize) -> Page {
+fn parents(held: &Held, group: &HolderGroup, rows: &Rows, is_open: bool, n_columns: usize) -> Page {
     let n = held.parents.len();
-    let keys = if n > 1 { "   n N selects, enter opens" } else { "   enter opens" };
-    let keys = if n == 0 { "" } else { keys };
+    let keys = match n {
+        _ if !is_open => "",
+        0 => "",
+        1 => "   enter opens",
+        _ => "   n N selects, enter opens",
+    };
     let title = format!("Its parents, the largest first{keys}");
     let mut page = vec![heading(&title, n_columns)];
     if n > 0 {
@@ -109,7 +123,7 @@ fn parents(held: &Held, group: &HolderGroup, rows: &Rows, n_columns: usize) -> P
     for (n, index) in held.parents.iter().enumerate().skip(first).take(N_PARENTS_LISTED) {
         let Some(parent) = rows.parent(*index) else { continue };
         let traced = rows.joined.traced(*index as usize);
-        let is_selected = n == at;
+        let is_selected = is_open && n == at;
         let role = if is_selected { Role::Title } else { Role::Neutral };
         let numbers = format!(
             "{}{}{}  {}{}  ",
@@ -129,7 +143,9 @@ fn parents(held: &Held, group: &HolderGroup, rows: &Rows, n_columns: usize) -> P
     }
     let n_below = n.saturating_sub(first + N_PARENTS_LISTED);
     if n_below > 0 || first > 0 {
-        let text = format!("  {} before, {} more", count(first as u64), count(n_below as u64));
+        let before =
+            if first > 0 { format!("{} before, ", count(first as u64)) } else { String::new() };
+        let text = format!("  {before}{} more", count(n_below as u64));
         page.push(vec![span(Role::Muted, text)]);
     }
     if (n as u64) < group.n_parents {

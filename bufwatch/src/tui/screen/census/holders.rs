@@ -78,7 +78,11 @@ impl Field {
 
     fn cell(self, group: &HolderGroup, since: Option<HolderChange>, n_columns: u16) -> Span {
         match self {
-            Self::Holder => span(Role::Neutral, fit_path(&group.path, usize::from(n_columns))),
+            Self::Holder => {
+                // What Node itself holds is no news.
+                let role = if group.is_by_application { Role::Neutral } else { Role::Muted };
+                span(role, fit_path(&group.path, usize::from(n_columns)))
+            }
             Self::Bytes => span(Role::Title, group.bytes.to_string()),
             Self::Unviewed => {
                 span(Role::Neutral, group.bytes.saturating_sub(group.covered).to_string())

@@ -14,10 +14,12 @@ fn stop_estimate(heap: Bytes) -> Nanos {
     Nanos(STOP_MIN.0.saturating_add((heap.0 / 1_000).saturating_mul(STOP_NS_PER_KB)))
 }
 
-/// `for about 80 ms`, from what is known of the heap.
+/// `for about 80 ms`, from what is known of the heap, and as long as the last time at least.
 pub fn stop_text(snapshot: &Snapshot) -> String {
-    match snapshot.memory.v8_heap {
-        Some(heap) => format!("for about {}", rounded(stop_estimate(heap))),
+    let estimate = snapshot.memory.v8_heap.map(stop_estimate);
+    let last = snapshot.census.last.as_ref().map(|last| last.census.timing.stopped);
+    match estimate.max(last) {
+        Some(time) => format!("for about {}", rounded(time)),
         None => "for a moment".to_owned(),
     }
 }

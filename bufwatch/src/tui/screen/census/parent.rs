@@ -6,7 +6,7 @@ use crate::analysis::snapshot::{Snapshot, StoreDetail, TracedStore};
 use crate::base::text::{count, pad, pad_left};
 use crate::base::{Avma, Bytes, sanitize};
 use crate::event::census::Parent;
-use crate::tui::app::App;
+use crate::tui::app::{App, Detail};
 use crate::tui::census::order::unviewed;
 use crate::tui::census::rows::Rows;
 use crate::tui::census::text::{self as words, kind, share};
@@ -42,7 +42,8 @@ pub fn page(address: Avma, app: &App, snapshot: &Snapshot, n_columns: usize) -> 
     page.push(Line::new());
     page.extend(bytes::lines(parent, n_columns));
     page.push(Line::new());
-    page.extend(holders(parent, n_columns));
+    let is_open = app.detail == Some(Detail::Parent(address));
+    page.extend(holders(parent, is_open, n_columns));
     page.push(Line::new());
     page.extend(views(parent, n_columns));
     page.push(Line::new());
@@ -91,9 +92,13 @@ fn facts(
         _ => "",
     };
     say("kind", &format!("{}{overlap}", kind(parent)), Role::Neutral);
+    if parent.is_held_itself {
+        let text = "held itself, not only through views: its holder can reach all bytes";
+        say("array buffer", text, Role::Neutral);
+    }
     if let Some(traced) = traced {
         let survived =
-            format!("{}, survived {} major GCs", traced.age, count(traced.n_major_survived.into()));
+            format!("{}, survived {}", traced.age, words::major_gcs(traced.n_major_survived));
         say("age", &survived, Role::Neutral);
         let site = sanitize(&site_text(&traced.site.label, traced.site.via.as_deref()));
         say("allocated at", &site, Role::Title);
@@ -125,10 +130,10 @@ fn now(traced: Option<&TracedStore>, snapshot: &Snapshot, n_columns: usize) -> P
     page
 }
 
-fn holders(parent: &Parent, n_columns: usize) -> Page {
-    let mut page = vec![heading("Held by, from the root on   enter opens the holder", n_columns)];
-    if parent.holders.is_empty() {
-        page = vec![heading("Held by", n_columns)];
+fn holders(parent: &Parent, is_open: bool, n_columns: usize) -> Page {
+    let is_known = !parent.holders.is_empty();
+    let mut page = vec![holder::path_heading(is_open && is_known, n_columns)];
+    if !is_known {
         page.push(vec![span(Role::Unknown, "  not told by this census")]);
     }
     for it in parent.holders.iter().take(HOLDERS_LISTED) {

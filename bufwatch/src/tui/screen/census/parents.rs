@@ -16,6 +16,9 @@ use crate::tui::text::{Role, Span, fit_site, span};
 use crate::tui::theme::Theme;
 use crate::tui::widget::table::Table;
 
+/// From here on names come before the less important numbers.
+const WIDTH_NAMES: u16 = 100;
+
 /// Of the columns, in their order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -48,7 +51,8 @@ const FIELDS: [Field; 11] = [
 
 impl Field {
     /// The one that is sorted by is never left out.
-    fn column(self, sort: ParentSort) -> Column {
+    fn column(self, sort: ParentSort, n_columns: u16) -> Column {
+        let is_wide = n_columns >= WIDTH_NAMES;
         let column = |title, align, width_min, width_max, rank| Column {
             title,
             align,
@@ -66,8 +70,8 @@ impl Field {
             Self::Age => column(ParentSort::Age.name(), Align::Right, 7, 7, 4),
             Self::Gcs => column(ParentSort::Gcs.name(), Align::Right, 4, 5, 8),
             Self::New => column("new", Align::Left, 3, 3, 7),
-            Self::Site => column("allocated at", Align::Left, 16, 44, 2),
-            Self::Holder => column("held by", Align::Left, 18, 400, 0),
+            Self::Site => column("allocated at", Align::Left, if is_wide { 28 } else { 20 }, 44, 2),
+            Self::Holder => column("held by", Align::Left, if is_wide { 34 } else { 24 }, 400, 0),
         };
         if self.sort() == Some(sort) { Column { rank: 0, ..column } } else { column }
     }
@@ -125,7 +129,8 @@ pub fn draw(buf: &mut Buffer, areas: &ListAreas, app: &App, rows: &Rows, theme: 
     let order = app.census.parent_order;
     let is_shown = |field: &Field| *field != Field::New || rows.comparison.is_some();
     let fields: Vec<Field> = FIELDS.into_iter().filter(is_shown).collect();
-    let columns: Vec<Column> = fields.iter().map(|field| field.column(order.sort)).collect();
+    let columns: Vec<Column> =
+        fields.iter().map(|field| field.column(order.sort, areas.rows.width)).collect();
     let sorted = fields.iter().position(|field| field.sort() == Some(order.sort));
     let table = Table {
         columns: &columns,

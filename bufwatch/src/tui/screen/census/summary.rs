@@ -1,9 +1,9 @@
 //! What is said of a census as a whole: how old it is, what it cost the process, what is alive, what it does not cover; or what became
 //! of the next one.
 
-use crate::analysis::snapshot::Snapshot;
-use crate::base::sanitize;
+use crate::analysis::snapshot::{JoinedCensus, Snapshot};
 use crate::base::text::{count, fit, width};
+use crate::base::{Bytes, sanitize};
 use crate::tui::census::rows::Rows;
 use crate::tui::census::text::{parents, share};
 use crate::tui::screen::census::intro::{failure_text, stop_text};
@@ -64,6 +64,12 @@ fn cost(rows: &Rows, snapshot: &Snapshot) -> Vec<Line> {
     parts
 }
 
+/// `118 MiB in no array buffer`: what waits for a collection, or what native code holds.
+pub fn orphans(joined: &JoinedCensus) -> Option<String> {
+    let bytes: Bytes = joined.orphans.iter().map(|orphan| orphan.size).sum();
+    (bytes > Bytes(0)).then(|| format!("{bytes} in no array buffer"))
+}
+
 /// `9.60 GiB in 1,021 parents   0.2 % viewed   V8 heap 310 MiB   ▲ 2 gaps`. Gaps come before the size of the heap.
 fn found(rows: &Rows) -> Vec<Line> {
     let census = &rows.joined.census;
@@ -80,6 +86,9 @@ fn found(rows: &Rows) -> Vec<Line> {
         0 => {}
         1 => parts.push(vec![span(Role::Accused, "   ▲ 1 gap, see 7 Health")]),
         n => parts.push(vec![span(Role::Accused, format!("   ▲ {n} gaps, see 7 Health"))]),
+    }
+    if let Some(text) = orphans(&rows.joined) {
+        parts.push(vec![span(Role::Muted, format!("   {text}"))]);
     }
     parts.push(vec![span(Role::Muted, format!("   V8 heap {}", census.counts.heap_bytes))]);
     parts
