@@ -1,5 +1,5 @@
 //! References from one region into another. Of the largest region, which may be nearly the whole heap, only objects are looked into that
-//! may refer to a page with objects of another one.
+//! have a word that leads to another one.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::v8::census::references::Visitor;
@@ -30,11 +30,15 @@ pub(super) fn crossings(
     let largest = largest.map_or(0, |(_, number)| number);
     let pages = pages_of_others(regions, largest);
     let heap = regions.view.heap;
-    for page in heap.pages() {
+    for page in regions.pages() {
         let is_code = page.page.is_executable;
         for Span { start, end, rank } in regions.objects_in(page.area()) {
             let Place::Region(from) = Place::of(regions.entry(rank)) else { continue };
-            let leads_away = |word: &u64| word & 7 == 1 && pages.may_have(*word);
+            let leads_away = |word: &u64| {
+                word & 7 == 1
+                    && pages.may_have(*word)
+                    && regions.target(*word).is_some_and(|it| it.is_in_another(from))
+            };
             if from != largest || is_code || heap.slice(start..end).iter().any(leads_away) {
                 crossings.budget.spend(1)?;
                 crossings.from = from;
@@ -48,7 +52,7 @@ pub(super) fn crossings(
 
 fn pages_of_others(regions: &Regions<'_>, largest: u32) -> PageFilter {
     let mut pages = PageFilter::default();
-    for page in regions.view.heap.pages() {
+    for page in regions.pages() {
         for Span { start, rank, .. } in regions.objects_in(page.area()) {
             if let Place::Region(number) = Place::of(regions.entry(rank))
                 && number != largest
@@ -71,11 +75,9 @@ struct Crossings<'r, 'a> {
 impl Visitor for Crossings<'_, '_> {
     #[inline]
     fn strong(&mut self, word: u64) {
-        let Some(target) = self.regions.target(word) else { return };
+        let target = self.regions.target(word).filter(|it| it.is_in_another(self.from));
+        let Some(target) = target else { return };
         let Place::Region(region) = target.place() else { return };
-        if region == self.from {
-            return;
-        }
         let row = (region, Crossing { target: target.index as u32, from: self.from });
         if self.found.last() == Some(&row) || self.result.is_err() {
             return;

@@ -93,7 +93,7 @@ impl Regions<'_> {
                     found
                 };
                 if let Place::Region(number) = Place::of(entry) {
-                    self.pages.insert(page.address(start));
+                    self.filter.insert(page.address(start));
                     let bytes = self.bytes_of(start);
                     self.add_bytes(number, bytes);
                 }

@@ -37,7 +37,7 @@ impl Regions<'_> {
             }
             let leads_into = |word: &u64| {
                 word & 7 == 1
-                    && self.pages.may_have(*word)
+                    && self.filter.may_have(*word)
                     && self.target(*word).is_some_and(|it| matches!(it.place(), Place::Region(_)))
             };
             if is_code || heap.slice(start..end).iter().any(leads_into) {

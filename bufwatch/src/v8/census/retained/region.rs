@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::v8::census::copy::CopiedPage;
 use crate::v8::census::mark::{HeapView, Tree};
 use crate::v8::census::references::Visitor;
 use crate::v8::census::retained::limits::{Budget, Exceeded};
@@ -56,6 +57,10 @@ impl Target {
     pub(super) const fn place(self) -> Place {
         Place::of(self.entry)
     }
+
+    pub(super) fn is_in_another(self, region: u32) -> bool {
+        matches!(self.place(), Place::Region(number) if number != region)
+    }
 }
 
 /// A head and what marking reached from it.
@@ -96,7 +101,8 @@ pub(super) struct Regions<'a> {
     pub(super) list: Vec<Region>,
     /// By key.
     pub(super) pairs: Vec<Pair>,
-    pub(super) pages: PageFilter,
+    /// Pages with objects of regions.
+    pub(super) filter: PageFilter,
     pub(super) pending: Pending,
     pub(super) budget: Budget,
 }
@@ -104,9 +110,9 @@ pub(super) struct Regions<'a> {
 impl<'a> Regions<'a> {
     pub(super) fn new(view: HeapView<'a>, tree: Tree, budget: Budget) -> Result<Self, Exceeded> {
         let pending = Pending::new(view.heap.n_words());
-        let pages = PageFilter::default();
+        let filter = PageFilter::default();
         let mut regions =
-            Self { view, tree, list: Vec::new(), pairs: Vec::new(), pages, pending, budget };
+            Self { view, tree, list: Vec::new(), pairs: Vec::new(), filter, pending, budget };
         regions.read_pairs()?;
         Ok(regions)
     }
@@ -190,6 +196,12 @@ impl<'a> Regions<'a> {
         })
     }
 
+    /// Pages that may have objects of regions.
+    pub(super) fn pages(&self) -> impl Iterator<Item = &CopiedPage> {
+        let pages = self.view.heap.pages().iter();
+        pages.filter(|page| self.filter.may_have(page.address(page.area().start)))
+    }
+
     #[inline]
     pub(super) fn entry(&self, rank: usize) -> u32 {
         self.tree.parents.get(rank).copied().unwrap_or(Tree::UNREACHED)
@@ -241,7 +253,7 @@ impl<'a> Regions<'a> {
         if let Some(entry) = self.tree.parents.get_mut(target.rank) {
             *entry = LABEL | region;
         }
-        self.pages.insert(target.address);
+        self.filter.insert(target.address);
     }
 
     /// Takes an object out of its region: it is alive anyway.
