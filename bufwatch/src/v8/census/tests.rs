@@ -69,6 +69,20 @@ fn what_a_root_leads_to_is_alive_and_nothing_else() {
     assert!(parents_of(&fake, &fake.copy(), &[]).is_empty());
 }
 
+/// What was in free space before is no part of an object whose size nobody knows.
+#[test]
+fn free_space_ends_an_object() {
+    let (mut fake, array) = pinned();
+    let kind = fake.layout.type_scope_info;
+    let scope = fake.map(kind, 0);
+    let free = fake.map(fake.layout.type_free_space, 0);
+    let object = fake.page().area_end | 1;
+    // Free space of three words: map, size, and what is left of an object.
+    fake.words.extend([scope, 0, free, 3 << 32, array]);
+    assert_eq!(parents_of(&fake, &fake.copy(), &[root(array)]).len(), 1);
+    assert!(parents_of(&fake, &fake.copy(), &[root(object)]).is_empty());
+}
+
 #[test]
 fn weak_references_hold_nothing() {
     let (mut fake, array) = pinned();
