@@ -8,7 +8,7 @@ use bufwatch::analysis::snapshot::{
 };
 use bufwatch::base::{Avma, Bytes, Nanos};
 use bufwatch::event::census::{
-    Census, Counts, Holder, HolderGroup, Isolate, Parent, ParentKind, Timing, View,
+    Census, Counts, Holder, HolderGroup, Isolate, Parent, ParentKind, Retained, Timing, View,
 };
 
 const MIB: u64 = 1 << 20;
@@ -67,6 +67,7 @@ fn parent(row: &StoreRow, n: usize) -> Option<(Parent, Vec<String>)> {
         n_views: views.len() as u64,
         views_bytes: views.iter().map(|view| view.length).sum(),
         covered,
+        retained: Some(Retained { heap: Bytes(144), off_heap: row.size }),
         has_overlaps: views.len() > 1,
         has_aliases: views.len() > 1,
         views,
@@ -123,6 +124,13 @@ fn groups(parents: &[(Parent, Vec<String>)]) -> Vec<HolderGroup> {
         group.n_views += parent.n_views;
         group.bytes += parent.size;
         group.covered += parent.covered;
+        // What native code holds hangs on no object.
+        if group.is_by_application {
+            let off_heap = group.bytes;
+            let heap = Bytes(group.n_parents * 144);
+            group.holder = Some(Arc::from("Map"));
+            group.retained = Some(Retained { heap, off_heap });
+        }
     }
     groups.sort_by_key(|group| std::cmp::Reverse(group.bytes));
     groups

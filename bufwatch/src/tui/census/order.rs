@@ -19,20 +19,22 @@ pub enum HolderSort {
     #[default]
     Bytes,
     Wasted,
+    Retained,
     Parents,
     Views,
     Change,
 }
 
 impl HolderSort {
-    pub const ALL: [Self; 5] =
-        [Self::Bytes, Self::Wasted, Self::Parents, Self::Views, Self::Change];
+    pub const ALL: [Self; 6] =
+        [Self::Bytes, Self::Wasted, Self::Retained, Self::Parents, Self::Views, Self::Change];
 
     /// Also the title of the column.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",
             Self::Wasted => "unviewed",
+            Self::Retained => "retained",
             Self::Parents => "parents",
             Self::Views => "views",
             Self::Change => "since the last",
@@ -49,6 +51,7 @@ impl HolderSort {
         Some(match self {
             Self::Bytes => group.bytes.0.into(),
             Self::Wasted => group.bytes.saturating_sub(group.covered).0.into(),
+            Self::Retained => group.retained?.total().0.into(),
             Self::Parents => group.n_parents.into(),
             Self::Views => group.n_views.into(),
             Self::Change => match change? {

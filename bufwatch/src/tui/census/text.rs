@@ -5,7 +5,7 @@ use crate::analysis::describe::site_text;
 use crate::analysis::snapshot::TracedStore;
 use crate::base::text::{UNKNOWN, count, known, pad_left, percent};
 use crate::base::{Bytes, sanitize};
-use crate::event::census::{HolderGroup, Parent, RootKind};
+use crate::event::census::{HolderGroup, Parent, Retained, RootKind};
 use crate::tui::census::filter::kind_name;
 
 /// `part` of `whole` in percent.
@@ -36,6 +36,11 @@ fn plural(n: u64, noun: &str) -> String {
 pub fn kind(parent: &Parent) -> String {
     let resizable = if parent.is_resizable { ", resizable" } else { "" };
     format!("{}{resizable}", kind_name(parent.kind))
+}
+
+/// `130 MiB by Map, 1.20 KiB of it in V8's heap`.
+pub fn retained(retained: Retained, by: &str) -> String {
+    format!("{} by {by}, {} of it in V8's heap", retained.total(), retained.heap)
 }
 
 /// What keeps a path alive at its beginning, in words; `None` for V8 itself, which the path says better.

@@ -86,6 +86,10 @@ fn facts(group: &HolderGroup, rows: &Rows, since: Option<HolderChange>, n_column
     say("of it viewed", &viewed, Role::Neutral);
     let unviewed = group.bytes.saturating_sub(group.covered).to_string();
     say("unviewed", &unviewed, Role::Neutral);
+    if let Some(retained) = group.retained {
+        let by = group.holder.as_deref().unwrap_or("the last step");
+        say("retained", &words::retained(retained, by), Role::Neutral);
+    }
     if let Some(root) = words::root(group.root) {
         say("begins at", root, Role::Neutral);
     }

@@ -22,16 +22,18 @@ enum Field {
     Bytes,
     Unviewed,
     Viewed,
+    Retained,
     Parents,
     Views,
     Change,
 }
 
-const FIELDS: [Field; 7] = [
+const FIELDS: [Field; 8] = [
     Field::Holder,
     Field::Bytes,
     Field::Unviewed,
     Field::Viewed,
+    Field::Retained,
     Field::Parents,
     Field::Views,
     Field::Change,
@@ -58,6 +60,7 @@ impl Field {
             Self::Bytes => right(HolderSort::Bytes.name(), 8, 1),
             Self::Unviewed => right(HolderSort::Wasted.name(), 9, 5),
             Self::Viewed => right("viewed", 7, 3),
+            Self::Retained => right(HolderSort::Retained.name(), 8, 7),
             Self::Parents => right(HolderSort::Parents.name(), 8, 2),
             Self::Views => right(HolderSort::Views.name(), 8, 6),
             Self::Change => right(HolderSort::Change.name(), 17, 4),
@@ -69,6 +72,7 @@ impl Field {
         match self {
             Self::Bytes => Some(HolderSort::Bytes),
             Self::Unviewed => Some(HolderSort::Wasted),
+            Self::Retained => Some(HolderSort::Retained),
             Self::Parents => Some(HolderSort::Parents),
             Self::Views => Some(HolderSort::Views),
             Self::Change => Some(HolderSort::Change),
@@ -88,6 +92,10 @@ impl Field {
                 span(Role::Neutral, group.bytes.saturating_sub(group.covered).to_string())
             }
             Self::Viewed => span(Role::Neutral, share(group.covered, group.bytes)),
+            Self::Retained => match group.retained {
+                Some(retained) => span(Role::Neutral, retained.total().to_string()),
+                None => span(Role::Unknown, UNKNOWN),
+            },
             Self::Parents => span(Role::Neutral, count(group.n_parents)),
             Self::Views => span(Role::Neutral, count(group.n_views)),
             Self::Change => change_cell(since),

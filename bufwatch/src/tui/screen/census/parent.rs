@@ -92,6 +92,10 @@ fn facts(
         _ => "",
     };
     say("kind", &format!("{}{overlap}", kind(parent)), Role::Neutral);
+    if let Some(retained) = parent.retained {
+        let by = if parent.n_views > 0 { "its views" } else { "its array buffer" };
+        say("retained", &words::retained(retained, by), Role::Neutral);
+    }
     if parent.is_held_itself {
         let text = "held itself, not only through views: its holder can reach all bytes";
         say("array buffer", text, Role::Neutral);
