@@ -6,5 +6,6 @@ pub mod census_file;
 pub mod census_json;
 pub mod census_text;
 pub mod finding;
+mod residency_json;
 pub mod sample_json;
 pub mod sample_text;

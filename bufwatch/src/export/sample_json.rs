@@ -4,9 +4,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::analysis::snapshot::{Health, SiteRow, Snapshot, TargetState};
-use crate::event::residency::RssPart;
 use crate::event::{Frame, FrameKind};
 use crate::export::finding::to_values;
+use crate::export::residency_json::{residency, rss_parts, top_stores};
 
 /// The object that `--headless --json` prints per interval, on one line.
 pub fn sample(snapshot: &Snapshot) -> Value {
@@ -42,6 +42,7 @@ pub fn sample(snapshot: &Snapshot) -> Value {
         },
         "rss_parts": rss_parts(snapshot),
         "residency": residency(snapshot),
+        "top_stores": top_stores(snapshot),
         "n_sites_total": snapshot.n_sites_total,
         "sites": sites,
         "frames": frame_counts(&snapshot.health),
@@ -97,46 +98,6 @@ fn lost(health: &Health, counted: impl Fn(u64) -> Option<u64>) -> Value {
         "reconciled": health.n_reconciled,
         "closed_by_reconcile": health.n_closed_by_reconcile,
         "reasons": reasons,
-    })
-}
-
-/// What resident memory is for, all parts of one pass; before the first pass only what smaps told.
-fn rss_parts(snapshot: &Snapshot) -> Value {
-    let mut parts = Map::new();
-    match (&snapshot.memory.split, snapshot.memory.v8_heap) {
-        (Some((_, split)), _) => {
-            for part in RssPart::ALL {
-                parts.insert(part.name().to_owned(), json!(split.get(part).0));
-            }
-        }
-        (None, Some(v8_heap)) => {
-            parts.insert("v8_heap".to_owned(), json!(v8_heap.0));
-        }
-        (None, None) => {}
-    }
-    Value::Object(parts)
-}
-
-/// The pass that `rss_parts` are of, and the pages of tracked stores; null before the first pass.
-fn residency(snapshot: &Snapshot) -> Value {
-    let memory = &snapshot.memory;
-    let Some((age, split)) = &memory.split else { return Value::Null };
-    let stores = &memory.residency;
-    json!({
-        "age_ns": age.0,
-        "rss_bytes": split.rss.0,
-        "explained_bytes": split.total().0,
-        "unexplained_bytes": split.unexplained(),
-        "swapped_bytes": split.swapped.0,
-        "untouched_bytes": split.untouched.0,
-        "stores": {
-            "n_known": stores.n_known,
-            "size_bytes": stores.known_bytes.0,
-            "resident_bytes": stores.pages.resident.0,
-            "zero_bytes": stores.pages.zero.0,
-            "swapped_bytes": stores.pages.swapped.0,
-            "huge_bytes": stores.pages.huge.0,
-        },
     })
 }
 

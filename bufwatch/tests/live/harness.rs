@@ -100,9 +100,19 @@ impl Lab {
 
     /// Starts a scenario and waits until it is ready to be told to go.
     pub(crate) fn scenario(&self, name: &str, args: &[&str]) -> Scenario {
+        self.scenario_in(&[], name, args)
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn scenario_in(
+        &self,
+        environment: &[(&str, &str)],
+        name: &str,
+        args: &[&str],
+    ) -> Scenario {
         let script = workspace().join("bufwatch/tests/live/scenarios").join(name);
         let mut command = bound_to_us(&self.node);
-        command.arg("--expose-gc").arg(script).args(args);
+        command.arg("--expose-gc").arg(script).args(args).envs(environment.iter().copied());
         let express = from_env("BUFWATCH_EXPRESS", || workspace().join(".tools/express"));
         if express.join("node_modules/express").is_dir() {
             command.env("BUFWATCH_EXPRESS", express);

@@ -25,6 +25,11 @@ impl Sample {
             .unwrap_or_else(|| panic!("no number at {pointer} in {}", self.value))
     }
 
+    /// For what only one test asks.
+    pub(crate) fn value(&self) -> &Value {
+        &self.value
+    }
+
     /// `live`, `exited` or `execed`, once attached.
     pub(crate) fn state(&self) -> &str {
         self.value["state"].as_str().unwrap_or_default()

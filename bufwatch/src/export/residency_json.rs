@@ -1,0 +1,88 @@
+//! The parts of `bufwatch.sample/1` that are about memory in RAM: RSS by what it is for, and the pages of stores. What the keys mean is said
+//! in docs/residency.md.
+
+use serde_json::{Map, Value, json};
+
+use crate::analysis::snapshot::{Placement, Snapshot, StoreRow};
+use crate::event::residency::RssPart;
+
+/// Rows of `top_stores`.
+const TOP_STORES_MAX: usize = 20;
+
+/// What resident memory is for, all parts of one pass; before the first pass only what smaps told.
+pub(super) fn rss_parts(snapshot: &Snapshot) -> Value {
+    let mut parts = Map::new();
+    match (&snapshot.memory.split, snapshot.memory.v8_heap) {
+        (Some((_, split)), _) => {
+            for part in RssPart::ALL {
+                parts.insert(part.name().to_owned(), json!(split.get(part).0));
+            }
+        }
+        (None, Some(v8_heap)) => {
+            parts.insert("v8_heap".to_owned(), json!(v8_heap.0));
+        }
+        (None, None) => {}
+    }
+    Value::Object(parts)
+}
+
+/// The pass that `rss_parts` are of, and the pages of tracked stores; null before the first pass.
+pub(super) fn residency(snapshot: &Snapshot) -> Value {
+    let memory = &snapshot.memory;
+    let Some((age, split)) = &memory.split else { return Value::Null };
+    let stores = &memory.residency;
+    json!({
+        "age_ns": age.0,
+        "rss_bytes": split.rss.0,
+        "explained_bytes": split.total().0,
+        "unexplained_bytes": split.unexplained(),
+        "swapped_bytes": split.swapped.0,
+        "untouched_bytes": split.untouched.0,
+        "stores": {
+            "n_known": stores.n_known,
+            "size_bytes": stores.known_bytes.0,
+            "resident_bytes": stores.pages.resident.0,
+            "zero_bytes": stores.pages.zero.0,
+            "swapped_bytes": stores.pages.swapped.0,
+            "huge_bytes": stores.pages.huge.0,
+        },
+    })
+}
+
+/// The largest live stores, or what else the table of the snapshot was asked for. Times are ages at `t_ns`.
+pub(super) fn top_stores(snapshot: &Snapshot) -> Value {
+    snapshot.table.rows.iter().take(TOP_STORES_MAX).map(top_store).collect()
+}
+
+fn top_store(row: &StoreRow) -> Value {
+    let pages = row.residency.map(|known| known.pages);
+    let residency = row.residency.as_ref();
+    json!({
+        "number": row.number,
+        "kind": row.kind.name(),
+        "data": row.data,
+        "size_bytes": row.size.0,
+        "max_size_bytes": row.max_size.0,
+        "resident_bytes": pages.map(|pages| pages.resident.0),
+        "zero_bytes": pages.map(|pages| pages.zero.0),
+        "swapped_bytes": pages.map(|pages| pages.swapped.0),
+        "huge_bytes": pages.map(|pages| pages.huge.0),
+        "scanned_ns": residency.map(|known| known.scanned.0),
+        "touched_ns": residency.and_then(|known| known.touched).map(|ns| ns.0),
+        "grew_ns": residency.and_then(|known| known.grew).map(|ns| ns.0),
+        "is_recycled": residency.map(|known| known.is_recycled),
+        "age_ns": row.age.0,
+        "site": row.site.as_ref(),
+        "via": row.via.as_deref(),
+        "placement": placement(row.placement),
+    })
+}
+
+fn placement(placement: Placement) -> Option<&'static str> {
+    match placement {
+        Placement::Unknown => None,
+        Placement::OwnMapping { .. } => Some("own-mapping"),
+        Placement::MainHeap => Some("malloc-heap"),
+        Placement::SharedMapping { .. } => Some("shared-mapping"),
+    }
+}
