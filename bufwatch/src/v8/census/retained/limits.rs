@@ -28,7 +28,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// For a heap of so many words, of which so many objects are alive. Memory: at most a fiftieth of the heap's size, and 8 MiB.
+    /// For a heap of so many words, of which so many objects are alive. Memory: at most a fiftieth of the heap's size, and 24 MiB.
     pub(super) fn new(n_words: usize, n_live: u64) -> Self {
         /// Looked into in any heap: a fifth of a second.
         const OBJECTS_MIN: u64 = 4 << 20;
@@ -40,10 +40,14 @@ impl Budget {
             objects_left: objects,
             // Following takes as long for one object as looking up for so many.
             followed: (n_live / 16).saturating_add(FOLLOWED_MIN) as usize,
-            // 40 bytes each, with what is kept beside it.
-            heads: (n_words / 512).saturating_add(1 << 16),
-            // 12 bytes each.
-            crossings: (n_words / 256).saturating_add(1 << 17),
+            // 40 bytes each, with what is kept beside it. A view takes 13 words or more: of a small heap all may be asked for.
+            heads: (n_words / 512)
+                .saturating_add((n_words / 13).min(1 << 18))
+                .saturating_add(1 << 16),
+            // 12 bytes each: two of each view that may be asked for.
+            crossings: (n_words / 256)
+                .saturating_add((n_words / 6).min(1 << 19))
+                .saturating_add(1 << 17),
             // 12 bytes each, and as much for their order.
             pairs: (n_words / 512).saturating_add(1 << 16),
         }
