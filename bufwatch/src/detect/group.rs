@@ -14,7 +14,7 @@ use crate::event::census::Parent;
 const SIBLINGS_MIN: usize = 8;
 
 /// A property whose name is a key.
-const ANY_NAME: &str = ".…";
+pub(super) const ANY_NAME: &str = ".…";
 
 /// Parents of one holder and site.
 #[derive(Clone, Debug)]

@@ -63,12 +63,14 @@ pub(super) fn name_of(step: &str) -> &str {
 pub(super) fn text_of(path: &[String]) -> String {
     /// Leaves a line of 160 columns half for the rest of what is said.
     const COLUMNS: usize = 80;
+    /// What holds, and whose it is: a variable, and its function with the line.
+    const STEPS_MIN: usize = 2;
     let mut n_columns = 0;
     let fits = |step: &&String| {
         n_columns += width(step) + 1;
         n_columns <= COLUMNS
     };
-    let n_steps = path.iter().rev().take_while(fits).count().max(1);
+    let n_steps = path.iter().rev().take_while(fits).count().max(STEPS_MIN);
     let n_left_out = path.len().saturating_sub(n_steps);
     let text = path.get(n_left_out..).unwrap_or_default().join(" ");
     if n_left_out > 0 { format!("… {text}") } else { text }
@@ -125,7 +127,8 @@ mod tests {
         let text = text_of(&path);
         assert!(text.starts_with("… .step") && text.ends_with(" .step38 .step39"), "{text}");
         assert_eq!(text_of(&path[37..]), ".step37 .step38 .step39");
-        assert_eq!(text_of(&["x".repeat(200)]), "x".repeat(200), "a step is not cut");
+        let long = ["global app".to_owned(), "x".repeat(200), "variable view".to_owned()];
+        assert_eq!(text_of(&long), format!("… {} variable view", "x".repeat(200)));
         assert_eq!(text_of(&[]), "");
     }
 }

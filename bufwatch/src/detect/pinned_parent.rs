@@ -29,7 +29,7 @@ const CHUNK_MAX: Bytes = Bytes(64 << 10);
 
 /// Chunks that may be in flight: measured were up to 6 MB of chunks in small use in a server of 250 connections that parses what it
 /// receives (Node 18 to 26); this is 256 chunks.
-pub(super) const IN_FLIGHT: Bytes = Bytes(16 << 20);
+const IN_FLIGHT: Bytes = Bytes(16 << 20);
 
 pub(super) fn find(look: &Look<'_>, claimed: &mut Claimed) -> Vec<Finding> {
     let pinned = look.parents().filter(|(index, parent)| {
@@ -106,7 +106,7 @@ fn scattered<'a>(look: &Look<'a>, groups: Vec<Group<'a>>) -> Vec<Group<'a>> {
 }
 
 /// So much is not in flight: a thousand chunks are more than a process reads between two collections of its young generation.
-pub(super) const NOT_IN_FLIGHT: Bytes = Bytes(64 << 20);
+const NOT_IN_FLIGHT: Bytes = Bytes(64 << 20);
 
 fn confidence(look: &Look<'_>, group: &Group<'_>) -> Confidence {
     let total = group.sum(look, gives_back).0;

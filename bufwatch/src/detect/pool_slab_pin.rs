@@ -13,7 +13,7 @@ use crate::detect::cost::{copies_of, gives_back};
 use crate::detect::group::{Group, group};
 use crate::detect::holder::main_of;
 use crate::detect::look::{Look, Tenure};
-use crate::detect::pinned_parent::{NOT_IN_FLIGHT, WORTH, is_hardly_covered};
+use crate::detect::pinned_parent::{WORTH, is_hardly_covered};
 use crate::detect::{remedy, wording};
 use crate::event::census::{Parent, ParentKind};
 
@@ -26,6 +26,9 @@ const IN_FLIGHT_SLABS: u64 = 32;
 
 /// What hardly used slabs must give back at least if nothing says how long they have been there: twice what was seen in flight.
 const IN_FLIGHT: Bytes = Bytes(2 << 20);
+
+/// So much is not in flight: 16 times what was.
+const NOT_IN_FLIGHT: Bytes = Bytes(16 << 20);
 
 pub(super) fn find(look: &Look<'_>) -> Vec<Finding> {
     let pinned = look

@@ -2,7 +2,7 @@
 //! would keep a whole slab. Measured with 16, 5,000 and 40,000 bytes on Node 18 to 26 (docs/findings.md has the table).
 
 use crate::analysis::finding::Remedy;
-use crate::detect::group::Group;
+use crate::detect::group::{ANY_NAME, Group};
 use crate::detect::holder::{class_of, name_of};
 use crate::detect::look::Look;
 use crate::detect::view_kind::ViewKind;
@@ -58,6 +58,7 @@ pub(super) fn keep(holder: &[String], copy: &str) -> String {
     let global = last.strip_prefix("global ").filter(|name| is_identifier(name));
     match (container, property, variable.or(global)) {
         (_, Some(name), _) => format!("object.{name} = {copy};"),
+        _ if last == ANY_NAME => format!("object[key] = {copy};"),
         (_, _, Some(name)) => format!("{name} = {copy};"),
         (Some("Map" | "WeakMap"), ..) if last.starts_with('[') => format!("map.set(key, {copy});"),
         (Some("Set"), ..) if last.starts_with('[') => format!("set.add({copy});"),
@@ -88,7 +89,7 @@ mod tests {
         check(&["variable all (Map)", "[…] (Session)", ".id"], "object.id = COPY;");
         check(&["global list", "Array", "[…]"], "array.push(COPY);");
         check(&["global keep", "variable head"], "head = COPY;");
-        check(&["variable dict (Object)", ".…"], "const kept = COPY;");
+        check(&["variable dict (Object)", ".…"], "object[key] = COPY;");
         check(&["held natively"], "const kept = COPY;");
         check(&[], "const kept = COPY;");
     }

@@ -45,6 +45,15 @@ impl Sample {
         self.value["stores"].is_object()
     }
 
+    pub(crate) fn findings(&self) -> &[Value] {
+        self.value["findings"].as_array().unwrap()
+    }
+
+    /// Taken so far.
+    pub(crate) fn n_censuses(&self) -> u64 {
+        self.value.pointer("/census/n_taken").and_then(Value::as_u64).unwrap_or(0)
+    }
+
     pub(crate) fn n_live(&self) -> u64 {
         self.number("/stores/n_live")
     }

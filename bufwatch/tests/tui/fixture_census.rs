@@ -169,6 +169,7 @@ fn join(snapshot: &Snapshot) -> JoinedCensus {
     let mut timing = Timing::default();
     (timing.stopped, timing.total) = (Nanos(61_300_000), Nanos(412_000_000));
     JoinedCensus {
+        orphans: Vec::new(),
         taken_at: snapshot.taken_at,
         // Only known of a census without gaps.
         orphans: Vec::new(),

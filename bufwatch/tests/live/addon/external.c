@@ -1,6 +1,6 @@
 // A native addon that makes Buffers over memory which V8 does not own, as image and database
-// libraries do, and counts their finalizers. It also lets the older Node versions become another
-// program, which they cannot do by themselves.
+// libraries do, and counts their finalizers; and one that keeps what it is given for good. It also
+// lets the older Node versions become another program, which they cannot do by themselves.
 
 #include <fcntl.h>
 #include <node_api.h>
@@ -42,6 +42,18 @@ static napi_value external_buffer(napi_env env, napi_callback_info info) {
   return buffer;
 }
 
+// hold(value): nothing of JavaScript is needed any more to keep it alive.
+static napi_value hold(napi_env env, napi_callback_info info) {
+  size_t n_arguments = 1;
+  napi_value argument;
+  napi_ref reference;
+  if (napi_get_cb_info(env, info, &n_arguments, &argument, NULL, NULL) != napi_ok ||
+      n_arguments != 1 || napi_create_reference(env, argument, 1, &reference) != napi_ok) {
+    napi_throw_type_error(env, NULL, "hold takes an object");
+  }
+  return NULL;
+}
+
 static napi_value finalized(napi_env env, napi_callback_info info) {
   (void)info;
   napi_value count;
@@ -75,8 +87,9 @@ NAPI_MODULE_INIT() {
       {"externalBuffer", NULL, external_buffer, NULL, NULL, NULL, napi_enumerable, NULL},
       {"execute", NULL, execute, NULL, NULL, NULL, napi_enumerable, NULL},
       {"finalized", NULL, finalized, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"hold", NULL, hold, NULL, NULL, NULL, napi_enumerable, NULL},
   };
-  if (napi_define_properties(env, exports, 3, functions) != napi_ok) {
+  if (napi_define_properties(env, exports, 4, functions) != napi_ok) {
     return NULL;
   }
   return exports;
