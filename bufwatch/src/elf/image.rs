@@ -77,6 +77,8 @@ pub struct Image {
     pub build_id: Option<BuildId>,
     pub(super) symtab: Option<SymbolTable>,
     pub(super) dynsym: Option<SymbolTable>,
+    /// Sections of the file that say what the loader has to fill in.
+    pub(super) relocations: Vec<Range<u64>>,
 }
 
 impl fmt::Debug for Image {
@@ -120,6 +122,7 @@ impl Image {
             build_id: None,
             symtab: None,
             dynsym: None,
+            relocations: Vec::new(),
             source,
         };
         image.read_program_headers(header)?;
@@ -185,6 +188,9 @@ impl Image {
         let sections: Vec<&SectionHeader> = records(&bytes).collect();
         for section in &sections {
             let kind = section.sh_type.get(E);
+            if kind == elf::SHT_RELA {
+                self.relocations.extend(file_range(section));
+            }
             if kind != elf::SHT_SYMTAB && kind != elf::SHT_DYNSYM {
                 continue;
             }

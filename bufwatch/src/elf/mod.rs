@@ -2,6 +2,7 @@
 //! a Node binary has up to 150 MB and nobody should hold it. The bytes are foreign: every size is limited.
 
 pub mod image;
+mod imports;
 mod records;
 pub mod symbols;
 

@@ -2,12 +2,13 @@
 //! bytes give a value; whether it makes sense is for the reader.
 
 use object::LittleEndian;
-use object::elf::{FileHeader64, ProgramHeader64, SectionHeader64, Sym64};
+use object::elf::{FileHeader64, ProgramHeader64, Rela64, SectionHeader64, Sym64};
 use object::pod::{Pod, from_bytes};
 
 pub(super) type FileHeader = FileHeader64<LittleEndian>;
 pub(super) type ProgramHeader = ProgramHeader64<LittleEndian>;
 pub(super) type SectionHeader = SectionHeader64<LittleEndian>;
+pub(super) type Relocation = Rela64<LittleEndian>;
 pub(super) type RawSymbol = Sym64<LittleEndian>;
 
 pub(super) const E: LittleEndian = LittleEndian;

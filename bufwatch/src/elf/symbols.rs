@@ -117,7 +117,7 @@ fn find_pattern(sorted: &[(usize, Pattern)], name: &[u8]) -> Option<usize> {
     is_match.then_some(*index)
 }
 
-fn is_defined(symbol: &RawSymbol) -> bool {
+pub(super) fn is_defined(symbol: &RawSymbol) -> bool {
     // Thread-local symbols are offsets and may be zero.
     symbol.st_shndx.get(E).0 != elf::SHN_UNDEF.0 && symbol.st_name.get(E) != 0
 }
@@ -144,7 +144,7 @@ fn kind_of(symbol: &RawSymbol) -> SymbolKind {
     }
 }
 
-fn for_each_symbol(
+pub(super) fn for_each_symbol(
     source: &dyn ReadAt,
     table: &SymbolTable,
     mut visit: impl FnMut(u32, &RawSymbol),
@@ -165,7 +165,7 @@ fn for_each_symbol(
 }
 
 /// A part of the name table that moves forward.
-struct NameWindow<'a> {
+pub(super) struct NameWindow<'a> {
     source: &'a dyn ReadAt,
     table: &'a SymbolTable,
     /// Offset of `bytes` in the name table.
@@ -174,12 +174,12 @@ struct NameWindow<'a> {
 }
 
 impl<'a> NameWindow<'a> {
-    fn new(source: &'a dyn ReadAt, table: &'a SymbolTable) -> Self {
+    pub(super) fn new(source: &'a dyn ReadAt, table: &'a SymbolTable) -> Self {
         Self { source, table, start: 0, bytes: Vec::new() }
     }
 
     /// The name at an offset of the name table; none if it is outside, endless or absurdly long.
-    fn name_at(&mut self, name_offset: u32) -> Result<Option<&[u8]>, ElfError> {
+    pub(super) fn name_at(&mut self, name_offset: u32) -> Result<Option<&[u8]>, ElfError> {
         let name_offset = u64::from(name_offset);
         let len = self.table.names.end.saturating_sub(self.table.names.start);
         let window_end = self.start.saturating_add(self.bytes.len() as u64);

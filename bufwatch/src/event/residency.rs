@@ -135,6 +135,88 @@ impl RssPart {
     }
 }
 
+/// Who gives memory to native code, Buffers included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Allocator {
+    Glibc,
+    Jemalloc,
+    Mimalloc,
+    Tcmalloc,
+    /// None that bufwatch knows.
+    Other,
+}
+
+impl Allocator {
+    /// As scripts spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Glibc => "glibc",
+            Self::Jemalloc => "jemalloc",
+            Self::Mimalloc => "mimalloc",
+            Self::Tcmalloc => "tcmalloc",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Why memory of the allocator could not be told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Obstacle {
+    /// Not glibc's.
+    OtherAllocator,
+    /// It changed faster than it could be read.
+    Changing,
+    /// A limit of the survey was reached.
+    TooLarge,
+    /// Part of it is in swap space, and reading would bring it in.
+    Swapped,
+    /// Not laid out in a way that bufwatch knows.
+    UnknownForm,
+}
+
+impl Obstacle {
+    /// As scripts spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OtherAllocator => "other-allocator",
+            Self::Changing => "changing",
+            Self::TooLarge => "too-large",
+            Self::Swapped => "swapped",
+            Self::UnknownForm => "unknown-form",
+        }
+    }
+}
+
+/// What the allocator's own records say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllocatorSurvey {
+    /// `None` if it could not be found out.
+    pub allocator: Option<Allocator>,
+    /// Why not all of its memory is known; the numbers are then those of the known part.
+    pub obstacle: Option<Obstacle>,
+    pub n_arenas: u32,
+    /// Of these, not known.
+    pub n_arenas_unknown: u32,
+    /// Of the known arenas, free ones included.
+    pub n_chunks: u64,
+    pub n_free: u64,
+    /// Of free chunks, resident or not. What is resident of them in whole pages is [`RssPart::AllocatorFree`].
+    pub free: Bytes,
+    /// Blocks with a mapping of their own that are no traced store: made before bufwatch came, or not for a Buffer. `None` if they were
+    /// not all found.
+    pub untraced_mapped: Option<UntracedMapped>,
+    pub took: Nanos,
+}
+
+/// Large blocks of the allocator that are no traced stores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UntracedMapped {
+    pub n: u64,
+    /// In whole pages.
+    pub bytes: Bytes,
+    pub resident: Bytes,
+}
+
 /// RSS by what it is for, all parts of one pass over the page tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RssSplit {
@@ -145,8 +227,9 @@ pub struct RssSplit {
     pub swapped: Bytes,
     /// Mapped but nowhere: reserved, or not touched yet.
     pub untouched: Bytes,
-    /// The allocator's free memory was told apart from what is in use.
+    /// The allocator's free memory was told apart from what is in use, in all of its arenas.
     pub is_allocator_known: bool,
+    pub survey: AllocatorSurvey,
 }
 
 impl RssSplit {

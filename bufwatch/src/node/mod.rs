@@ -1,5 +1,6 @@
 //! Layer 2: which Node a process runs and where its binary can be probed. Attaches nothing.
 
+pub mod allocator;
 pub mod identity;
 pub mod plan;
 pub mod processes;
