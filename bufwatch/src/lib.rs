@@ -8,6 +8,7 @@ pub mod base;
 pub mod elf;
 pub mod event;
 
+pub mod malloc;
 pub mod node;
 pub mod sys;
 pub mod v8;

@@ -1,0 +1,68 @@
+//! One chunk header: two words before each block (malloc/malloc.c, `struct malloc_chunk`). Follows nothing.
+
+/// Bytes of a header, `CHUNK_HDR_SZ`.
+pub(super) const HEADER_BYTES: u64 = 16;
+
+/// Smallest chunk, `MINSIZE`.
+pub(super) const CHUNK_BYTES_MIN: u64 = 32;
+
+/// Links that a free chunk keeps in its own memory, header included: `sizeof (struct malloc_chunk)`.
+pub(super) const FREE_HEADER_BYTES: u64 = 48;
+
+/// All chunks begin at a multiple of this and have a size that is one, `MALLOC_ALIGNMENT`.
+pub(super) const ALIGNMENT: u64 = 16;
+
+const PREVIOUS_IN_USE: u64 = 1;
+const IS_MMAPPED: u64 = 2;
+const NON_MAIN_ARENA: u64 = 4;
+const FLAGS: u64 = 7;
+
+/// What stands before a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// Size of the chunk before, if that is free; otherwise its user's last bytes.
+    pub(super) previous_size: u64,
+    size_and_flags: u64,
+}
+
+impl Header {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (first, rest) = bytes.split_first_chunk::<8>()?;
+        let second = rest.first_chunk::<8>()?;
+        Some(Self {
+            previous_size: u64::from_le_bytes(*first),
+            size_and_flags: u64::from_le_bytes(*second),
+        })
+    }
+
+    /// Of the chunk, header included.
+    pub(super) const fn size(self) -> u64 {
+        self.size_and_flags & !FLAGS
+    }
+
+    pub(super) const fn is_previous_in_use(self) -> bool {
+        self.size_and_flags & PREVIOUS_IN_USE != 0
+    }
+
+    pub(super) const fn is_mmapped(self) -> bool {
+        self.size_and_flags & IS_MMAPPED != 0
+    }
+
+    pub(super) const fn is_of_thread_arena(self) -> bool {
+        self.size_and_flags & NON_MAIN_ARENA != 0
+    }
+
+    /// A size that a chunk inside of a heap may have.
+    pub(super) const fn has_chunk_size(self) -> bool {
+        self.size() >= CHUNK_BYTES_MIN && self.size().is_multiple_of(ALIGNMENT)
+    }
+
+    /// A chunk with a mapping of its own begins here, unless it was aligned specially (`sysmalloc_mmap`): bytes.
+    pub(super) fn mapping_bytes(self) -> Option<u64> {
+        let is_mapped = self.previous_size == 0
+            && self.size_and_flags & FLAGS == IS_MMAPPED
+            && self.size() != 0
+            && self.size().is_multiple_of(super::PAGE);
+        is_mapped.then_some(self.size())
+    }
+}

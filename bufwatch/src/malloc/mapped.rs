@@ -1,0 +1,125 @@
+//! Blocks with a mapping of their own (`sysmalloc_mmap`): found by their headers, also in mappings that the kernel made of several. What was
+//! aligned specially (`memalign`) does not begin with its mapping and is not found.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::ops::Range;
+
+use crate::base::{Avma, ReadMemory, ReadPart};
+use crate::event::residency::Obstacle;
+use crate::malloc::PAGE;
+use crate::malloc::chunk::{HEADER_BYTES, Header};
+use crate::malloc::heads::Budget;
+use crate::malloc::pages::Pages;
+
+/// Pages looked at that turned out to be no begin of a block; 0.2 µs each.
+const PAGES_MAX: usize = 1 << 15;
+
+/// Headers read at once where the last page was none.
+const BATCH_MAX: usize = 256;
+
+/// Blocks remembered.
+const BLOCKS_MAX: usize = 1 << 18;
+
+/// What is in mappings of which nothing else is known.
+pub(super) struct Search<'a, M> {
+    pub(super) memory: &'a M,
+    pub(super) pages: Pages<'a>,
+    /// Live stores, ascending: their blocks are known without being read.
+    pub(super) stores: &'a [Range<u64>],
+    n_pages: usize,
+    pub(super) found: Vec<Range<u64>>,
+}
+
+impl<'a, M: ReadMemory> Search<'a, M> {
+    pub(super) const fn new(memory: &'a M, pages: Pages<'a>, stores: &'a [Range<u64>]) -> Self {
+        Self { memory, pages, stores, n_pages: 0, found: Vec::new() }
+    }
+
+    /// Looks through a mapping, which begins and ends with a page.
+    pub(super) fn look_through(
+        &mut self,
+        mapping: &Range<u64>,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), Obstacle> {
+        let mut at = mapping.start;
+        let mut batch = 1;
+        while let Some((page, run_end)) = self.pages.next_resident(at)
+            && page < mapping.end
+        {
+            at = page;
+            if let Some(end) = self.end_of_store(at) {
+                at = end.max(at.saturating_add(PAGE));
+                batch = 1;
+                continue;
+            }
+            let n_left = run_end.min(mapping.end).saturating_sub(at).div_ceil(PAGE);
+            let n = usize::try_from(n_left).unwrap_or(batch).clamp(1, batch);
+            let headers = self.read_headers(at, n, budget)?;
+            let block = headers.iter().zip(0_u64..).find_map(|(header, n)| {
+                let start = at.checked_add(n.checked_mul(PAGE)?)?;
+                let end = start.checked_add((*header)?.mapping_bytes()?)?;
+                // A store begins in one of these pages: its block is skipped, not found.
+                (end <= mapping.end && self.end_of_store(start).is_none()).then_some(start..end)
+            });
+            match block {
+                Some(block) => {
+                    at = block.end;
+                    batch = 1;
+                    if self.found.len() >= BLOCKS_MAX {
+                        return Err(Obstacle::TooLarge);
+                    }
+                    self.found.push(block);
+                }
+                None => {
+                    self.n_pages = self.n_pages.saturating_add(n);
+                    if self.n_pages > PAGES_MAX {
+                        return Err(Obstacle::TooLarge);
+                    }
+                    at = self.skip(at, n);
+                    batch = batch.saturating_mul(4).min(BATCH_MAX);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Behind `n` pages that are no begin of a block, but not behind the begin of a store.
+    fn skip(&self, at: u64, n: usize) -> u64 {
+        let end = at.saturating_add((n as u64).saturating_mul(PAGE));
+        let next = self.stores.partition_point(|store| store.start < at);
+        let first = self.stores.get(next).map_or(u64::MAX, |store| store.start & !(PAGE - 1));
+        end.min(first.max(at.saturating_add(PAGE)))
+    }
+
+    /// Where the block ends that belongs to the store which the page at `at` begins with, or is in.
+    fn end_of_store(&self, at: u64) -> Option<u64> {
+        let first_byte = at.checked_add(HEADER_BYTES)?;
+        let after = self.stores.partition_point(|store| store.start <= first_byte);
+        let store = self.stores.get(after.checked_sub(1)?)?;
+        (first_byte < store.end).then_some(())?;
+        // `sysmalloc_mmap`: a word more than an ordinary chunk, in whole pages.
+        let len = store.end.checked_sub(store.start)?;
+        let chunk = len.checked_add(8)?.checked_next_multiple_of(16)?;
+        let bytes = chunk.checked_add(8)?.checked_next_multiple_of(PAGE)?;
+        (store.start & !(PAGE - 1)).checked_add(bytes)
+    }
+
+    /// Headers of `n` pages; none where nothing can be read.
+    fn read_headers(
+        &self,
+        start: u64,
+        n: usize,
+        budget: &mut Budget<'_>,
+    ) -> Result<Vec<Option<Header>>, Obstacle> {
+        budget.take_bytes(HEADER_BYTES.saturating_mul(n as u64))?;
+        let mut bytes = vec![[0_u8; HEADER_BYTES as usize]; n];
+        let mut parts: Vec<ReadPart<'_>> = bytes
+            .iter_mut()
+            .zip(0_u64..)
+            .map(|(out, n)| ReadPart::new(Avma(start.saturating_add(n.saturating_mul(PAGE))), out))
+            .collect();
+        self.memory.read_parts(&mut parts);
+        let header = |part: &ReadPart<'_>| Header::parse(part.out).filter(|_| part.is_read);
+        Ok(parts.iter().map(header).collect())
+    }
+}

@@ -1,0 +1,200 @@
+//! One look at everything that malloc has: arenas, their heaps, and blocks with mappings of their own. Which memory to look at, and what
+//! it means for RSS, is decided elsewhere.
+
+use std::ops::Range;
+
+use crate::base::ReadMemory;
+use crate::event::residency::Obstacle;
+use crate::malloc::Limits;
+use crate::malloc::arena::{Arena, find_main, thread_arenas};
+use crate::malloc::heads::{Budget, Heads};
+use crate::malloc::mapped::Search;
+use crate::malloc::pages::Pages;
+use crate::malloc::thread_heap::{self, ThreadHeap};
+use crate::malloc::walk::{Extent, Tally, walk};
+use crate::sys::pagemap::PageRun;
+
+/// Times that an arena is begun anew, since it took another heap meanwhile.
+const ATTEMPTS_MAX: usize = 3;
+
+/// Where in the target the allocator may be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place<'a> {
+    /// `[heap]`: one range, or neighbours.
+    pub brk: &'a [Range<u64>],
+    /// Readable and writable, private, without a file, not V8's; ascending.
+    pub anonymous: &'a [Range<u64>],
+    /// Writable mappings of the C library's file.
+    pub libc_data: &'a [Range<u64>],
+    /// Live stores, ascending.
+    pub stores: &'a [Range<u64>],
+    /// Of all these, ascending.
+    pub pages: &'a [PageRun],
+}
+
+/// What a survey found.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// Whole pages of free chunks, ascending.
+    pub free_pages: Vec<Range<u64>>,
+    /// Memory of thread arenas, ascending.
+    pub heaps: Vec<Range<u64>>,
+    /// Blocks with a mapping of their own that are no live store, ascending.
+    pub blocks: Vec<Range<u64>>,
+    pub n_arenas: u32,
+    /// Of these, not walked to the end.
+    pub n_arenas_unknown: u32,
+    pub n_chunks: u64,
+    pub n_free: u64,
+    /// Of free chunks, headers included.
+    pub free_bytes: u64,
+    /// Why an arena is not known: the first reason.
+    pub obstacle: Option<Obstacle>,
+    /// Why there may be more blocks.
+    pub blocks_obstacle: Option<Obstacle>,
+}
+
+/// Surveys a running target within the limits.
+pub fn take<M: ReadMemory>(
+    memory: &M,
+    place: &Place<'_>,
+    limits: Limits,
+    is_time_over: &dyn Fn() -> bool,
+) -> Survey {
+    let pages = Pages(place.pages);
+    let mut survey = Survey::default();
+    let mut tally = Tally::default();
+    let mut heads = Heads::new(memory, pages, Budget::new(limits, is_time_over));
+    let main = find_main(memory, place.libc_data);
+    let walked = walk_main(&mut heads, main, place.brk, &mut tally);
+    survey.count(walked);
+
+    let heaps = thread_heap::find(memory, place.anonymous, pages);
+    survey.heaps = heaps.iter().map(ThreadHeap::range).collect();
+    for arena in arenas(memory, main, &heaps) {
+        let walked = walk_thread(&mut heads, arena, &heaps, &mut tally);
+        survey.count(walked);
+    }
+
+    let mut search = Search::new(memory, pages, place.stores);
+    for mapping in without(place.anonymous, &survey.heaps) {
+        if let Err(obstacle) = search.look_through(&mapping, &mut heads.budget) {
+            survey.blocks_obstacle = Some(obstacle);
+            break;
+        }
+    }
+    survey.blocks = search.found;
+    survey.n_chunks = tally.counts.n_chunks;
+    survey.n_free = tally.counts.n_free;
+    survey.free_bytes = tally.counts.free_bytes;
+    survey.free_pages = tally.free_pages;
+    survey.free_pages.sort_unstable_by_key(|range| range.start);
+    survey
+}
+
+impl Survey {
+    fn count(&mut self, walked: Result<(), Obstacle>) {
+        self.n_arenas += 1;
+        if let Err(obstacle) = walked {
+            self.n_arenas_unknown += 1;
+            self.obstacle = self.obstacle.or(Some(obstacle));
+        }
+    }
+}
+
+/// The arena of the main thread, which grows by brk.
+fn walk_main<M: ReadMemory>(
+    heads: &mut Heads<'_, M>,
+    main: Option<Arena>,
+    brk: &[Range<u64>],
+    tally: &mut Tally,
+) -> Result<(), Obstacle> {
+    let (first, last) = brk.first().zip(brk.last()).ok_or(Obstacle::UnknownForm)?;
+    let is_one = brk.windows(2).all(|pair| matches!(pair, [a, b] if a.end == b.start));
+    if !is_one || main.is_some_and(|main| !main.is_contiguous) {
+        return Err(Obstacle::UnknownForm);
+    }
+    let extent = Extent { first: first.start, end: last.end, is_main: true, has_top: true };
+    match main {
+        Some(main) => walk(heads, extent, Some(&|memory: &M| main.top(memory)), tally),
+        None => walk(heads, extent, None, tally),
+    }
+}
+
+/// All arenas besides the main one: those that the list names, and those whose heaps were seen.
+fn arenas<M: ReadMemory>(memory: &M, main: Option<Arena>, heaps: &[ThreadHeap]) -> Vec<u64> {
+    let mut all: Vec<u64> = heaps.iter().map(|heap| heap.arena).collect();
+    let named = main.map(|main| thread_arenas(memory, &main)).unwrap_or_default();
+    all.extend(named.iter().map(|(address, _)| *address));
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// All heaps of an arena, or none of them.
+fn walk_thread<M: ReadMemory>(
+    heads: &mut Heads<'_, M>,
+    address: u64,
+    heaps: &[ThreadHeap],
+    tally: &mut Tally,
+) -> Result<(), Obstacle> {
+    let mut outcome = Err(Obstacle::Changing);
+    for _ in 0..ATTEMPTS_MAX {
+        let before = tally.counts;
+        outcome = walk_heaps(heads, address, heaps, tally);
+        if outcome.is_ok() {
+            break;
+        }
+        tally.return_to(before);
+        if outcome != Err(Obstacle::Changing) {
+            break;
+        }
+    }
+    outcome
+}
+
+fn walk_heaps<M: ReadMemory>(
+    heads: &mut Heads<'_, M>,
+    address: u64,
+    heaps: &[ThreadHeap],
+    tally: &mut Tally,
+) -> Result<(), Obstacle> {
+    let arena = Arena::read(heads.memory, address).ok_or(Obstacle::UnknownForm)?;
+    let top = arena.top(heads.memory).ok_or(Obstacle::Changing)?;
+    let mut own = heaps.iter().filter(|heap| heap.arena == address).peekable();
+    if own.peek().is_none() {
+        return Err(Obstacle::Changing);
+    }
+    let mut has_top = false;
+    for heap in own {
+        let extent = Extent {
+            first: heap.first_chunk(arena.form.bytes),
+            end: heap.start.saturating_add(heap.size),
+            is_main: false,
+            has_top: heap.has(top),
+        };
+        has_top |= extent.has_top;
+        walk(heads, extent, Some(&|memory: &M| arena.top(memory)), tally)?;
+    }
+    // Otherwise it is in a heap that was not there when the mappings were read.
+    has_top.then_some(()).ok_or(Obstacle::Changing)
+}
+
+/// Ranges without those of a second list; both ascending, and without overlaps.
+fn without(ranges: &[Range<u64>], others: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut left = Vec::new();
+    for range in ranges {
+        let mut start = range.start;
+        let first = others.partition_point(|other| other.end <= range.start);
+        for other in others.iter().skip(first).take_while(|other| other.start < range.end) {
+            if start < other.start {
+                left.push(start..other.start);
+            }
+            start = start.max(other.end);
+        }
+        if start < range.end {
+            left.push(start..range.end);
+        }
+    }
+    left
+}

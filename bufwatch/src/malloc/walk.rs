@@ -1,0 +1,229 @@
+//! From the first chunk of a heap to its last: which are free. A heap that contradicts itself is read again from some chunks before.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::ops::Range;
+
+use crate::base::ReadMemory;
+use crate::event::residency::Obstacle;
+use crate::malloc::PAGE;
+use crate::malloc::chunk::{ALIGNMENT, FREE_HEADER_BYTES, HEADER_BYTES, Header};
+use crate::malloc::heads::Heads;
+
+/// Times that a heap is read again from before a contradiction.
+const ATTEMPTS_MAX: usize = 24;
+
+/// Windows back, at most, before a heap is begun anew.
+const BACK_MAX: usize = 16;
+
+/// Free ranges kept: each has at least a page, so this is 1 GB in single pages.
+const RANGES_MAX: usize = 1 << 18;
+
+/// One stretch of chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Where the first chunk begins.
+    pub(super) first: u64,
+    /// Exclusive.
+    pub(super) end: u64,
+    pub(super) is_main: bool,
+    pub(super) has_top: bool,
+}
+
+/// What was counted in heaps so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) n_chunks: u64,
+    pub(super) n_free: u64,
+    /// Of free chunks, headers included.
+    pub(super) free_bytes: u64,
+    n_ranges: usize,
+}
+
+/// The same, with the ranges.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) counts: Counts,
+    /// Whole pages in free chunks, without those that have glibc's links in them.
+    pub(super) free_pages: Vec<Range<u64>>,
+}
+
+impl Tally {
+    /// Forgets what was counted since.
+    pub(super) fn return_to(&mut self, counts: Counts) {
+        self.counts = counts;
+        self.free_pages.truncate(counts.n_ranges);
+    }
+
+    fn add_free(&mut self, range: Range<u64>) -> Result<(), Obstacle> {
+        let counts = &mut self.counts;
+        counts.n_free = counts.n_free.saturating_add(1);
+        let bytes = range.end.saturating_sub(range.start);
+        counts.free_bytes = counts.free_bytes.saturating_add(bytes);
+        let links_end = range.start.saturating_add(FREE_HEADER_BYTES);
+        let first = links_end.checked_next_multiple_of(PAGE).ok_or(Obstacle::Changing)?;
+        let last = range.end & !(PAGE - 1);
+        if first < last {
+            if counts.n_ranges >= RANGES_MAX {
+                return Err(Obstacle::TooLarge);
+            }
+            counts.n_ranges = counts.n_ranges.saturating_add(1);
+            self.free_pages.push(first..last);
+        }
+        Ok(())
+    }
+}
+
+/// A chunk, and what was counted before it.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    at: u64,
+    previous: Option<(u64, Header)>,
+    counts: Counts,
+}
+
+/// Where an arena says that its last chunk is.
+pub(super) type AskTop<'a, M> = &'a dyn Fn(&M) -> Option<u64>;
+
+/// Adds the chunks of an extent to `tally`, all of them or none. Without a question for the top, the last chunk must end with the extent.
+pub(super) fn walk<M: ReadMemory>(
+    heads: &mut Heads<'_, M>,
+    extent: Extent,
+    ask_top: Option<AskTop<'_, M>>,
+    tally: &mut Tally,
+) -> Result<(), Obstacle> {
+    let start = Position { at: extent.first, previous: None, counts: tally.counts };
+    let mut walk = Walk { heads, extent, ask_top, top: 0, tally, marks: Vec::new() };
+    walk.heads.forget();
+    let mut position = start;
+    let mut back = 1;
+    for _ in 0..ATTEMPTS_MAX {
+        match walk.run(&mut position) {
+            Err(Obstacle::Changing) => {
+                let n_left = walk.marks.len().saturating_sub(back);
+                let is_far = back > BACK_MAX;
+                position = walk.marks.get(n_left).copied().filter(|_| !is_far).unwrap_or(start);
+                walk.marks.truncate(if is_far { 0 } else { n_left });
+                back = back.saturating_mul(2);
+                walk.return_to(&position);
+            }
+            Err(other) => {
+                walk.return_to(&start);
+                return Err(other);
+            }
+            Ok(()) => return Ok(()),
+        }
+    }
+    walk.return_to(&start);
+    Err(Obstacle::Changing)
+}
+
+struct Walk<'a, 'b, M> {
+    heads: &'a mut Heads<'b, M>,
+    extent: Extent,
+    ask_top: Option<AskTop<'a, M>>,
+    /// As of the last time that it was asked.
+    top: u64,
+    tally: &'a mut Tally,
+    /// Where windows began.
+    marks: Vec<Position>,
+}
+
+impl<M: ReadMemory> Walk<'_, '_, M> {
+    fn return_to(&mut self, position: &Position) {
+        self.tally.return_to(position.counts);
+        self.heads.forget();
+    }
+
+    fn run(&mut self, position: &mut Position) -> Result<(), Obstacle> {
+        loop {
+            if !self.heads.has(position.at) {
+                if self.marks.len() > BACK_MAX.saturating_mul(4) {
+                    self.marks.drain(..BACK_MAX.saturating_mul(2));
+                }
+                self.marks.push(*position);
+            }
+            // A heap that has grown since its mapping was read ends behind its top.
+            let end = self.extent.end.max(self.top.saturating_add(HEADER_BYTES));
+            let header = self.heads.at(position.at, end)?;
+            self.end_previous(position, header)?;
+            if self.is_last(position.at, header)? {
+                return Ok(());
+            }
+            let next = self.next(position.at, header)?;
+            self.count_chunk();
+            let previous = Some((position.at, header));
+            *position = Position { at: next, previous, counts: self.tally.counts };
+        }
+    }
+
+    /// Only the header behind a chunk tells whether the chunk is free.
+    fn end_previous(&mut self, position: &Position, header: Header) -> Result<(), Obstacle> {
+        let is_in_use = header.is_previous_in_use();
+        let Some((start, previous)) = position.previous else {
+            return is_in_use.then_some(()).ok_or(Obstacle::Changing);
+        };
+        if is_in_use {
+            let is_ours = previous.is_of_thread_arena() != self.extent.is_main
+                // The rest of a former top that was too small to be freed.
+                || header.size() == 0;
+            return is_ours.then_some(()).ok_or(Obstacle::Changing);
+        }
+        // Two free neighbours would have been made one.
+        if header.previous_size != previous.size() || !previous.is_previous_in_use() {
+            return Err(Obstacle::Changing);
+        }
+        self.add_free(start, previous.size())
+    }
+
+    /// Foreign bytes must not claim what is not the heap's.
+    fn add_free(&mut self, start: u64, size: u64) -> Result<(), Obstacle> {
+        let end = start.saturating_add(size).min(self.extent.end);
+        self.tally.add_free(start..end)
+    }
+
+    fn count_chunk(&mut self) {
+        let n_chunks = &mut self.tally.counts.n_chunks;
+        *n_chunks = n_chunks.saturating_add(1);
+    }
+
+    /// The extent ends with this chunk.
+    fn is_last(&mut self, at: u64, header: Header) -> Result<bool, Obstacle> {
+        let distance = self.extent.end.saturating_sub(at);
+        if !self.extent.has_top {
+            // What `sysmalloc` leaves at the end of a heap that is full: a chunk of 16 bytes and one of none, or the latter alone.
+            let is_fence = (header.size() == HEADER_BYTES && distance == 2 * HEADER_BYTES)
+                || (header.size() == 0 && distance == HEADER_BYTES);
+            return Ok(is_fence);
+        }
+        let is_inside = header.size() < distance;
+        let is_top = match self.ask_top {
+            None if is_inside => return Ok(false),
+            None => header.size() == distance,
+            Some(_) if at < self.top => return Ok(false),
+            Some(ask) => {
+                self.top = ask(self.heads.memory).ok_or(Obstacle::Changing)?;
+                if at < self.top {
+                    return Ok(false);
+                }
+                self.top == at && header.has_chunk_size()
+            }
+        };
+        if !is_top || !header.is_previous_in_use() || header.is_mmapped() {
+            return Err(Obstacle::Changing);
+        }
+        self.count_chunk();
+        self.add_free(at, header.size())?;
+        Ok(true)
+    }
+
+    /// Where the next chunk begins.
+    fn next(&self, at: u64, header: Header) -> Result<u64, Obstacle> {
+        let next = at.checked_add(header.size()).ok_or(Obstacle::Changing)?;
+        let is_chunk = header.has_chunk_size()
+            && !header.is_mmapped()
+            && !(self.extent.is_main && header.is_of_thread_arena())
+            && (next < self.extent.end || next <= self.top)
+            && at.is_multiple_of(ALIGNMENT);
+        is_chunk.then_some(next).ok_or(Obstacle::Changing)
+    }
+}
