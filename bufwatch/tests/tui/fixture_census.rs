@@ -172,7 +172,6 @@ fn join(snapshot: &Snapshot) -> JoinedCensus {
         orphans: Vec::new(),
         taken_at: snapshot.taken_at,
         // Only known of a census without gaps.
-        orphans: Vec::new(),
         census: Arc::new(Census {
             isolates: vec![Isolate { heap_bytes: heap, ..Isolate::default() }],
             holders,
