@@ -145,6 +145,27 @@ fn findings_on_the_overview() {
 }
 
 #[test]
+fn the_overview_says_why_there_is_no_finding() {
+    let mut fine = fixture::judged();
+    fine.findings = Arc::from([]);
+    let mut underway = fixture::usual();
+    underway.census.is_underway = true;
+    let mut failed = fixture::usual();
+    fixture::census::fail(&mut failed);
+    for (snapshot, expect) in [
+        (fixture::usual(), "press c to see who holds what"),
+        (fixture::usual(), "it stops the process for about 86 ms"),
+        (fine, "no finding in 847 array buffers, looked 12.0 s ago"),
+        (underway, "taking a census…"),
+        (failed, "✗ the last try, 12.3 s ago, failed: a garbage collection was under way"),
+        (Snapshot::blank(), "attaching…"),
+    ] {
+        let picture = picture(&snapshot, &[], (80, 24));
+        assert!(picture.contains(expect), "{expect}: {picture}");
+    }
+}
+
+#[test]
 fn health_tells_what_it_does_not_cover() {
     let mut all = keys("7");
     all.push(Key::End);

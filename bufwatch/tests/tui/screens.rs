@@ -176,13 +176,22 @@ fn picker() {
 
 #[test]
 fn without_colour_nothing_is_coloured() {
-    let snapshot = fixture::lossy();
-    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
-    let app = App::new(80, 24);
-    terminal.draw(|frame| draw(&app, &snapshot, &Theme::new(false), frame)).unwrap();
-    for cell in &terminal.backend().buffer().content {
-        assert_eq!(cell.fg, ratatui::style::Color::Reset, "{:?}", cell.symbol());
-        assert_eq!(cell.bg, ratatui::style::Color::Reset, "{:?}", cell.symbol());
+    for (snapshot, keys) in
+        [(fixture::lossy(), "17"), (fixture::judged(), "15v6\n"), (fixture::judged(), "5\n\n")]
+    {
+        let latest = Arc::new(snapshot);
+        let mut app = App::new(80, 24);
+        update(&mut app, Message::SnapshotArrived, &latest);
+        for key in keys.chars() {
+            let key = if key == '\n' { Key::Enter } else { Key::Char(key) };
+            update(&mut app, Message::KeyPressed(key), &latest);
+            let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+            terminal.draw(|frame| draw(&app, &latest, &Theme::new(false), frame)).unwrap();
+            for cell in &terminal.backend().buffer().content {
+                assert_eq!(cell.fg, ratatui::style::Color::Reset, "{:?}", cell.symbol());
+                assert_eq!(cell.bg, ratatui::style::Color::Reset, "{:?}", cell.symbol());
+            }
+        }
     }
 }
 

@@ -1,6 +1,5 @@
-//! The table of keys itself.
+//! What keys do: the part of the table that is not about where one looks.
 
-use crate::tui::app::Screen;
 use crate::tui::keymap::Context::{
     Census, Detail, FindingPage, Findings, Help, HolderPage, Overview, ParentPage, SitePage, Sites,
     Stores, Text, Tree,
@@ -41,7 +40,7 @@ const TABLES: &[Context] = &[Sites, Stores, Census];
 const PAGES: &[Context] = &[Detail, SitePage, HolderPage, ParentPage, FindingPage, Help];
 
 /// In the order of help; the footer shows the short ones in this order, as many as fit.
-pub const BINDINGS: &[Binding] = &[
+pub(super) const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[Key::Esc, Key::Left, Key::Char('h'), Key::Backspace],
         name: "esc",
@@ -273,125 +272,5 @@ pub const BINDINGS: &[Binding] = &[
         short: "pause",
         long: "freeze what is shown, and go on; tracing continues (also space)",
         contexts: UNCOVERED,
-    },
-    Binding {
-        keys: &[Key::Char('1')],
-        name: "1",
-        action: Action::Show(Screen::Overview),
-        short: "",
-        long: "overview: what the process holds",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::Char('2')],
-        name: "2",
-        action: Action::Show(Screen::Sites),
-        short: "",
-        long: "sites: which code allocates, and how much of it stays",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::Char('3')],
-        name: "3",
-        action: Action::Show(Screen::Tree),
-        short: "",
-        long: "tree: the calls that lead to allocations, or from them to their callers",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::Char('4')],
-        name: "4",
-        action: Action::Show(Screen::Stores),
-        short: "",
-        long: "stores: every live backing store",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::Char('5')],
-        name: "5",
-        action: Action::Show(Screen::Census),
-        short: "",
-        long: "census: which views keep which memory, and who holds them",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::Char('6')],
-        name: "6",
-        action: Action::Show(Screen::Findings),
-        short: "",
-        long: "findings: what is wrong, why bufwatch thinks so, and what to change",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::Char('7')],
-        name: "7",
-        action: Action::Show(Screen::Health),
-        short: "",
-        long: "health: what was lost, which limits were reached, own cost",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::Tab],
-        name: "tab",
-        action: Action::NextScreen,
-        short: "",
-        long: "next screen",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::BackTab],
-        name: "shift-tab",
-        action: Action::PreviousScreen,
-        short: "",
-        long: "previous screen",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::Up, Key::Char('k')],
-        name: "↑ k",
-        action: Action::Up,
-        short: "",
-        long: "one row up (also the wheel)",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::Down, Key::Char('j')],
-        name: "↓ j",
-        action: Action::Down,
-        short: "",
-        long: "one row down",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::PageUp, Key::Ctrl('b'), Key::Ctrl('u')],
-        name: "PgUp",
-        action: Action::PageUp,
-        short: "",
-        long: "one page up",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::PageDown, Key::Ctrl('f'), Key::Ctrl('d')],
-        name: "PgDn",
-        action: Action::PageDown,
-        short: "",
-        long: "one page down",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::Home, Key::Char('g')],
-        name: "Home g",
-        action: Action::First,
-        short: "",
-        long: "first row; the selection stays at the top from then on",
-        contexts: EVERYWHERE,
-    },
-    Binding {
-        keys: &[Key::End, Key::Char('G')],
-        name: "End G",
-        action: Action::Last,
-        short: "",
-        long: "last row",
-        contexts: EVERYWHERE,
     },
 ];

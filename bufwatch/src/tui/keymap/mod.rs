@@ -2,8 +2,10 @@
 //! not act.
 
 mod bindings;
+mod navigation;
 
-pub use bindings::BINDINGS;
+use bindings::BINDINGS;
+use navigation::NAVIGATION;
 
 use crate::tui::app::Screen;
 
@@ -115,17 +117,21 @@ impl Binding {
     }
 }
 
+/// The whole table, in the order of help.
+pub fn all() -> impl Iterator<Item = &'static Binding> {
+    BINDINGS.iter().chain(NAVIGATION)
+}
+
 /// What `key` means in `context`.
 pub fn find_action(key: Key, context: Context) -> Option<Action> {
-    BINDINGS
-        .iter()
+    all()
         .find(|binding| binding.is_for(context) && binding.keys.contains(&key))
         .map(|binding| binding.action)
 }
 
 /// Bindings that the footer shows in `context`, the most important first.
 pub fn footer(context: Context) -> impl Iterator<Item = &'static Binding> {
-    BINDINGS.iter().filter(move |binding| binding.is_for(context) && !binding.short.is_empty())
+    all().filter(move |binding| binding.is_for(context) && !binding.short.is_empty())
 }
 
 #[cfg(test)]
@@ -137,7 +143,7 @@ mod tests {
     fn no_key_means_two_things_in_one_context() {
         for context in EVERYWHERE {
             let mut seen = Vec::new();
-            for key in BINDINGS.iter().filter(|b| b.is_for(*context)).flat_map(|b| b.keys) {
+            for key in all().filter(|b| b.is_for(*context)).flat_map(|b| b.keys) {
                 assert!(!seen.contains(key), "{key:?} twice in {context:?}");
                 seen.push(*key);
             }
@@ -146,7 +152,7 @@ mod tests {
 
     #[test]
     fn every_binding_can_be_reached_and_is_explained() {
-        for binding in BINDINGS {
+        for binding in all() {
             assert!(!binding.long.is_empty() && !binding.name.is_empty());
             for (context, key) in
                 binding.contexts.iter().flat_map(|c| binding.keys.iter().map(move |k| (c, k)))

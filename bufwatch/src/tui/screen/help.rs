@@ -1,7 +1,7 @@
 //! The keys, from the key table, and what the signs mean. Builds a page; the frame draws it.
 
 use crate::base::text::{pad, wrap};
-use crate::tui::keymap::BINDINGS;
+use crate::tui::keymap;
 use crate::tui::text::{Line, Page, Role, heading, span};
 
 const SIGNS: [(&str, &str); 9] = [
@@ -18,7 +18,7 @@ const SIGNS: [(&str, &str); 9] = [
 
 pub fn page(n_columns: usize) -> Page {
     let mut page = vec![heading("Keys", n_columns)];
-    for binding in BINDINGS {
+    for binding in keymap::all() {
         page.extend(entry(binding.name, binding.long, n_columns));
     }
     page.push(Line::new());
