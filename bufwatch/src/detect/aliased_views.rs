@@ -9,6 +9,8 @@
 //! Not accused: Node's pool slabs, shared and WebAssembly memory (made to be seen in several ways), views that lie within each other or
 //! beside each other, a DataView beside anything, and scratch memory of a few bytes.
 
+use std::borrow::Cow;
+
 use crate::analysis::finding::{Confidence, Finding, FindingKind, Remedy};
 use crate::base::Bytes;
 use crate::base::text::count;
@@ -51,7 +53,7 @@ pub(super) fn find(look: &Look<'_>) -> Vec<Finding> {
 
 /// Objects, functions or modules that hold views; a global is one by itself, since all of the program sees it.
 fn n_owners(parent: &Parent) -> usize {
-    let mut owners: Vec<Vec<String>> = Vec::new();
+    let mut owners: Vec<Vec<Cow<'_, str>>> = Vec::new();
     // Node's own tables are seen in several ways by modules that know of each other (http2, fs).
     for holder in parent.holders.iter().filter(|holder| holder.is_by_application) {
         let mut owner = pattern(&holder.path);

@@ -1,6 +1,7 @@
 //! What belongs together: parents of the same holder, keys left out, and the same allocation site are one group, so that 12,000 of them
 //! make one finding.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::analysis::snapshot::{GroupId, TracedSite};
@@ -45,17 +46,15 @@ pub(super) fn group<'a>(look: &Look<'a>, members: &[usize]) -> Vec<Group<'a>> {
     groups
 }
 
-type Key = (Vec<String>, Option<GroupId>);
-
 fn by_holder<'a>(look: &Look<'a>, members: &[usize]) -> Vec<Group<'a>> {
-    let mut numbers: FastMap<Key, usize> = FastMap::default();
+    let mut numbers: FastMap<(Vec<Cow<'a, str>>, Option<GroupId>), usize> = FastMap::default();
     let mut groups: Vec<Group<'a>> = Vec::new();
     for index in members {
         let Some(holder) = look.parent(*index).and_then(main_of) else { continue };
         let site = look.traced(*index).map(|traced| &traced.site);
-        let holder = pattern(&holder.path);
-        let key = (holder.clone(), site.map(|site| site.group));
-        let number = *numbers.entry(key).or_insert_with(|| {
+        let key = (pattern(&holder.path), site.map(|site| site.group));
+        let number = *numbers.entry(key).or_insert_with_key(|(steps, _)| {
+            let holder = steps.iter().map(|step| step.clone().into_owned()).collect();
             groups.push(Group { holder, site, members: Vec::new() });
             groups.len() - 1
         });
@@ -103,7 +102,7 @@ fn siblings_together(groups: Vec<Group<'_>>) -> Vec<Group<'_>> {
             Some(holder)
         })
         .collect();
-    let mut numbers: FastMap<Key, usize> = FastMap::default();
+    let mut numbers: FastMap<(Vec<String>, Option<GroupId>), usize> = FastMap::default();
     let mut out: Vec<Group<'_>> = Vec::new();
     for (mut group, holder) in groups.into_iter().zip(merged) {
         let Some(holder) = holder else {

@@ -98,7 +98,7 @@ fn of_cut_pool(look: &Look<'_>, group: &Group<'_>) -> Finding {
         wording::holders(look, group),
         wording::tenures(look, group, tenure),
     ];
-    finding.evidence.extend(wording::in_ram(look, bytes));
+    finding.evidence.extend(wording::in_ram(look, group));
     finding.remedy = Remedy {
         words: "Cutting a Buffer frees nothing: allocate a smaller one and let go of the old. If this is redis-parser, it comes with \
                 ioredis 5; ioredis 6 has no such pool."
@@ -116,8 +116,7 @@ fn is_idle(parent: &Parent) -> bool {
         1 => parent.covered == parent.size,
         _ => false,
     };
-    let last = holder.path.last().map(|step| pattern(std::slice::from_ref(step)));
-    is_whole && last.is_some_and(|last| last.first().is_some_and(|step| step == ANY_KEY))
+    is_whole && pattern(&holder.path).last().is_some_and(|step| step == ANY_KEY)
 }
 
 fn free_lists(look: &Look<'_>, claimed: &mut Claimed) -> Vec<Finding> {
@@ -195,7 +194,7 @@ fn free_list(look: &Look<'_>, group: &Group<'_>) -> Option<Finding> {
         ),
         format!("{} were in use elsewhere in one of the two censuses", count(n_lent)),
     ];
-    finding.evidence.extend(wording::in_ram(look, bytes));
+    finding.evidence.extend(wording::in_ram(look, group));
     finding.remedy = Remedy {
         words:
             "Give the pool an upper limit, and let go of buffers that come back when it is full."

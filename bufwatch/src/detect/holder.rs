@@ -1,6 +1,8 @@
 //! Who holds a parent, in a form that parents of the same holder have in common: paths without keys. How a path is found is
 //! `v8::census::path`'s business.
 
+use std::borrow::Cow;
+
 use crate::base::text::width;
 use crate::event::census::{Holder, Parent, RootKind};
 
@@ -30,20 +32,26 @@ pub(super) fn is_of_node(parent: &Parent) -> bool {
     !parent.holders.iter().any(|holder| holder.is_by_application)
 }
 
-/// A path without keys.
-pub(super) fn pattern(path: &[String]) -> Vec<String> {
+/// A path without keys. There may be 100,000 of them, so what need not be copied is not.
+pub(super) fn pattern(path: &[String]) -> Vec<Cow<'_, str>> {
     path.iter().map(|step| step_pattern(step)).collect()
 }
 
 /// `["key 17"] (Session)` without its key; `… 12 more …` without its number.
-fn step_pattern(step: &str) -> String {
-    if step.starts_with('[') {
-        // A key that is a string may contain anything.
-        let end = if step.starts_with("[\"") { step.rfind("\"]").map(|at| at + 1) } else { None };
-        let rest = end.or_else(|| step.find(']')).and_then(|at| step.get(at + 1..));
-        return format!("{ANY_KEY}{}", rest.unwrap_or_default());
+fn step_pattern(step: &str) -> Cow<'_, str> {
+    if step.starts_with('…') {
+        return Cow::Borrowed("…");
     }
-    if step.starts_with('…') { "…".to_owned() } else { step.to_owned() }
+    if !step.starts_with('[') {
+        return Cow::Borrowed(step);
+    }
+    // A key that is a string may contain anything.
+    let end = if step.starts_with("[\"") { step.rfind("\"]").map(|at| at + 1) } else { None };
+    let rest = end.or_else(|| step.find(']')).and_then(|at| step.get(at + 1..));
+    match rest {
+        None | Some("") => Cow::Borrowed(ANY_KEY),
+        Some(class) => Cow::Owned(format!("{ANY_KEY}{class}")),
+    }
 }
 
 /// The class of a step: `Map` of `.cache (Map)`, and of `Map`, which stands by itself behind a global.
@@ -60,19 +68,20 @@ pub(super) fn name_of(step: &str) -> &str {
 }
 
 /// The path as people read it; of a long one the steps at the end, which are next to the view.
-pub(super) fn text_of(path: &[String]) -> String {
+pub(super) fn text_of<S: AsRef<str>>(path: &[S]) -> String {
     /// Leaves a line of 160 columns half for the rest of what is said.
     const COLUMNS: usize = 80;
     /// What holds, and whose it is: a variable, and its function with the line.
     const STEPS_MIN: usize = 2;
     let mut n_columns = 0;
-    let fits = |step: &&String| {
-        n_columns += width(step) + 1;
+    let fits = |step: &&S| {
+        n_columns += width(step.as_ref()) + 1;
         n_columns <= COLUMNS
     };
     let n_steps = path.iter().rev().take_while(fits).count().max(STEPS_MIN);
     let n_left_out = path.len().saturating_sub(n_steps);
-    let text = path.get(n_left_out..).unwrap_or_default().join(" ");
+    let steps: Vec<&str> = path.iter().skip(n_left_out).map(AsRef::as_ref).collect();
+    let text = steps.join(" ");
     if n_left_out > 0 { format!("… {text}") } else { text }
 }
 
@@ -129,6 +138,6 @@ mod tests {
         assert_eq!(text_of(&path[37..]), ".step37 .step38 .step39");
         let long = ["global app".to_owned(), "x".repeat(200), "variable view".to_owned()];
         assert_eq!(text_of(&long), format!("… {} variable view", "x".repeat(200)));
-        assert_eq!(text_of(&[]), "");
+        assert_eq!(text_of::<String>(&[]), "");
     }
 }

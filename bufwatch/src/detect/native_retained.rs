@@ -71,7 +71,7 @@ fn by_handle(look: &Look<'_>, group: &Group<'_>) -> Finding {
             .to_owned(),
         wording::tenures(look, group, tenure),
     ];
-    finding.evidence.extend(wording::in_ram(look, bytes));
+    finding.evidence.extend(wording::in_ram(look, group));
     finding.remedy = Remedy {
         words: "Native code (an addon, or Node itself) holds a strong reference and has not given it up. Look for the addon that is handed \
                 these buffers, and for an object of it that must be closed or released; in the addon, `napi_delete_reference` or \

@@ -11,7 +11,7 @@ use crate::analysis::finding::{Confidence, Finding, FindingKind};
 use crate::base::{Bytes, FastMap};
 use crate::detect::cost::{copies_of, gives_back};
 use crate::detect::group::{Group, group};
-use crate::detect::holder::{is_of_node, main_of, pattern};
+use crate::detect::holder::{is_of_node, main_of};
 use crate::detect::look::{Look, Tenure};
 use crate::detect::{Claimed, remedy, wording};
 use crate::event::census::{Parent, ParentKind};
@@ -85,7 +85,8 @@ fn sum_where(look: &Look<'_>, group: &Group<'_>, is_so: impl Fn(usize) -> bool) 
     members.filter_map(|index| look.parent(*index)).map(gives_back).sum()
 }
 
-/// Groups too small for a finding of their own: those of one site are one, if they make up enough together.
+/// Groups too small for a finding of their own: those of one site are one, if they make up enough together. Their holder is what their
+/// paths have in common, and then `…`.
 fn scattered<'a>(look: &Look<'a>, groups: Vec<Group<'a>>) -> Vec<Group<'a>> {
     let mut by_site = FastMap::default();
     let mut merged: Vec<Group<'a>> = Vec::new();
@@ -102,6 +103,9 @@ fn scattered<'a>(look: &Look<'a>, groups: Vec<Group<'a>>) -> Vec<Group<'a>> {
         }
     }
     merged.retain(|group| group.sum(look, gives_back) >= IN_FLIGHT);
+    for group in &mut merged {
+        group.holder.push("…".to_owned());
+    }
     merged
 }
 
@@ -132,10 +136,6 @@ fn finding(look: &Look<'_>, group: &Group<'_>) -> Finding {
     let covered = group.sum(look, |parent| parent.covered);
     let n_views = group.sum(look, |parent| Bytes(parent.n_views)).0;
     let views_bytes = group.sum(look, |parent| parent.views_bytes);
-    let holders =
-        |index: &usize| look.parent(*index).and_then(main_of).map(|holder| pattern(&holder.path));
-    let is_scattered =
-        group.members.iter().any(|index| holders(index).as_ref() != Some(&group.holder));
     let mut finding =
         wording::finding(look, group, FindingKind::PinnedParent, confidence(look, group), bytes);
     finding.summary = format!(
@@ -144,11 +144,7 @@ fn finding(look: &Look<'_>, group: &Group<'_>) -> Finding {
         if group.members.len() == 1 { "is" } else { "are" },
         wording::views(look, &group.members),
         if n_views == 1 { String::new() } else { format!(": {size} for {covered}") },
-        if is_scattered && group.holder.is_empty() {
-            "held in different places".to_owned()
-        } else {
-            wording::place(group)
-        }
+        wording::place(group)
     );
     finding.evidence = vec![wording::amounts(look, group)];
     if let Some(largest) =
@@ -163,7 +159,7 @@ fn finding(look: &Look<'_>, group: &Group<'_>) -> Finding {
         wording::n_of(n_views, "copy", "copies"),
         copies_of(n_views, views_bytes)
     ));
-    finding.evidence.extend(wording::in_ram(look, bytes));
+    finding.evidence.extend(wording::in_ram(look, group));
     finding.remedy = remedy::copy(look, group);
     finding
 }
@@ -291,7 +287,7 @@ mod tests {
         let scene = |n| (0..n).fold(Scene::new(), |scene, n| scene.parent(one(n)));
         assert_eq!(find_in(&scene(16)).len(), 0);
         let found = find_in(&scene(40)).pop().unwrap();
-        assert_eq!((found.n_parents, found.holder.len()), (40, 1));
+        assert_eq!((found.n_parents, found.holder.join(" ")), (40, "global H …".to_owned()));
     }
 
     #[test]
@@ -300,5 +296,9 @@ mod tests {
         let said = |rss| find_in(&scene.clone().rss(rss)).pop().unwrap().evidence.join("\n");
         assert!(said(80 * MB).contains("never written"));
         assert!(!said(8_000 * MB).contains("never written"));
+        let mut looked_at = pinned(10 * MB).done();
+        looked_at.resident = Some(Bytes(4_096));
+        let found = find_in(&Scene::new().parent(looked_at)).pop().unwrap();
+        assert!(found.evidence.contains(&"4.00 KiB of the 9.54 MiB is in RAM".to_owned()));
     }
 }

@@ -99,7 +99,7 @@ fn finding(look: &Look<'_>, group: &Group<'_>) -> Option<Finding> {
             copies_of(n_views, views_bytes)
         ),
     ];
-    finding.evidence.extend(wording::in_ram(look, bytes));
+    finding.evidence.extend(wording::in_ram(look, group));
     finding.remedy = give_own_memory(group);
     Some(finding)
 }

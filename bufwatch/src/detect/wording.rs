@@ -52,6 +52,9 @@ pub(super) fn place(group: &Group<'_>) -> String {
             Some(via) => format!("allocated at {} by {via}", site.label),
             None => format!("allocated at {}", site.label),
         },
+        None if group.holder.len() == 1 && group.holder.iter().any(|step| step == "…") => {
+            "held in different places".to_owned()
+        }
         None => format!("held by {}", text_of(&group.holder)),
     }
 }
@@ -141,10 +144,18 @@ pub(super) fn finding(
     }
 }
 
-/// Said where the process has less in RAM than is accused: never written memory takes none (kernel-facts.md §1).
-pub(super) fn in_ram(look: &Look<'_>, bytes: Bytes) -> Option<String> {
+/// How much of a group is in RAM: what was never written to takes none (kernel-facts.md §1). Where nobody looked, it is said if the process
+/// as a whole has less than is accused.
+pub(super) fn in_ram(look: &Look<'_>, group: &Group<'_>) -> Option<String> {
+    let size = group.sum(look, |parent| parent.size);
+    let members = group.members.iter().filter_map(|index| look.parent(*index));
+    let resident: Option<Vec<Bytes>> = members.map(|parent| parent.resident).collect();
+    if let Some(resident) = resident {
+        let resident: Bytes = resident.into_iter().sum();
+        return Some(format!("{resident} of the {size} is in RAM"));
+    }
     let rss = look.snapshot.memory.rss?;
-    (rss < bytes).then(|| {
+    (rss < size).then(|| {
         format!("the whole process has {rss} in RAM: most of these bytes were never written to")
     })
 }
