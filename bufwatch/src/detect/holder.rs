@@ -32,6 +32,17 @@ pub(super) fn is_of_node(parent: &Parent) -> bool {
     !parent.holders.iter().any(|holder| holder.is_by_application)
 }
 
+/// The view is a local variable of an async function that waits: it may be over in a moment. Of a module it is not, which is told apart by
+/// name, and before Node 22 by standing in the first line (`v8::census::path`).
+pub(super) fn is_of_waiting(holder: &Holder) -> bool {
+    let [.., owner, local] = holder.path.as_slice() else { return false };
+    let is_module = owner.starts_with("(anonymous)") && owner.ends_with(":1, waiting");
+    local.starts_with('[') && owner.ends_with(", waiting") && !is_module
+}
+
+/// Keys that the census tells in words; other words in brackets are slots of V8's objects: `[then]`, `[local variable]`.
+const KEYS_IN_WORDS: [&str; 3] = ["weak key", "a key", "member"];
+
 /// A path without keys. There may be 100,000 of them, so what need not be copied is not.
 pub(super) fn pattern(path: &[String]) -> Vec<Cow<'_, str>> {
     path.iter().map(|step| step_pattern(step)).collect()
@@ -47,8 +58,14 @@ fn step_pattern(step: &str) -> Cow<'_, str> {
     }
     // A key that is a string may contain anything.
     let end = if step.starts_with("[\"") { step.rfind("\"]").map(|at| at + 1) } else { None };
-    let rest = end.or_else(|| step.find(']')).and_then(|at| step.get(at + 1..));
-    match rest {
+    let end = end.or_else(|| step.find(']'));
+    let is_slot = |inner: &str| {
+        !KEYS_IN_WORDS.contains(&inner) && inner.chars().all(|c| c.is_ascii_lowercase() || c == ' ')
+    };
+    if end.and_then(|at| step.get(1..at)).is_some_and(|inner| !inner.is_empty() && is_slot(inner)) {
+        return Cow::Borrowed(step);
+    }
+    match end.and_then(|at| step.get(at + 1..)) {
         None | Some("") => Cow::Borrowed(ANY_KEY),
         Some(class) => Cow::Owned(format!("{ANY_KEY}{class}")),
     }
@@ -99,6 +116,11 @@ mod tests {
         check("[\"key 17\"] (Session)", "[…] (Session)");
         check("[\"a] (b)\"] (Session)", "[…] (Session)");
         check("[weak key]", "[…]");
+        check("[member] (Session)", "[…] (Session)");
+        check("[local variable]", "[local variable]");
+        check("[then] (Promise)", "[then] (Promise)");
+        check("[Symbol(tag)]", "[…]");
+        check("[]", "[…]");
         check("[…] (Session)", "[…] (Session)");
         check("[", "[…]");
         check("… 12 more …", "…");
@@ -128,6 +150,20 @@ mod tests {
         let node = parent(1).by_node(&["crc32()", "variable table"]).done();
         assert_eq!(main_of(&node).unwrap().path, ["crc32()", "variable table"]);
         assert!(is_of_node(&node));
+    }
+
+    #[test]
+    fn locals_of_functions_that_wait_are_told_from_those_of_modules() {
+        let is_waiting = |owner: &str, step: &str| {
+            let parent = parent(1).held_by(&["Promise", "[then]", owner, step]).done();
+            is_of_waiting(main_of(&parent).unwrap())
+        };
+        assert!(is_waiting("load() /app.js:15, waiting", "[local variable]"));
+        assert!(is_waiting("(anonymous)() /app.js:15, waiting", "[…]"));
+        assert!(!is_waiting("(anonymous)() /app.mjs:1, waiting", "[local variable]"));
+        assert!(!is_waiting("module /app.mjs", "[local variable]"));
+        assert!(!is_waiting("load() /app.js:15, waiting", ".id"));
+        assert!(!is_waiting("variable cache (Map)", "[\"a\"]"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::analysis::finding::{Confidence, Finding, FindingKind};
 use crate::base::{Bytes, FastMap};
 use crate::detect::cost::{copies_of, gives_back};
 use crate::detect::group::{Group, group};
-use crate::detect::holder::{is_of_node, main_of};
+use crate::detect::holder::{is_of_node, is_of_waiting, main_of};
 use crate::detect::look::{Look, Tenure};
 use crate::detect::{Claimed, remedy, wording};
 use crate::event::census::{Parent, ParentKind};
@@ -80,6 +80,11 @@ fn is_lasting(look: &Look<'_>, index: usize) -> bool {
     !is_chunk || tenure(look, index) == Tenure::Settled
 }
 
+/// A function that waits has it in a variable.
+fn is_local(look: &Look<'_>, index: usize) -> bool {
+    look.parent(index).and_then(main_of).is_some_and(is_of_waiting)
+}
+
 fn sum_where(look: &Look<'_>, group: &Group<'_>, is_so: impl Fn(usize) -> bool) -> Bytes {
     let members = group.members.iter().filter(|index| is_so(**index));
     members.filter_map(|index| look.parent(*index)).map(gives_back).sum()
@@ -118,8 +123,10 @@ fn confidence(look: &Look<'_>, group: &Group<'_>) -> Confidence {
     let settled = of(&|index| tenure(look, index) == Tenure::Settled);
     // What only Node's own code holds is on its way to the application, or from it.
     let is_of_node = |index| look.parent(index).is_some_and(is_of_node);
-    let lasting = of(&|index| {
-        (is_lasting(look, index) || tenure(look, index) == Tenure::Seen) && !is_of_node(index)
+    let lasting = of(&|index| match tenure(look, index) {
+        Tenure::Settled => true,
+        Tenure::Seen => !is_of_node(index),
+        _ => is_lasting(look, index) && !is_of_node(index) && !is_local(look, index),
     });
     if settled.saturating_mul(2) >= total {
         Confidence::High
@@ -159,6 +166,12 @@ fn finding(look: &Look<'_>, group: &Group<'_>) -> Finding {
         wording::n_of(n_views, "copy", "copies"),
         copies_of(n_views, views_bytes)
     ));
+    let n_local = group.count(|index| is_local(look, index));
+    if n_local > 0 {
+        let them = wording::n_of(n_local, "is", "are");
+        let what = "local variables of functions that wait: it may be over in a moment";
+        finding.evidence.push(format!("{them} held by {what}"));
+    }
     finding.evidence.extend(wording::in_ram(look, group));
     finding.remedy = remedy::copy(look, group);
     finding
@@ -256,6 +269,16 @@ mod tests {
     fn what_only_node_holds_is_accused_with_less_confidence() {
         let held = parent(10 * MB).view("Buffer", 0, 16).by_node(&["Socket", "._readableState"]);
         assert_eq!(of(held)[0].confidence, Confidence::Low);
+    }
+
+    #[test]
+    fn what_a_waiting_function_holds_may_be_over_in_a_moment() {
+        let path = ["Promise", "[then]", "load() /app.js:3, waiting", "[local variable]"];
+        let held = Scene::new().parent(parent(10 * MB).view("Buffer", 0, 16).held_by(&path).done());
+        assert_eq!(find_in(&held)[0].confidence, Confidence::Low);
+        assert!(find_in(&held)[0].evidence.join("").contains("functions that wait"));
+        assert_eq!(find_in(&held.clone().traced("read", 1))[0].confidence, Confidence::Medium);
+        assert_eq!(find_in(&held.traced("read", 2))[0].confidence, Confidence::High);
     }
 
     #[test]
