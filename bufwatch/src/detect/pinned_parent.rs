@@ -118,6 +118,64 @@ fn scattered<'a>(look: &Look<'a>, groups: Vec<Group<'a>>) -> Vec<Group<'a>> {
 const NOT_IN_FLIGHT: Bytes = Bytes(64 << 20);
 
 fn confidence(look: &Look<'_>, group: &Group<'_>) -> Confidence {
+    let total = group.sum(look, gives_back);
+    let of = |is_so: &dyn Fn(usize) -> bool| sum_where(look, group, is_so);
+    let is_half = |part: Bytes| part.0.saturating_mul(2) >= total.0;
+    // What only Node's own code holds is on its way to the application, or from it.
+    let is_of_node = |index| look.parent(index).is_some_and(is_of_node);
+    let is_kept = |index| !is_of_node(index) && !is_local(look, index);
+    let seen_or_kept = of(&|index| match tenure(look, index) {
+        Tenure::Settled => true,
+        Tenure::Seen => !is_of_node(index),
+        Tenure::Young | Tenure::Unknown => is_lasting(look, index) && is_kept(index),
+    });
+    if is_half(of(&|index| tenure(look, index) == Tenure::Settled)) {
+        Confidence::High
+    } else if is_half(seen_or_kept) || of(&is_kept) >= NOT_IN_FLIGHT {
+        Confidence::Medium
+    } else {
+        Confidence::Low
+    }
+}
+
+/// A function that waits has it in a variable.
+fn is_local(look: &Look<'_>, index: usize) -> bool {
+    look.parent(index).and_then(main_of).is_some_and(is_of_waiting)
+}
+
+fn sum_where(look: &Look<'_>, group: &Group<'_>, is_so: impl Fn(usize) -> bool) -> Bytes {
+    let members = group.members.iter().filter(|index| is_so(**index));
+    members.filter_map(|index| look.parent(*index)).map(gives_back).sum()
+}
+
+/// Groups too small for a finding of their own: those of one site are one, if they make up enough together. Their holder is what their
+/// paths have in common, and then `…`.
+fn scattered<'a>(look: &Look<'a>, groups: Vec<Group<'a>>) -> Vec<Group<'a>> {
+    let mut by_site = FastMap::default();
+    let mut merged: Vec<Group<'a>> = Vec::new();
+    for mut group in groups {
+        let number = *by_site.entry(group.site.map(|site| site.group)).or_insert(merged.len());
+        match merged.get_mut(number) {
+            Some(known) => {
+                let n_common =
+                    known.holder.iter().zip(&group.holder).take_while(|(a, b)| a == b).count();
+                known.holder.truncate(n_common);
+                known.members.append(&mut group.members);
+            }
+            None => merged.push(group),
+        }
+    }
+    merged.retain(|group| group.sum(look, gives_back) >= IN_FLIGHT);
+    for group in &mut merged {
+        group.holder.push("…".to_owned());
+    }
+    merged
+}
+
+/// So much is not in flight: a thousand chunks are more than a process reads between two collections of its young generation.
+const NOT_IN_FLIGHT: Bytes = Bytes(64 << 20);
+
+fn confidence(look: &Look<'_>, group: &Group<'_>) -> Confidence {
     let total = group.sum(look, gives_back).0;
     let of = |is_so: &dyn Fn(usize) -> bool| sum_where(look, group, is_so).0;
     let settled = of(&|index| tenure(look, index) == Tenure::Settled);
@@ -274,7 +332,8 @@ mod tests {
     #[test]
     fn what_a_waiting_function_holds_may_be_over_in_a_moment() {
         let path = ["Promise", "[then]", "load() /app.js:3, waiting", "[local variable]"];
-        let held = Scene::new().parent(parent(10 * MB).view("Buffer", 0, 16).held_by(&path).done());
+        let held =
+            Scene::new().parent(parent(100 * MB).view("Buffer", 0, 16).held_by(&path).done());
         assert_eq!(find_in(&held)[0].confidence, Confidence::Low);
         assert!(find_in(&held)[0].evidence.join("").contains("functions that wait"));
         assert_eq!(find_in(&held.clone().traced("read", 1))[0].confidence, Confidence::Medium);
