@@ -128,7 +128,7 @@ impl PageLayout {
     }
 }
 
-/// The pages in these mappings, ascending; and how many headers were looked at.
+/// The pages in these mappings, which ascend; ascending; and how many headers were looked at.
 pub fn find_pages(
     memory: &impl ReadMemory,
     layout: PageLayout,
@@ -160,21 +160,29 @@ pub fn find_pages(
         let Some(header) = header else { continue };
         let metadata = metadata.as_ref().map_or(&[][..], |it| it.as_slice());
         let Some(page) = layout.parse(*start, header, metadata) else { continue };
+        // Up to V8 12 code is in a mapping of its own, behind the header and a guard.
+        let area = range_of(ranges, page.area_start).unwrap_or(range);
         // Foreign bytes that look like a header hide at most the rest of their mapping.
-        covered_to = start.saturating_add(page.size).min(range.end);
+        covered_to = start.saturating_add(page.size).min(area.end);
         // The end of a page may be unmapped, to give memory back.
-        let size = page.size.min(range.end.saturating_sub(*start));
+        let size = page.size.min(area.end.saturating_sub(*start));
         let area_end = page.area_end.min(start.saturating_add(size)) & !7;
         pages.push(Page {
             size: size & !7,
             area_end,
             is_writable: range.is_writable,
-            is_executable: range.is_executable,
+            is_executable: area.is_executable,
             ..page
         });
     }
     pages.sort_unstable_by_key(|page| page.start);
     (pages, candidates.len())
+}
+
+/// The mapping that an address is in.
+fn range_of(ranges: &[MemoryRange], address: u64) -> Option<&MemoryRange> {
+    let behind = ranges.partition_point(|range| range.start <= address);
+    ranges.get(behind.checked_sub(1)?).filter(|range| address < range.end)
 }
 
 /// Reads blocks of header size; `None` where nothing can be read.
@@ -208,4 +216,52 @@ pub fn starts_in(range: &Range<u64>) -> impl Iterator<Item = u64> + use<> {
 /// An aligned user-space address.
 pub const fn is_pointer(word: u64) -> bool {
     word.is_multiple_of(8) && word > 0xffff && word < 1 << 47
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::MemoryError;
+
+    const START: u64 = 0x524_0000;
+
+    /// Headers of two pages of V8 10: one of code, whose area is in a mapping of its own, and a usual one behind it.
+    struct Headers;
+
+    impl ReadMemory for Headers {
+        fn read(&self, address: Avma, out: &mut [u8]) -> Result<(), MemoryError> {
+            let area = match address.0 {
+                START => START + 0x3000..START + 0x3_f000,
+                0x528_0000 => 0x528_1118..0x52c_0000,
+                _ => return Err(MemoryError::Unmapped(address)),
+            };
+            let words = [0x4_0000, 0, 0x1320_9338, area.start, area.end, 0, 0, 0, 0x132c_6760];
+            let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+            let n = out.len().min(bytes.len());
+            out[..n].copy_from_slice(&bytes[..n]);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn code_behind_a_guard_belongs_to_its_page() {
+        let range = |start, end, is_executable: bool| MemoryRange {
+            start,
+            end,
+            is_writable: !is_executable,
+            is_executable,
+        };
+        let ranges = [
+            range(START, START + 0x2000, false),
+            range(START + 0x3000, START + 0x3_2000, true),
+            range(0x528_0000, 0x52c_0000, false),
+        ];
+        let (pages, _) = find_pages(&Headers, PageLayout::Plain, &ranges);
+        let [code, usual] = pages.as_slice() else { panic!("{pages:?}") };
+        assert_eq!((code.start, code.size), (START, 0x3_2000));
+        assert_eq!((code.area_start, code.area_end), (START + 0x3000, START + 0x3_2000));
+        assert!(code.is_executable && !code.is_read_only());
+        assert_eq!((usual.start, usual.size), (0x528_0000, 0x4_0000));
+        assert!(!usual.is_executable);
+    }
 }

@@ -195,9 +195,11 @@ fn read_all(
         let n_words = page.end.saturating_sub(page.first);
         let Some((piece, others)) = rest.split_at_mut_checked(n_words) else { break };
         rest = others;
-        let out = bytes_of_slice_mut(piece);
+        // Nobody reads the header in the copy, and behind it there may be a guard.
+        let skipped = page.area().start.saturating_sub(page.first);
+        let out = bytes_of_slice_mut(piece.get_mut(skipped..).unwrap_or_default());
         n_bytes = n_bytes.saturating_add(out.len());
-        parts.push(ReadPart::new(Avma(page.page.start), out));
+        parts.push(ReadPart::new(Avma(page.address(page.area().start)), out));
         if n_bytes >= READ_BYTES || n.saturating_add(1) == pages.len() {
             if !has_time() {
                 return (n_lost, true);

@@ -25,7 +25,7 @@ const MAP_WORDS: std::ops::RangeInclusive<u64> = 8..=12;
 pub struct Walk {
     /// Words at which a map begins.
     pub maps: Bitmap,
-    /// Words at which an object or free space begins; and the first word of each page, so that no object reaches into the next page.
+    /// Words at which an object begins; and the first word of each page, so that no object reaches into the next page.
     pub starts: Bitmap,
     /// Indices of `JSArrayBuffer`s.
     pub buffers: Vec<usize>,
@@ -144,10 +144,8 @@ impl Walk {
                     || end < area.end
                         && heap.word(end).is_some_and(|word| self.map_of(heap, word).is_some()));
             if facts.kind == layout.type_free_space {
-                // Its body is stale; one that leads nowhere is stale itself. What is before it ends there, also if no rule knows its size.
-                if is_followed {
-                    self.starts.insert(at);
-                }
+                // It ends the object before it, whose size may not be known. Its body is stale; one that leads nowhere is stale itself.
+                self.starts.insert(at);
                 at = if is_followed { end } else { at.saturating_add(1) };
                 continue;
             }
