@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::analysis::snapshot::{Placement, Snapshot, StoreRow};
-use crate::event::residency::RssPart;
+use crate::event::residency::{Allocator, Obstacle, RssPart, RssSplit};
 
 /// Rows of `top_stores`.
 const TOP_STORES_MAX: usize = 20;
@@ -38,6 +38,7 @@ pub(super) fn residency(snapshot: &Snapshot) -> Value {
         "unexplained_bytes": split.unexplained(),
         "swapped_bytes": split.swapped.0,
         "untouched_bytes": split.untouched.0,
+        "allocator": allocator(split),
         "stores": {
             "n_known": stores.n_known,
             "size_bytes": stores.known_bytes.0,
@@ -46,6 +47,30 @@ pub(super) fn residency(snapshot: &Snapshot) -> Value {
             "swapped_bytes": stores.pages.swapped.0,
             "huge_bytes": stores.pages.huge.0,
         },
+    })
+}
+
+/// What malloc itself says of its memory; what could not be found out is null.
+fn allocator(split: &RssSplit) -> Value {
+    let survey = &split.survey;
+    let is_surveyed = survey.n_arenas > 0;
+    let counted = |n: u64| is_surveyed.then_some(n);
+    json!({
+        "name": survey.allocator.map(Allocator::name),
+        "is_known": split.is_allocator_known,
+        "obstacle": survey.obstacle.map(Obstacle::name),
+        "n_arenas": counted(survey.n_arenas.into()),
+        "n_arenas_unknown": counted(survey.n_arenas_unknown.into()),
+        "n_chunks": counted(survey.n_chunks),
+        "n_free": counted(survey.n_free),
+        "free_bytes": counted(survey.free.0),
+        "free_resident_bytes": counted(split.get(RssPart::AllocatorFree).0),
+        "walk_ns": counted(survey.took.0),
+        "untraced_mapped": survey.untraced_mapped.map(|blocks| json!({
+            "n": blocks.n,
+            "bytes": blocks.bytes.0,
+            "resident_bytes": blocks.resident.0,
+        })),
     })
 }
 

@@ -60,6 +60,7 @@ pub(super) fn run(
         identified,
         ebpf,
         allocator,
+        malloc,
         v8,
         notices,
         census,
@@ -69,7 +70,7 @@ pub(super) fn run(
     } = prepared;
     let pid = config.pid;
     let started_at = clock::now();
-    let sampling = Sampling::start(pid, pidfd, allocator, page_layout)?;
+    let sampling = Sampling::start(pid, pidfd, allocator, page_layout, malloc)?;
     let recorder = config.record_reads.as_ref();
     let recorder = recorder.map(|_| Recorder::new(v8.clone(), identified.node_version.clone()));
     let mut collector = Collector {
@@ -254,6 +255,9 @@ impl Collector<'_> {
             Payload::ResidencyScanned(ref scan) => {
                 let took = event.at.since(scan.started_at);
                 self.scans.answered(scan.is_full, scan.started_at, took);
+                let survey = scan.split.as_ref().map(|split| split.survey);
+                let notice = survey.and_then(|survey| self.scans.notice(&survey));
+                self.interest.notices.extend(notice);
             }
             Payload::TearingDown { tid } => self.symbolizer.forget_thread(tid),
             Payload::GcStarted { kind: GcKind::Major, .. } => self.symbolizer.forget_code(),

@@ -3,6 +3,7 @@
 
 use crate::base::Nanos;
 use crate::event::StoreKind;
+use crate::event::residency::{Allocator, AllocatorSurvey, Obstacle};
 use crate::model::Model;
 use crate::model::live::Store;
 use crate::source::residency::{ScanOrder, StoreRange};
@@ -26,6 +27,8 @@ pub(super) struct ScanSchedule {
     full_due: Nanos,
     /// An order was given and is not answered.
     is_underway: bool,
+    /// Why the allocator is not known, as it was told.
+    told: Option<Obstacle>,
 }
 
 impl ScanSchedule {
@@ -53,6 +56,35 @@ impl ScanSchedule {
             self.full_due = Nanos(began_at.0.saturating_add(pause.0));
         }
     }
+}
+
+impl ScanSchedule {
+    /// What cannot be told of freed memory, and why; once as long as the reason is the same.
+    pub(super) fn notice(&mut self, survey: &AllocatorSurvey) -> Option<String> {
+        // A busy moment passes; the samples say so as long as it lasts.
+        let obstacle = survey.obstacle.filter(|it| *it != Obstacle::Changing)?;
+        if self.told.replace(obstacle) == Some(obstacle) {
+            return None;
+        }
+        let reason = match (obstacle, survey.allocator) {
+            (Obstacle::OtherAllocator, None | Some(Allocator::Other)) => {
+                "its allocator is none that bufwatch knows"
+            }
+            (Obstacle::OtherAllocator, Some(allocator)) => {
+                return Some(kept(&format!("its allocator is {}", allocator.name())));
+            }
+            (Obstacle::UnknownForm, None) => "which allocator it has could not be found out",
+            (Obstacle::UnknownForm, Some(_)) => "its heap is laid out in an unknown way",
+            (Obstacle::TooLarge, _) => "its heap is too large to be looked through",
+            (Obstacle::Swapped, _) => "its heap is partly in swap space",
+            (Obstacle::Changing, _) => return None,
+        };
+        Some(kept(reason))
+    }
+}
+
+fn kept(reason: &str) -> String {
+    format!("what malloc keeps of freed memory cannot be told: {reason}")
 }
 
 /// Stores of which more may have come into memory: new ones first, then those that were not looked at for longest.
@@ -85,4 +117,25 @@ fn range(store: &Store) -> StoreRange {
         StoreKind::Plain | StoreKind::Shared | StoreKind::External => false,
     };
     StoreRange { key: store.key, start: store.data, len: store.size.0, is_growable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_allocator_is_told_once() {
+        let mut scans = ScanSchedule::default();
+        let survey = |obstacle| AllocatorSurvey {
+            allocator: Some(Allocator::Jemalloc),
+            obstacle,
+            ..AllocatorSurvey::default()
+        };
+        assert_eq!(scans.notice(&survey(None)), None);
+        assert_eq!(scans.notice(&survey(Some(Obstacle::Changing))), None);
+        let other = survey(Some(Obstacle::OtherAllocator));
+        let told = scans.notice(&other).unwrap();
+        assert!(told.contains("jemalloc"), "{told}");
+        assert_eq!(scans.notice(&other), None);
+    }
 }

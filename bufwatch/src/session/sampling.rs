@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{Builder, JoinHandle};
 
 use crate::event::Event;
+use crate::event::residency::Allocator;
 use crate::session::SessionError;
 use crate::source::residency::{ScanOrder, Scanner};
 use crate::source::sampler::{Sampler, TICK};
@@ -32,6 +33,7 @@ impl Sampling {
         pidfd: PidFd,
         allocator: Option<AllocatorFacts>,
         page_layout: Option<PageLayout>,
+        malloc: Option<Allocator>,
     ) -> Result<Self, SessionError> {
         let (sender, events) = mpsc::channel();
         let (orders, inbox) = mpsc::channel::<ScanOrder>();
@@ -45,7 +47,7 @@ impl Sampling {
             .spawn(move || {
                 let (is_stopped, has_ended, is_stale) = flags;
                 let mut sampler = Sampler::new(pid, allocator, page_layout);
-                let scanner = Scanner::new(pid).ok();
+                let scanner = Scanner::new(pid, malloc).ok();
                 while !is_stopped.load(Ordering::Relaxed) {
                     if is_stale.swap(false, Ordering::Relaxed) {
                         sampler.look_again();

@@ -3,7 +3,9 @@
 use bufwatch_common::{FRAMES_MAX, ProbeConfig};
 
 use crate::base::{Svma, sanitize};
+use crate::event::residency::Allocator;
 use crate::event::{StoreFlagBits, TargetIdentified};
+use crate::node::allocator::allocator_of;
 use crate::node::identity::NodeIdentity;
 use crate::node::plan::{
     self, CodeRange, Constant, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose,
@@ -39,6 +41,8 @@ pub(super) struct Prepared {
     pub(super) identified: TargetIdentified,
     pub(super) ebpf: EbpfConfig,
     pub(super) allocator: Option<AllocatorFacts>,
+    /// Who gives it memory that is not V8's.
+    pub(super) malloc: Option<Allocator>,
     pub(super) page_layout: Option<PageLayout>,
     pub(super) v8: V8Facts,
     pub(super) notices: Vec<String>,
@@ -80,6 +84,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         identified: identified(config, &identity, &plan),
         ebpf,
         allocator: plan.allocator_facts(identity.node.bias),
+        malloc: allocator_of(&identity),
         page_layout: plan.page_layout(),
         v8: v8_facts(&identity, &plan),
         interpreter: plan.frames.interpreter.get(),

@@ -60,6 +60,11 @@ impl Claims {
         Self { all, first: 0 }
     }
 
+    /// The pieces that are left, ascending.
+    pub(super) fn into_all(self) -> Vec<Claim> {
+        self.all
+    }
+
     /// Hands the claimed pieces of a range and what is left of it (`None`) to `visit`, with their bytes. Ranges come in ascending order.
     pub(super) fn divide(
         &mut self,

@@ -33,7 +33,7 @@ impl V8Memory {
         self.pages.iter().map(claim).collect()
     }
 
-    fn has(&self, entry: &MapEntry) -> bool {
+    pub(super) fn has(&self, entry: &MapEntry) -> bool {
         let after = self.mappings.partition_point(|range| range.start < entry.end);
         after.checked_sub(1).and_then(|at| self.mappings.get(at)).is_some_and(|range| {
             // The kernel splits and merges mappings.

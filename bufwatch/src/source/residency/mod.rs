@@ -1,6 +1,7 @@
 //! Measures what is in memory: of the stores that are asked for, and of the whole process by what it is for. When to look is the session's
-//! decision; it reads page tables only, never the memory itself.
+//! decision; it reads page tables, and of the memory itself only the allocator's records.
 
+mod allocator;
 mod claim;
 mod mapping_use;
 mod sweep;
@@ -9,8 +10,11 @@ use std::io;
 
 use crate::base::{Avma, Bytes, Nanos, StoreKey};
 use crate::event::census::Census;
-use crate::event::residency::{PageBytes, ResidencyScanned, RssPart, RssSplit, StoreResidency};
+use crate::event::residency::{
+    Allocator, PageBytes, ResidencyScanned, RssPart, RssSplit, StoreResidency,
+};
 use crate::event::{Event, Payload};
+use crate::source::residency::allocator::Surveyed;
 use crate::source::residency::claim::{Claim, Claims};
 use crate::source::residency::mapping_use::{MappingUse, V8Memory, use_of};
 use crate::source::residency::sweep::StoreSweep;
@@ -29,8 +33,11 @@ pub struct ScanOrder {
     pub is_full: bool,
 }
 
+/// Runs of pages that one pass keeps in mind: 12 MB. With more the allocator is not surveyed.
+const RUNS_MAX: usize = 1 << 19;
+
 /// The bytes of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreRange {
     pub key: StoreKey,
     pub start: u64,
@@ -44,12 +51,13 @@ pub struct StoreRange {
 pub struct Scanner {
     pid: u32,
     pages: PageMap,
+    allocator: Option<Allocator>,
 }
 
 impl Scanner {
-    /// Needs ptrace access to the process.
-    pub fn new(pid: u32) -> io::Result<Self> {
-        Ok(Self { pid, pages: PageMap::open(pid)? })
+    /// Needs ptrace access to the process. `allocator`: whose `malloc` it calls, if that is known.
+    pub fn new(pid: u32, allocator: Option<Allocator>) -> io::Result<Self> {
+        Ok(Self { pid, pages: PageMap::open(pid)?, allocator })
     }
 
     /// False where the kernel cannot tell pages that were only read from written ones.
@@ -79,52 +87,83 @@ impl Scanner {
         Some(Event { at: clock::now(), payload: Payload::ResidencyScanned(Box::new(scanned)) })
     }
 
-    /// One pass over all mappings, so that the parts are of nearly one moment.
+    /// One pass over all mappings, so that the parts are of nearly one moment; then the allocator is asked which of its memory is free.
     fn scan_process(
         &self,
         stores: &[StoreRange],
         sweep: &mut StoreSweep<'_>,
         v8: &V8Memory,
     ) -> io::Result<RssSplit> {
-        let maps = procfs::maps(self.pid).map_err(io::Error::other)?;
+        let mut maps = procfs::maps(self.pid).map_err(io::Error::other)?;
         let stacks = procfs::stack_pointers(self.pid);
-        let mut claims = Claims::new(store_claims(stores, &maps), v8.claims());
+        maps.retain(|entry| use_of(entry, v8, &stacks) != MappingUse::Kernel);
         let mut split = RssSplit::default();
-        for entry in &maps {
-            let use_of_rest = use_of(entry, v8, &stacks);
-            if use_of_rest == MappingUse::Kernel {
-                continue;
+        let mut runs = Vec::new();
+        let mut n_runs = 0_usize;
+        let mut n_present = 0;
+        self.scan_mappings(&maps, &mut |run| {
+            n_runs += 1;
+            if n_runs <= RUNS_MAX {
+                runs.push(run);
             }
-            let mut n_present = 0;
-            let mut take = |run: PageRun| {
-                let len = run.end - run.start;
-                n_present += len;
-                sweep.take(&run);
-                match run.state {
-                    PageState::Resident => claims.divide(run.start, run.end, |part, bytes| {
-                        split.add(part.unwrap_or(use_of_rest.part()), Bytes(bytes));
-                    }),
-                    PageState::Swapped => split.swapped += Bytes(len),
-                    PageState::Zero => n_present -= len,
-                }
-            };
-            self.pages.scan(entry.start, entry.end, &mut take)?;
-            split.untouched += Bytes((entry.end - entry.start).saturating_sub(n_present));
-        }
+            sweep.take(&run);
+            let len = run.end - run.start;
+            match run.state {
+                PageState::Swapped => split.swapped += Bytes(len),
+                PageState::Resident => {}
+                PageState::Zero => return,
+            }
+            n_present += len;
+        })?;
         split.rss = procfs::rss(self.pid).map_err(io::Error::other)?;
+        let mapped: u64 = maps.iter().map(|entry| entry.end - entry.start).sum();
+        split.untouched = Bytes(mapped.saturating_sub(n_present));
+
+        let surveyed = if n_runs <= RUNS_MAX {
+            allocator::survey(self.pid, self.allocator, &maps, v8, stores, &runs)
+        } else {
+            allocator::too_large(self.allocator)
+        };
+        split.survey = surveyed.facts;
+        split.is_allocator_known = surveyed.facts.obstacle.is_none();
+        let mut others = v8.claims();
+        others.append(&mut surveyed.claims());
+        let mut claims = Claims::new(store_claims(stores, &maps, &surveyed), others);
+        let part = |entry: &MapEntry| (entry.end, use_of(entry, v8, &stacks).part());
+        let mut rests = maps.iter().map(part).peekable();
+        let mut divide = |run: PageRun| {
+            while rests.peek().is_some_and(|(end, _)| *end <= run.start) {
+                rests.next();
+            }
+            let rest = rests.peek().map_or(RssPart::Other, |(_, part)| *part);
+            if run.state == PageState::Resident {
+                claims.divide(run.start, run.end, |part, bytes| {
+                    split.add(part.unwrap_or(rest), Bytes(bytes));
+                });
+            }
+        };
+        if n_runs <= RUNS_MAX {
+            runs.into_iter().for_each(divide);
+        } else {
+            self.scan_mappings(&maps, &mut divide)?;
+        }
         Ok(split)
+    }
+
+    fn scan_mappings(&self, maps: &[MapEntry], visit: &mut impl FnMut(PageRun)) -> io::Result<()> {
+        maps.iter().try_for_each(|entry| self.pages.scan(entry.start, entry.end, visit))
     }
 }
 
 /// Stores as parts of RSS: with a mapping of their own, or inside of one of the allocator.
-fn store_claims(stores: &[StoreRange], maps: &[MapEntry]) -> Vec<Claim> {
+fn store_claims(stores: &[StoreRange], maps: &[MapEntry], surveyed: &Surveyed) -> Vec<Claim> {
     stores
         .iter()
         .map(|store| {
             let end = store.start.saturating_add(store.len);
             let part = if store.is_growable {
                 RssPart::Growable
-            } else if is_own_mapping(store, maps) {
+            } else if is_own_mapping(store, maps) && !surveyed.is_in_heap(store.start) {
                 RssPart::StoresMapped
             } else {
                 RssPart::StoresInAllocator
@@ -135,7 +174,7 @@ fn store_claims(stores: &[StoreRange], maps: &[MapEntry]) -> Vec<Claim> {
 }
 
 /// glibc gives large blocks a mapping of their own: the bytes begin 16 after a page's start, and the mapping ends with them. The kernel
-/// merges neighbouring mappings, so that only the brk heap is certain not to be one.
+/// merges neighbouring mappings, so that only heaps are certain not to be one.
 fn is_own_mapping(store: &StoreRange, maps: &[MapEntry]) -> bool {
     /// glibc's header before the memory that it returns (malloc/malloc.c, "chunk").
     const CHUNK_HEADER: u64 = 16;
