@@ -138,63 +138,6 @@ fn confidence(look: &Look<'_>, group: &Group<'_>) -> Confidence {
     }
 }
 
-/// A function that waits has it in a variable.
-fn is_local(look: &Look<'_>, index: usize) -> bool {
-    look.parent(index).and_then(main_of).is_some_and(is_of_waiting)
-}
-
-fn sum_where(look: &Look<'_>, group: &Group<'_>, is_so: impl Fn(usize) -> bool) -> Bytes {
-    let members = group.members.iter().filter(|index| is_so(**index));
-    members.filter_map(|index| look.parent(*index)).map(gives_back).sum()
-}
-
-/// Groups too small for a finding of their own: those of one site are one, if they make up enough together. Their holder is what their
-/// paths have in common, and then `…`.
-fn scattered<'a>(look: &Look<'a>, groups: Vec<Group<'a>>) -> Vec<Group<'a>> {
-    let mut by_site = FastMap::default();
-    let mut merged: Vec<Group<'a>> = Vec::new();
-    for mut group in groups {
-        let number = *by_site.entry(group.site.map(|site| site.group)).or_insert(merged.len());
-        match merged.get_mut(number) {
-            Some(known) => {
-                let n_common =
-                    known.holder.iter().zip(&group.holder).take_while(|(a, b)| a == b).count();
-                known.holder.truncate(n_common);
-                known.members.append(&mut group.members);
-            }
-            None => merged.push(group),
-        }
-    }
-    merged.retain(|group| group.sum(look, gives_back) >= IN_FLIGHT);
-    for group in &mut merged {
-        group.holder.push("…".to_owned());
-    }
-    merged
-}
-
-/// So much is not in flight: a thousand chunks are more than a process reads between two collections of its young generation.
-const NOT_IN_FLIGHT: Bytes = Bytes(64 << 20);
-
-fn confidence(look: &Look<'_>, group: &Group<'_>) -> Confidence {
-    let total = group.sum(look, gives_back).0;
-    let of = |is_so: &dyn Fn(usize) -> bool| sum_where(look, group, is_so).0;
-    let settled = of(&|index| tenure(look, index) == Tenure::Settled);
-    // What only Node's own code holds is on its way to the application, or from it.
-    let is_of_node = |index| look.parent(index).is_some_and(is_of_node);
-    let lasting = of(&|index| match tenure(look, index) {
-        Tenure::Settled => true,
-        Tenure::Seen => !is_of_node(index),
-        _ => is_lasting(look, index) && !is_of_node(index) && !is_local(look, index),
-    });
-    if settled.saturating_mul(2) >= total {
-        Confidence::High
-    } else if lasting.saturating_mul(2) >= total || total >= NOT_IN_FLIGHT.0 {
-        Confidence::Medium
-    } else {
-        Confidence::Low
-    }
-}
-
 fn finding(look: &Look<'_>, group: &Group<'_>) -> Finding {
     let bytes = group.sum(look, gives_back);
     let size = group.sum(look, |parent| parent.size);

@@ -92,6 +92,10 @@ impl RssPart {
         Self::Other,
     ];
 
+    pub const fn is_v8(self) -> bool {
+        matches!(self, Self::V8Young | Self::V8Old | Self::V8Code | Self::V8Large | Self::V8Other)
+    }
+
     /// As scripts spell it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -241,6 +245,20 @@ impl RssSplit {
         if let Some(sum) = self.parts.get_mut(part as usize) {
             *sum += bytes;
         }
+    }
+
+    /// Bytes that turn out to be for something else; no more than there are.
+    pub fn transfer(&mut self, from: RssPart, to: RssPart, bytes: Bytes) {
+        let bytes = bytes.min(self.get(from));
+        if let Some(sum) = self.parts.get_mut(from as usize) {
+            *sum = sum.saturating_sub(bytes);
+        }
+        self.add(to, bytes);
+    }
+
+    /// All that V8 has: the resident part of its heap.
+    pub fn v8(&self) -> Bytes {
+        RssPart::ALL.into_iter().filter(|part| part.is_v8()).map(|part| self.get(part)).sum()
     }
 
     pub fn total(&self) -> Bytes {

@@ -9,7 +9,7 @@ use crate::event::residency::{Allocator, Obstacle, RssPart, RssSplit};
 /// Rows of `top_stores`.
 const TOP_STORES_MAX: usize = 20;
 
-/// What resident memory is for, all parts of one pass; before the first pass only what smaps told.
+/// What resident memory is for, all parts of one pass; before the first pass at most the whole of V8's heap.
 pub(super) fn rss_parts(snapshot: &Snapshot) -> Value {
     let mut parts = Map::new();
     match (&snapshot.memory.split, snapshot.memory.v8_heap) {

@@ -2,7 +2,6 @@
 //! applies events to the model, and publishes snapshots.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use bufwatch_common::DropReason;
@@ -71,6 +70,7 @@ pub(super) fn run(
     let pid = config.pid;
     let started_at = clock::now();
     let sampling = Sampling::start(pid, pidfd, allocator, page_layout, malloc)?;
+    let notices = notices.into_iter().chain(sampling.notices.iter().cloned()).collect();
     let recorder = config.record_reads.as_ref();
     let recorder = recorder.map(|_| Recorder::new(v8.clone(), identified.node_version.clone()));
     let mut collector = Collector {
@@ -163,14 +163,14 @@ impl Collector<'_> {
                 self.move_probes(source, points);
             }
             if std::mem::take(&mut self.has_forked) {
-                sampling.is_stale.store(true, Ordering::Relaxed);
+                sampling.threads_are_stale();
             }
             for events in sampling.events.try_iter() {
                 self.apply_all(&events);
             }
             let now = clock::now();
             if let Some(order) = self.scans.order(&self.model, now)
-                && sampling.orders.send(order).is_err()
+                && !sampling.order(order)
             {
                 tracing::debug!("the sampler has ended");
             }

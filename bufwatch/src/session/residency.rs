@@ -20,6 +20,9 @@ const PARTIAL_BYTES_MAX: u64 = 1 << 30;
 /// Stores that a partial scan looks at, at about 3 µs each.
 const PARTIAL_STORES_MAX: usize = 2_000;
 
+/// An order that was not answered for so long never will be.
+const ANSWER_LIMIT: Nanos = Nanos::from_secs(30);
+
 /// When the next scans are due.
 #[derive(Debug, Default)]
 pub(super) struct ScanSchedule {
@@ -34,7 +37,8 @@ pub(super) struct ScanSchedule {
 impl ScanSchedule {
     /// What to look at now, if it is time.
     pub(super) fn order(&mut self, model: &Model, now: Nanos) -> Option<ScanOrder> {
-        if self.is_underway || now < self.due {
+        let is_answered = !self.is_underway || now.since(self.due) > ANSWER_LIMIT;
+        if now < self.due || !is_answered {
             return None;
         }
         self.is_underway = true;

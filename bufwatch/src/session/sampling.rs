@@ -1,30 +1,41 @@
 //! The thread that samples what no probe tells: RSS, the allocators' counters, mappings, threads, and that the target has ended. What is
 //! sampled is `source::sampler`'s business.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{Builder, JoinHandle};
 
-use crate::event::Event;
+use crate::base::Nanos;
 use crate::event::residency::Allocator;
+use crate::event::{Event, Payload};
 use crate::session::SessionError;
 use crate::source::residency::{ScanOrder, Scanner};
 use crate::source::sampler::{Sampler, TICK};
+use crate::sys::clock;
 use crate::sys::pidfd::PidFd;
+use crate::sys::wake::Waker;
 use crate::v8::allocator::AllocatorFacts;
 use crate::v8::page::PageLayout;
 
-/// The sampler on a thread of its own, since smaps of a large process takes a fifth of a second.
+/// The sampler on a thread of its own, since a look at all pages of a large process takes a tenth of a second.
 pub(super) struct Sampling {
     pub(super) events: Receiver<Vec<Event>>,
-    /// Of stores whose pages are to be looked at.
-    pub(super) orders: Sender<ScanOrder>,
-    is_stopped: Arc<AtomicBool>,
-    has_ended: Arc<AtomicBool>,
-    /// Threads came since the sampler looked: maybe a worker with an isolate of its own.
-    pub(super) is_stale: Arc<AtomicBool>,
+    /// What cannot be had here, in words.
+    pub(super) notices: Vec<String>,
+    orders: Sender<ScanOrder>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What both threads look at.
+struct Shared {
+    is_stopped: AtomicBool,
+    has_ended: AtomicBool,
+    /// Threads came since the sampler looked: maybe a worker.
+    is_stale: AtomicBool,
+    waker: Waker,
 }
 
 impl Sampling {
@@ -35,50 +46,114 @@ impl Sampling {
         page_layout: Option<PageLayout>,
         malloc: Option<Allocator>,
     ) -> Result<Self, SessionError> {
-        let (sender, events) = mpsc::channel();
-        let (orders, inbox) = mpsc::channel::<ScanOrder>();
-        let is_stopped = Arc::new(AtomicBool::new(false));
-        let has_ended = Arc::new(AtomicBool::new(false));
-        let is_stale = Arc::new(AtomicBool::new(false));
-        let flags = (Arc::clone(&is_stopped), Arc::clone(&has_ended), Arc::clone(&is_stale));
         let name = "bw-sample";
-        let thread = Builder::new()
-            .name(name.into())
-            .spawn(move || {
-                let (is_stopped, has_ended, is_stale) = flags;
-                let mut sampler = Sampler::new(pid, allocator, page_layout);
-                let scanner = Scanner::new(pid, malloc).ok();
-                while !is_stopped.load(Ordering::Relaxed) {
-                    if is_stale.swap(false, Ordering::Relaxed) {
-                        sampler.look_again();
-                    }
-                    let mut events = Vec::new();
-                    sampler.sample(&mut events);
-                    for order in inbox.try_iter() {
-                        let scan = |scanner: &Scanner| scanner.scan(order, sampler.v8_memory());
-                        events.extend(scanner.as_ref().and_then(scan));
-                    }
-                    if sender.send(events).is_err() {
-                        return;
-                    }
-                    if pidfd.wait(TICK) {
-                        has_ended.store(true, Ordering::Relaxed);
-                        return;
-                    }
-                }
-            })
-            .map_err(|source| SessionError::Thread { name, source })?;
-        Ok(Self { events, orders, is_stopped, has_ended, is_stale, thread: Some(thread) })
+        let failed = |source| SessionError::Thread { name, source };
+        let (sender, events) = mpsc::channel();
+        let (orders, inbox) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            is_stopped: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            is_stale: AtomicBool::new(false),
+            waker: Waker::new().map_err(failed)?,
+        });
+        let scanner = Scanner::new(pid, page_layout, malloc);
+        let notices = notice(&scanner).into_iter().collect();
+        let looking = Looking {
+            pidfd,
+            sampler: Sampler::new(pid, allocator),
+            scanner: scanner.ok(),
+            inbox,
+            sender,
+            shared: Arc::clone(&shared),
+        };
+        let thread = Builder::new().name(name.into()).spawn(move || looking.run());
+        Ok(Self { events, notices, orders, shared, thread: Some(thread.map_err(failed)?) })
+    }
+
+    /// Has pages looked at; false if the sampler has ended.
+    pub(super) fn order(&self, order: ScanOrder) -> bool {
+        let is_sent = self.orders.send(order).is_ok();
+        self.shared.waker.wake();
+        is_sent
+    }
+
+    /// There are threads that the sampler does not know.
+    pub(super) fn threads_are_stale(&self) {
+        self.shared.is_stale.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Relaxed)
+        self.shared.has_ended.load(Ordering::Relaxed)
+    }
+}
+
+/// What cannot be told of pages.
+fn notice(scanner: &io::Result<Scanner>) -> Option<String> {
+    match scanner {
+        Ok(scanner) if scanner.tells_zero_pages() => None,
+        Ok(_) => Some(
+            "before Linux 6.7 pages that were only read look like written ones: resident bytes of stores may be too many".to_owned(),
+        ),
+        Err(error) => Some(format!(
+            "the page tables of the process cannot be read, so it is not known what is in memory: {error}"
+        )),
+    }
+}
+
+/// What the thread has.
+struct Looking {
+    pidfd: PidFd,
+    sampler: Sampler,
+    /// `None`: the page tables may not be read.
+    scanner: Option<Scanner>,
+    inbox: Receiver<ScanOrder>,
+    sender: Sender<Vec<Event>>,
+    shared: Arc<Shared>,
+}
+
+impl Looking {
+    fn run(mut self) {
+        // Before anything is asked for: it finds V8's heaps, and with them Node's counters.
+        let mut events = self.scan(ScanOrder { is_full: true, ..ScanOrder::default() });
+        let mut due = Nanos(0);
+        while !self.shared.is_stopped.load(Ordering::Relaxed) {
+            if self.shared.is_stale.swap(false, Ordering::Relaxed) {
+                self.sampler.look_again();
+            }
+            let now = clock::now();
+            if now >= due {
+                due = Nanos(now.0.saturating_add(TICK.0));
+                self.sampler.sample(&mut events);
+            }
+            while let Ok(order) = self.inbox.try_recv() {
+                events.append(&mut self.scan(order));
+            }
+            if !events.is_empty() && self.sender.send(std::mem::take(&mut events)).is_err() {
+                return;
+            }
+            if self.pidfd.wait(&self.shared.waker, due.since(clock::now())) {
+                self.shared.has_ended.store(true, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+
+    fn scan(&mut self, order: ScanOrder) -> Vec<Event> {
+        let event = self.scanner.as_mut().and_then(|scanner| scanner.scan(order));
+        if let (Some(Payload::ResidencyScanned(scan)), Some(scanner)) =
+            (event.as_ref().map(|event| &event.payload), &self.scanner)
+            && let Some(split) = &scan.split
+        {
+            self.sampler.found_heaps(&scanner.heaps(), split.v8());
+        }
+        event.into_iter().collect()
     }
 }
 
 impl Drop for Sampling {
     fn drop(&mut self) {
-        self.is_stopped.store(true, Ordering::Relaxed);
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
+        self.shared.waker.wake();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("thread bw-sample ended by a bug");
         }

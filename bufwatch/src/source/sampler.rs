@@ -1,23 +1,19 @@
 //! What /proc and the target's own counters say, now and then, as events. Cheap questions are asked often,
 //! expensive ones the more rarely the longer they take.
 
-use std::io::BufReader;
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::{Avma, Bytes, Nanos, Tid};
 use crate::event::{Event, Mapping, MappingKind, MemorySampled, Payload, Thread};
-use crate::source::residency::KnownV8Memory;
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::procfs;
-use crate::v8::allocator::{AllocatorFacts, find_allocators, read_total};
-use crate::v8::page::{MemoryRange, Page, PageLayout, find_pages};
+use crate::v8::allocator::{AllocatorFacts, allocator_of_heap, read_total};
 
 /// Between two looks at RSS and the allocators: about 30 µs each.
 pub const TICK: Nanos = Nanos::from_millis(250);
 
-/// At least this long between two readings of smaps and maps …
+/// At least this long between two readings of maps …
 const RARE_MIN: Nanos = Nanos::from_secs(5);
 
 /// … and at least this many times what the last one took: 0.5 % of a core.
@@ -30,10 +26,8 @@ pub struct Sampler {
     memory: ProcessMemory,
     facts: Option<AllocatorFacts>,
     allocators: Vec<Avma>,
+    /// As of the last full scan of the page tables.
     v8_heap: Option<Bytes>,
-    page_layout: Option<PageLayout>,
-    /// As of the last reading of smaps.
-    v8_memory: KnownV8Memory,
     rare_due: Nanos,
     /// Before this it would cost more than its share.
     rare_earliest: Nanos,
@@ -41,15 +35,13 @@ pub struct Sampler {
 
 impl Sampler {
     /// `facts`: how to find the allocators; without them `arrayBuffers` is unknown.
-    pub fn new(pid: u32, facts: Option<AllocatorFacts>, page_layout: Option<PageLayout>) -> Self {
+    pub fn new(pid: u32, facts: Option<AllocatorFacts>) -> Self {
         Self {
             pid,
             memory: ProcessMemory::new(pid),
             facts,
             allocators: Vec::new(),
             v8_heap: None,
-            page_layout,
-            v8_memory: KnownV8Memory::default(),
             rare_due: Nanos(0),
             rare_earliest: Nanos(0),
         }
@@ -77,16 +69,24 @@ impl Sampler {
         events.push(event(Payload::SelfSampled { cpu: clock::own_cpu(), rss: own_rss }));
     }
 
-    /// Looks for new isolates and mappings soon, but not more often than is cheap.
+    /// Takes what a full scan has found: V8's heaps, and how much of them is in memory.
+    pub fn found_heaps(&mut self, heaps: &[Avma], resident: Bytes) {
+        self.v8_heap = Some(resident);
+        let Some(facts) = self.facts else { return };
+        for heap in heaps {
+            if let Some(allocator) = allocator_of_heap(&self.memory, facts, heap.0)
+                && !self.allocators.contains(&allocator)
+            {
+                self.allocators.push(allocator);
+            }
+        }
+    }
+
+    /// Looks for new threads and mappings soon, but not more often than is cheap.
     pub fn look_again(&mut self) {
         // Not at once: a new worker has no isolate yet.
         let soon = Nanos(clock::now().0.saturating_add(TICK.0 * 2));
         self.rare_due = self.rare_due.min(soon.max(self.rare_earliest));
-    }
-
-    /// What V8 has, as of the last look.
-    pub const fn v8_memory(&self) -> &KnownV8Memory {
-        &self.v8_memory
     }
 
     fn array_buffers(&mut self) -> Option<Bytes> {
@@ -102,29 +102,8 @@ impl Sampler {
         sum
     }
 
-    fn sample_rarely(&mut self, now: Nanos, events: &mut Vec<Event>) {
-        let mut v8_ranges: Vec<Range<u64>> = Vec::new();
-        let mut v8_mappings: Vec<Range<u64>> = Vec::new();
-        let mut v8_bytes = 0u64;
-        let smaps = procfs::open_smaps(self.pid).map(BufReader::new);
-        if let Ok(smaps) = smaps {
-            procfs::for_each_smap(smaps, |entry| {
-                if entry.is_dont_copy && entry.is_anonymous {
-                    v8_mappings.push(entry.start..entry.end);
-                    v8_bytes = v8_bytes.saturating_add(entry.rss_bytes);
-                    if entry.rss_bytes > 0 {
-                        v8_ranges.push(entry.start..entry.end);
-                    }
-                }
-            });
-            self.v8_heap = Some(Bytes(v8_bytes));
-            self.v8_memory.mappings = v8_mappings;
-        }
-        if let Some(facts) = self.facts {
-            self.allocators = find_allocators(&self.memory, facts, &v8_ranges);
-        }
+    fn sample_rarely(&self, now: Nanos, events: &mut Vec<Event>) {
         if let Ok(maps) = procfs::maps(self.pid) {
-            self.v8_memory.pages = self.v8_pages(&maps);
             let mappings: Arc<[Mapping]> = maps.iter().map(mapping).collect();
             events.push(Event { at: now, payload: Payload::MappingsSampled(mappings) });
         }
@@ -133,24 +112,6 @@ impl Sampler {
             .map(|(tid, name)| Thread { tid: Tid(tid), name: crate::base::sanitize(&name).into() })
             .collect();
         events.push(Event { at: now, payload: Payload::ThreadsSampled(threads) });
-    }
-
-    /// The pages of V8's heaps, in the mappings that are V8's.
-    fn v8_pages(&self, maps: &[procfs::MapEntry]) -> Vec<Page> {
-        let Some(layout) = self.page_layout else { return Vec::new() };
-        let is_v8 = |entry: &&procfs::MapEntry| {
-            let mappings = &self.v8_memory.mappings;
-            let after = mappings.partition_point(|range| range.start <= entry.start);
-            let before = after.checked_sub(1).and_then(|at| mappings.get(at));
-            entry.is_readable && before.is_some_and(|range| entry.start < range.end)
-        };
-        let ranges = maps.iter().filter(is_v8).map(|entry| MemoryRange {
-            start: entry.start,
-            end: entry.end,
-            is_writable: entry.is_writable,
-            is_executable: entry.is_executable,
-        });
-        find_pages(&self.memory, layout, &ranges.collect::<Vec<_>>()).0
     }
 }
 

@@ -11,3 +11,4 @@ pub mod pidfd;
 pub mod procfs;
 pub mod ptrace;
 pub mod root;
+pub mod wake;

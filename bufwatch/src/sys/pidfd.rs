@@ -9,6 +9,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::base::Nanos;
+use crate::sys::wake::Waker;
 
 /// Refers to one process, also after its end.
 #[derive(Debug)]
@@ -29,12 +30,19 @@ impl PidFd {
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
-    /// Waits at most `timeout`; true if the process has ended.
-    pub fn wait(&self, timeout: Nanos) -> bool {
-        let millis = u16::try_from(timeout.0 / 1_000_000).unwrap_or(u16::MAX);
-        let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::from(millis)) {
-            Ok(n) => n > 0,
+    /// Waits at most `timeout`, or until somebody wakes; true if the process has ended.
+    pub fn wait(&self, waker: &Waker, timeout: Nanos) -> bool {
+        let millis = timeout.0.div_ceil(1_000_000);
+        let millis = u16::try_from(millis).unwrap_or(u16::MAX);
+        let mut fds = [
+            PollFd::new(self.fd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(waker.as_fd(), PollFlags::POLLIN),
+        ];
+        let outcome = poll(&mut fds, PollTimeout::from(millis));
+        let [process, _] = fds;
+        waker.clear();
+        match outcome {
+            Ok(_) => process.any().unwrap_or(true),
             Err(Errno::EINTR) => false,
             Err(_) => true,
         }
@@ -48,7 +56,16 @@ mod tests {
     #[test]
     fn a_running_process_is_waited_for() {
         let own = PidFd::open(std::process::id()).unwrap();
-        assert!(!own.wait(Nanos(0)));
+        let waker = Waker::new().unwrap();
+        assert!(!own.wait(&waker, Nanos(0)));
         assert!(PidFd::open(4_194_305).is_err());
+    }
+    #[test]
+    fn a_wait_ends_when_somebody_wakes() {
+        let own = PidFd::open(std::process::id()).unwrap();
+        let waker = Waker::new().unwrap();
+        waker.wake();
+        // Without the wake it would be an hour.
+        assert!(!own.wait(&waker, Nanos::from_secs(3_600)));
     }
 }

@@ -1,23 +1,19 @@
 //! Finds Node's array buffer allocators in a process and reads what they count: the exact
 //! `process.memoryUsage().arrayBuffers`, without stopping anything. Knows nothing of single array buffers.
 //!
-//! Way there (v8-heap-census.md §1, §6): a V8 page's header names its `Heap`; near it, in the same `Isolate`,
+//! Way there (v8-heap-census.md §1, §6): a V8 page's header names its `Heap` (`v8::page`); near it, in the same `Isolate`,
 //! lies a pointer to the `node::NodeArrayBufferAllocator`, recognised by its vtable, which counts bytes.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::ops::Range;
 
-use crate::base::{Avma, Bytes, FastSet, ReadMemory};
+use crate::base::{Avma, Bytes, ReadMemory};
 use crate::v8::object::word_in as word;
-pub use crate::v8::page::PageLayout;
-use crate::v8::page::{HEADER_BYTES, is_pointer, starts_in};
+use crate::v8::page::is_pointer;
 
 /// Where the allocator pointer lies, from `Heap` on: measured 0x2060 to 0x2440 in V8 10.2 to 14.6; the
 /// margin is for versions to come.
 const POINTER_SEARCH: Range<u64> = 0x1000..0x4000;
-
-/// Page headers looked at in one search: 16 GB of V8 heap.
-const PAGES_MAX: usize = 65_536;
 
 /// What the plan says about a binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,28 +22,6 @@ pub struct AllocatorFacts {
     pub vtable: Avma,
     /// Byte offset of `total_mem_usage_`: 16 up to V8 12, 8 from 13 on.
     pub total_offset: u64,
-    pub layout: PageLayout,
-}
-
-/// The allocators of the process whose V8 memory lies in `v8_ranges`.
-pub fn find_allocators(
-    memory: &impl ReadMemory,
-    facts: AllocatorFacts,
-    v8_ranges: &[Range<u64>],
-) -> Vec<Avma> {
-    let mut heaps = FastSet::default();
-    let mut allocators = Vec::new();
-    let pages = v8_ranges.iter().flat_map(starts_in).take(PAGES_MAX);
-    for page in pages {
-        if let Some(heap) = heap_of_page(memory, facts.layout, page)
-            && heaps.insert(heap)
-            && let Some(allocator) = allocator_of_heap(memory, facts, heap)
-            && !allocators.contains(&allocator)
-        {
-            allocators.push(allocator);
-        }
-    }
-    allocators
 }
 
 /// Bytes that an allocator has handed out and not got back; `None` if it is no allocator (any more).
@@ -61,17 +35,6 @@ pub fn read_total(
     let vtable = word(&words, 0)?;
     (vtable == facts.vtable.0).then_some(())?;
     word(&words, usize::try_from(facts.total_offset).ok()?).map(Bytes)
-}
-
-/// `Heap*` of a page, if there is a page whose header makes sense.
-fn heap_of_page(memory: &impl ReadMemory, layout: PageLayout, page: u64) -> Option<u64> {
-    let mut header = [0u8; HEADER_BYTES];
-    memory.read(Avma(page), &mut header).ok()?;
-    let mut metadata = [0u8; HEADER_BYTES];
-    if layout == PageLayout::Metadata {
-        memory.read(Avma(word(&header, 8)?), &mut metadata).ok()?;
-    }
-    layout.parse(page, &header, &metadata)?.heap.map(|heap| heap.0)
 }
 
 /// The allocator of one heap.
@@ -119,33 +82,24 @@ mod tests {
         }
     }
 
-    const PAGE: u64 = 0x1000_0000;
     const HEAP: u64 = 0x2000_0000;
     const ALLOCATOR: u64 = 0x3000_0000;
     const VTABLE: u64 = 0x40_0010;
 
     fn process() -> Fake {
         Fake(BTreeMap::from([
-            (PAGE + 8, PAGE),
-            (PAGE + 16, 0x40_000),
-            (PAGE + 24, HEAP),
-            (PAGE + 32, PAGE + 0x1140),
-            (PAGE + 40, PAGE + 0x40_000),
             (HEAP + 0x2298, ALLOCATOR),
             (ALLOCATOR, VTABLE),
             (ALLOCATOR + 16, 12_345),
         ]))
     }
 
-    const FACTS: AllocatorFacts =
-        AllocatorFacts { vtable: Avma(VTABLE), total_offset: 16, layout: PageLayout::SelfPointer };
+    const FACTS: AllocatorFacts = AllocatorFacts { vtable: Avma(VTABLE), total_offset: 16 };
 
     #[test]
-    fn from_a_page_to_the_count() {
+    fn from_a_heap_to_the_count() {
         let memory = process();
-        let range = PAGE - 0x1000..PAGE + 0x80_000;
-        let found = find_allocators(&memory, FACTS, std::slice::from_ref(&range));
-        assert_eq!(found, [Avma(ALLOCATOR)]);
+        assert_eq!(allocator_of_heap(&memory, FACTS, HEAP), Some(Avma(ALLOCATOR)));
         assert_eq!(read_total(&memory, FACTS, Avma(ALLOCATOR)), Some(Bytes(12_345)));
     }
 
@@ -154,15 +108,18 @@ mod tests {
         let mut memory = process();
         memory.0.insert(ALLOCATOR, 0x1234);
         assert_eq!(read_total(&memory, FACTS, Avma(ALLOCATOR)), None);
+        assert_eq!(allocator_of_heap(&memory, FACTS, HEAP), None);
     }
 
     proptest! {
         #[test]
-        fn any_memory_is_survived(words in proptest::collection::btree_map(0u64..0x400, any::<u64>(), 0..60), layout in 0..3) {
-            let memory = Fake(words.into_iter().map(|(at, word)| (PAGE + at * 8, word)).collect());
-            let layout = [PageLayout::Plain, PageLayout::SelfPointer, PageLayout::Metadata][layout as usize];
-            let range = PAGE..PAGE + 0x100_000;
-            let _found = find_allocators(&memory, AllocatorFacts { layout, ..FACTS }, std::slice::from_ref(&range));
+        fn any_memory_is_survived(
+            words in proptest::collection::btree_map(0u64..0x400, any::<u64>(), 0..60),
+            heap in any::<u64>(),
+        ) {
+            let memory = Fake(words.into_iter().map(|(at, word)| (HEAP + 0x1000 + at * 8, word)).collect());
+            let _found = allocator_of_heap(&memory, FACTS, HEAP);
+            let _other = allocator_of_heap(&memory, FACTS, heap);
         }
     }
 }

@@ -26,12 +26,12 @@ const TO_PAGE: u64 = 1 << 4;
 /// How a page header is laid out (v8-heap-census.md §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageLayout {
-    /// V8 9 to 11: size at 0, flags at 8, `Heap*` at 16, area at 24 and 32, owner at 64.
+    /// V8 9 to 11: size at 0, flags at 8, `Heap*` at 16, area at 24 and 32, allocated at 40, owner at 64.
     Plain,
-    /// V8 12: flags at 0, own address at 8, size at 16, `Heap*` at 24, area at 32 and 40, owner at 72.
+    /// V8 12: flags at 0, own address at 8, size at 16, `Heap*` at 24, area at 32 and 40, allocated at 48, owner at 72.
     SelfPointer,
-    /// From V8 13: flags at 0, metadata apart, behind a pointer at 8; there the size is at 48, area at 72 and 56, `Heap*` at 64,
-    /// owner at 80.
+    /// From V8 13: flags at 0, metadata apart, behind a pointer at 8; there allocated is at 24, size at 48, area at 72 and 56, `Heap*`
+    /// at 64, owner at 80.
     Metadata,
 }
 
@@ -51,6 +51,10 @@ pub struct Page {
     pub start: u64,
     /// Of the whole chunk, header included, as far as it is mapped.
     pub size: u64,
+    /// The same as V8 counts it, whether it is mapped or not.
+    pub committed: u64,
+    /// Bytes of its objects, unused linear areas included; of young pages all.
+    pub allocated: u64,
     /// First byte of the objects.
     pub area_start: u64,
     /// Exclusive.
@@ -105,6 +109,11 @@ impl PageLayout {
                 (word(0)?, apart(48)?, apart(72)?, apart(56)?, apart(64)?, apart(80)?)
             }
         };
+        let allocated = match self {
+            Self::Plain => word(40)?,
+            Self::SelfPointer => word(48)?,
+            Self::Metadata => apart(24)?,
+        };
         let start_offset = area_start.checked_sub(page)?;
         let end_offset = area_end.checked_sub(page)?;
         let is_page = (1..0x8000).contains(&start_offset)
@@ -117,6 +126,8 @@ impl PageLayout {
         is_page.then_some(Page {
             start: page,
             size,
+            committed: size,
+            allocated: allocated.min(size),
             area_start,
             area_end,
             heap: (heap != 0).then_some(Avma(heap)),
@@ -134,11 +145,20 @@ pub fn find_pages(
     layout: PageLayout,
     ranges: &[MemoryRange],
 ) -> (Vec<Page>, usize) {
-    let candidates: Vec<(u64, &MemoryRange)> = ranges
-        .iter()
-        .flat_map(|range| starts_in(&(range.start..range.end)).map(move |start| (start, range)))
-        .take(CANDIDATES_MAX)
-        .collect();
+    let starts = |range: &MemoryRange| starts_in(&(range.start..range.end));
+    let candidates = ranges.iter().flat_map(|range| starts(range).map(move |at| (at, *range)));
+    let candidates: Vec<(u64, MemoryRange)> = candidates.take(CANDIDATES_MAX).collect();
+    (find_pages_at(memory, layout, &candidates, ranges), candidates.len())
+}
+
+/// The pages that begin at these places, ascending, each place with the mapping that it is in. `ranges`: all mappings that may have parts of pages,
+/// ascending.
+pub fn find_pages_at(
+    memory: &impl ReadMemory,
+    layout: PageLayout,
+    candidates: &[(u64, MemoryRange)],
+    ranges: &[MemoryRange],
+) -> Vec<Page> {
     let headers = read_blocks(memory, candidates.iter().map(|(start, _)| *start));
     let metadata = if layout.is_split() {
         let pointer = |header: &Option<[u8; HEADER_BYTES]>| {
@@ -176,7 +196,7 @@ pub fn find_pages(
         });
     }
     pages.sort_unstable_by_key(|page| page.start);
-    (pages, candidates.len())
+    pages
 }
 
 /// The mapping that an address is in.

@@ -100,8 +100,7 @@ impl ProbePlan {
         let facts = self.allocator.as_ref()?;
         let Avma(vtable) = bias.to_avma(facts.vtable_pointer());
         let total_offset = u64::from(facts.total_offset.get()?);
-        let layout = self.page_layout()?;
-        Some(allocator::AllocatorFacts { vtable: Avma(vtable), total_offset, layout })
+        Some(allocator::AllocatorFacts { vtable: Avma(vtable), total_offset })
     }
 
     /// Creation and destruction of stores can be seen and read.

@@ -9,8 +9,8 @@ use crate::event::residency::{
 use crate::malloc::{self, Limits, Place, Survey};
 use crate::source::residency::StoreRange;
 use crate::source::residency::claim::{Claim, Claims};
-use crate::source::residency::mapping_use::V8Memory;
 use crate::source::residency::sweep::StoreSweep;
+use crate::source::residency::v8_pages::V8Pages;
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::pagemap::PageRun;
@@ -28,7 +28,7 @@ pub(super) fn survey(
     pid: u32,
     allocator: Option<Allocator>,
     maps: &[MapEntry],
-    v8: &V8Memory,
+    v8: &V8Pages,
     stores: &[StoreRange],
     pages: &[PageRun],
 ) -> Surveyed {

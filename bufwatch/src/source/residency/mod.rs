@@ -5,10 +5,11 @@ mod allocator;
 mod claim;
 mod mapping_use;
 mod sweep;
+mod v8_pages;
 
 use std::io;
 
-use crate::base::{Avma, Bytes, Nanos, StoreKey};
+use crate::base::{Avma, Bytes, FastMap, Nanos, StoreKey};
 use crate::event::census::Census;
 use crate::event::residency::{
     Allocator, PageBytes, ResidencyScanned, RssPart, RssSplit, StoreResidency,
@@ -16,13 +17,14 @@ use crate::event::residency::{
 use crate::event::{Event, Payload};
 use crate::source::residency::allocator::Surveyed;
 use crate::source::residency::claim::{Claim, Claims};
-use crate::source::residency::mapping_use::{MappingUse, V8Memory, use_of};
+use crate::source::residency::mapping_use::{MappingUse, use_of};
 use crate::source::residency::sweep::StoreSweep;
+use crate::source::residency::v8_pages::{Candidates, V8Pages};
 use crate::sys::clock;
+use crate::sys::memory::ProcessMemory;
 use crate::sys::pagemap::{PageMap, PageRun, PageState};
 use crate::sys::procfs::{self, MapEntry};
-
-pub use mapping_use::V8Memory as KnownV8Memory;
+use crate::v8::page::{Page, PageLayout};
 
 /// What is to be looked at.
 #[derive(Clone, Debug, Default)]
@@ -51,13 +53,29 @@ pub struct StoreRange {
 pub struct Scanner {
     pid: u32,
     pages: PageMap,
+    memory: ProcessMemory,
+    v8: V8Pages,
+    /// Mappings in which a thread's stack was seen, by their starts: threads that run do not say where theirs is.
+    stacks: FastMap<u64, u64>,
     allocator: Option<Allocator>,
 }
 
 impl Scanner {
-    /// Needs ptrace access to the process. `allocator`: whose `malloc` it calls, if that is known.
-    pub fn new(pid: u32, allocator: Option<Allocator>) -> io::Result<Self> {
-        Ok(Self { pid, pages: PageMap::open(pid)?, allocator })
+    /// Needs ptrace access to the process. Without `page_layout` V8's memory cannot be told from other anonymous memory. `allocator`: whose
+    /// `malloc` it calls, if that is known.
+    pub fn new(
+        pid: u32,
+        page_layout: Option<PageLayout>,
+        allocator: Option<Allocator>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            pid,
+            pages: PageMap::open(pid)?,
+            memory: ProcessMemory::new(pid),
+            v8: V8Pages::new(page_layout),
+            stacks: FastMap::default(),
+            allocator,
+        })
     }
 
     /// False where the kernel cannot tell pages that were only read from written ones.
@@ -65,14 +83,24 @@ impl Scanner {
         self.pages.tells_zero_pages()
     }
 
+    /// The pages of V8's heaps, ascending, as of the last full scan.
+    pub fn v8_pages(&self) -> &[Page] {
+        self.v8.pages()
+    }
+
+    /// `Heap*` of each isolate, in no order, as of the last full scan.
+    pub fn heaps(&self) -> Vec<Avma> {
+        self.v8.heaps()
+    }
+
     /// Looks at the pages; `None` if the process is going away.
-    pub fn scan(&self, mut order: ScanOrder, v8: &V8Memory) -> Option<Event> {
+    pub fn scan(&mut self, mut order: ScanOrder) -> Option<Event> {
         let started_at = clock::now();
         order.stores.retain(|store| store.start != 0 && store.len > 0);
         order.stores.sort_unstable_by_key(|store| (store.start, store.key));
         let mut sweep = StoreSweep::new(&order.stores);
         let split = if order.is_full {
-            Some(Box::new(self.scan_process(&order.stores, &mut sweep, v8).ok()?))
+            Some(Box::new(self.scan_process(&order.stores, &mut sweep).ok()?))
         } else {
             for range in ranges_of(&order.stores) {
                 self.pages.scan(range.0, range.1, &mut |run| sweep.take(&run)).ok()?;
@@ -89,19 +117,20 @@ impl Scanner {
 
     /// One pass over all mappings, so that the parts are of nearly one moment; then the allocator is asked which of its memory is free.
     fn scan_process(
-        &self,
+        &mut self,
         stores: &[StoreRange],
         sweep: &mut StoreSweep<'_>,
-        v8: &V8Memory,
     ) -> io::Result<RssSplit> {
         let mut maps = procfs::maps(self.pid).map_err(io::Error::other)?;
-        let stacks = procfs::stack_pointers(self.pid);
-        maps.retain(|entry| use_of(entry, v8, &stacks) != MappingUse::Kernel);
+        let stacks = self.stack_pointers(&maps);
+        maps.retain(|entry| matches!(use_of(entry, false, &stacks), MappingUse::Part(_)));
         let mut split = RssSplit::default();
         let mut runs = Vec::new();
         let mut n_runs = 0_usize;
         let mut n_present = 0;
-        self.scan_mappings(&maps, &mut |run| {
+        let mut candidates = Candidates::default();
+        let mut unclaimed = Claims::new(store_ranges(stores), Vec::new());
+        self.scan_mappings(&maps, &mut |entry, run| {
             n_runs += 1;
             if n_runs <= RUNS_MAX {
                 runs.push(run);
@@ -110,26 +139,38 @@ impl Scanner {
             let len = run.end - run.start;
             match run.state {
                 PageState::Swapped => split.swapped += Bytes(len),
-                PageState::Resident => {}
+                PageState::Resident => {
+                    let mut at = run.start;
+                    unclaimed.divide(run.start, run.end, |part, bytes| {
+                        if part.is_none() {
+                            self.v8.consider(&mut candidates, entry, at, at + bytes);
+                        }
+                        at += bytes;
+                    });
+                }
                 PageState::Zero => return,
             }
             n_present += len;
         })?;
+        self.v8.look(&self.memory, &candidates);
         split.rss = procfs::rss(self.pid).map_err(io::Error::other)?;
         let mapped: u64 = maps.iter().map(|entry| entry.end - entry.start).sum();
         split.untouched = Bytes(mapped.saturating_sub(n_present));
 
         let surveyed = if n_runs <= RUNS_MAX {
-            allocator::survey(self.pid, self.allocator, &maps, v8, stores, &runs)
+            allocator::survey(self.pid, self.allocator, &maps, &self.v8, stores, &runs)
         } else {
             allocator::too_large(self.allocator)
         };
         split.survey = surveyed.facts;
         split.is_allocator_known = surveyed.facts.obstacle.is_none();
-        let mut others = v8.claims();
+        let mut others = self.v8.claims();
         others.append(&mut surveyed.claims());
         let mut claims = Claims::new(store_claims(stores, &maps, &surveyed), others);
-        let part = |entry: &MapEntry| (entry.end, use_of(entry, v8, &stacks).part());
+        let part = |entry: &MapEntry| match use_of(entry, self.v8.has(entry), &stacks) {
+            MappingUse::Part(part) => (entry.end, part),
+            MappingUse::Kernel | MappingUse::HugeTlb => (entry.end, RssPart::Other),
+        };
         let mut rests = maps.iter().map(part).peekable();
         let mut divide = |run: PageRun| {
             while rests.peek().is_some_and(|(end, _)| *end <= run.start) {
@@ -145,14 +186,46 @@ impl Scanner {
         if n_runs <= RUNS_MAX {
             runs.into_iter().for_each(divide);
         } else {
-            self.scan_mappings(&maps, &mut divide)?;
+            self.scan_mappings(&maps, &mut |_, run| divide(run))?;
         }
         Ok(split)
     }
 
-    fn scan_mappings(&self, maps: &[MapEntry], visit: &mut impl FnMut(PageRun)) -> io::Result<()> {
-        maps.iter().try_for_each(|entry| self.pages.scan(entry.start, entry.end, visit))
+    fn scan_mappings(
+        &self,
+        maps: &[MapEntry],
+        visit: &mut impl FnMut(&MapEntry, PageRun),
+    ) -> io::Result<()> {
+        maps.iter().try_for_each(|entry| {
+            self.pages.scan(entry.start, entry.end, &mut |run| visit(entry, run))
+        })
     }
+
+    /// Where stacks are: of threads that wait now, and of mappings that were seen to be one before.
+    fn stack_pointers(&mut self, maps: &[MapEntry]) -> Vec<u64> {
+        let mut pointers = procfs::stack_pointers(self.pid);
+        let known = std::mem::take(&mut self.stacks);
+        for entry in maps {
+            let is_known = known.get(&entry.start) == Some(&entry.end);
+            if is_known || pointers.iter().any(|sp| (entry.start..entry.end).contains(sp)) {
+                self.stacks.insert(entry.start, entry.end);
+                if is_known {
+                    pointers.push(entry.start);
+                }
+            }
+        }
+        pointers
+    }
+}
+
+/// Stores as ranges, whatever part they are.
+fn store_ranges(stores: &[StoreRange]) -> Vec<Claim> {
+    let claim = |store: &StoreRange| Claim {
+        start: store.start,
+        end: store.start.saturating_add(store.len),
+        part: RssPart::StoresMapped,
+    };
+    stores.iter().map(claim).collect()
 }
 
 /// Stores as parts of RSS: with a mapping of their own, or inside of one of the allocator.

@@ -2,7 +2,6 @@
 //! paths are chosen by the process and go through `base::sanitize` before they are shown.
 
 pub mod maps;
-pub mod smaps;
 pub mod status;
 
 use std::fs::{self, File};
@@ -10,7 +9,6 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 pub use maps::{MapEntry, parse_maps};
-pub use smaps::{SmapsEntry, for_each_smap};
 pub use status::{Status, parse_start_ticks, parse_status};
 
 use crate::base::{Bytes, ProcessKey};
@@ -125,12 +123,6 @@ pub fn comm(pid: u32) -> Result<String, ProcfsError> {
 pub fn exe_path(pid: u32) -> Result<PathBuf, ProcfsError> {
     let path = process_path(pid, "exe");
     fs::read_link(&path).map_err(|source| ProcfsError::from_io(pid, path, source))
-}
-
-/// The text of /proc/PID/smaps, to be read as it comes.
-pub fn open_smaps(pid: u32) -> Result<File, ProcfsError> {
-    let path = process_path(pid, "smaps");
-    File::open(&path).map_err(|source| ProcfsError::from_io(pid, path, source))
 }
 
 /// Ids and names of the threads of a process; not sanitized. A thread that ends meanwhile is left out.

@@ -181,6 +181,8 @@ impl FakeHeap {
         Page {
             start: PAGE,
             size: 256 << 10,
+            committed: 256 << 10,
+            allocated: 0,
             area_start: AREA,
             area_end: PAGE + self.words.len() as u64 * 8,
             heap: Some(Avma(0x5000_0000)),
