@@ -18,9 +18,9 @@ pub(super) const SETTLED_MAJORS: u32 = 2;
 pub(super) enum Tenure {
     /// Made a moment ago, and no major collection has run since: it may be garbage in another moment.
     Young,
-    /// Nobody looked before.
+    /// Nobody looked before; or it survived a collection, but is younger than what may be in flight.
     Unknown,
-    /// It has survived a major collection, or is older than what is in flight.
+    /// It is older than what is in flight.
     Seen,
     /// It has survived two major collections, and is older than what is in flight.
     Settled,
@@ -109,7 +109,8 @@ impl<'a> Look<'a> {
             let is_in_flight = traced.age < IN_FLIGHT_MAX;
             return match traced.n_major_survived {
                 0 if is_in_flight => Tenure::Young,
-                n if n >= SETTLED_MAJORS && !is_in_flight => Tenure::Settled,
+                _ if is_in_flight => Tenure::Unknown,
+                n if n >= SETTLED_MAJORS => Tenure::Settled,
                 _ => Tenure::Seen,
             };
         }
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(tenure(&scene(1)), Tenure::Seen);
         assert_eq!(tenure(&scene(7)), Tenure::Settled);
         assert_eq!(tenure(&scene(0).aged(1)), Tenure::Young);
-        assert_eq!(tenure(&scene(7).aged(1)), Tenure::Seen);
+        assert_eq!(tenure(&scene(7).aged(1)), Tenure::Unknown);
     }
 
     #[test]
