@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use bufwatch_common::DropReason;
 use tokio::sync::watch;
 
+use crate::analysis::finding::Finding;
 use crate::analysis::{Interest, Snapshot, take};
 use crate::base::{Avma, FastMap, Nanos, Tid};
 use crate::detect::detect;
@@ -85,6 +86,8 @@ pub(super) fn run(
         ended_threads: FastMap::default(),
         stack_came_at: None,
         trust: Trust::Full,
+        findings: Arc::from([]),
+        n_judged: 0,
         scans: ScanSchedule::default(),
         census: CensusTaking::new(pid, census, config.census_interval),
         publish,
@@ -136,6 +139,9 @@ struct Collector<'a> {
     stack_came_at: Option<Nanos>,
     /// How far lines are believed, as it was last said.
     trust: Trust,
+    /// What the detectors said of the last census, and how many censuses there were then.
+    findings: Arc<[Finding]>,
+    n_judged: u64,
     scans: ScanSchedule,
     census: CensusTaking,
     publish: &'a watch::Sender<Option<Arc<Snapshot>>>,
@@ -388,7 +394,12 @@ impl Collector<'_> {
     fn publish(&mut self) {
         self.interest.limits = self.symbolizer.limits();
         let mut snapshot = take(&self.model, &self.interest, clock::now());
-        snapshot.findings = detect(&snapshot).into();
+        // Detectors judge censuses, and one of a hundred thousand parents takes a while.
+        if self.n_judged != snapshot.census.n_taken {
+            self.n_judged = snapshot.census.n_taken;
+            self.findings = detect(&snapshot).into();
+        }
+        snapshot.findings = Arc::clone(&self.findings);
         self.publish.send_replace(Some(Arc::new(snapshot)));
     }
 }
