@@ -213,3 +213,25 @@ impl ReadMemory for FakeHeap {
         Ok(())
     }
 }
+
+/// Words by address; everything else is unmapped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakeMemory {
+    words: BTreeMap<u64, u64>,
+}
+
+impl FakeMemory {
+    pub(crate) fn fill(&mut self, address: u64, words: &[u64]) {
+        self.words.extend((address..).step_by(8).zip(words.iter().copied()));
+    }
+}
+
+impl ReadMemory for FakeMemory {
+    fn read(&self, address: Avma, out: &mut [u8]) -> Result<(), MemoryError> {
+        for (n, byte) in (address.0..).zip(out) {
+            let word = self.words.get(&(n & !7)).ok_or(MemoryError::Unmapped(address))?;
+            *byte = word.to_le_bytes()[(n & 7) as usize];
+        }
+        Ok(())
+    }
+}

@@ -14,6 +14,9 @@ use crate::v8::script::ScriptFacts;
 const INLINED_LOCALS_MAX: u64 = 75;
 const LOCALS_MAX: u64 = 1 << 16;
 
+/// Bit of `ScopeInfo::flags` (src/objects/scope-info.tq), the same in V8 10 to 14.
+const HAS_EXTENSION_SLOT: u64 = 1 << 26;
+
 /// Hash tables: header of two words, three counts, entries.
 const TABLE_ENTRIES_START: u64 = 40;
 
@@ -168,10 +171,16 @@ impl<'a> Functions<'a> {
         let (view, layout) = (self.view, self.view.layout);
         let scope = view.field(context, 16)?;
         (view.kind(scope)? == layout.type_scope_info).then_some(())?;
-        // Contexts of modules have the module itself before the variables (`Context::EXTENSION_INDEX`). MODULE_CONTEXT_TYPE is the
-        // seventh of ten kinds of contexts.
+        // MODULE_CONTEXT_TYPE is the seventh of ten kinds of contexts.
         let is_module = layout.type_first_context.checked_add(6) == view.kind(context);
-        let first_slot = layout.context_first_slot.checked_add(u64::from(is_module))?;
+        // `Context::EXTENSION_INDEX` comes before the variables: a module, or what `eval` adds.
+        let flags = view.heap.word_at(scope, layout.scope_flags)?;
+        let flags = match Tagged(flags).as_smi() {
+            Some(smi) if layout.scope_flags_are_smi == 1 => u64::from(smi.cast_unsigned()),
+            _ => flags,
+        };
+        let has_extension = flags & HAS_EXTENSION_SLOT != 0;
+        let first_slot = layout.context_first_slot.checked_add(u64::from(has_extension))?;
         let local = slot.checked_sub(first_slot)?;
         let offset = |word: u64| word.checked_mul(8)?.checked_add(8);
         let n_locals =

@@ -165,7 +165,10 @@ fn phase_of(view: HeapView<'_>, root: &Root) -> Option<u8> {
         // The list of all native contexts, dead ones included, hangs on the isolate's heap, and is weak.
         RootKind::Isolate if is_context && root.is_in_heap => None,
         RootKind::Isolate | RootKind::GlobalHandle if is_context => Some(0),
-        RootKind::Isolate | RootKind::GlobalHandle => Some(1),
+        RootKind::Isolate
+        | RootKind::GlobalHandle
+        | RootKind::TracedHandle
+        | RootKind::EternalHandle => Some(1),
         RootKind::Microtask | RootKind::HandleScope => Some(2),
         RootKind::Stack | RootKind::Register => Some(3),
     }

@@ -8,6 +8,7 @@ mod edge;
 #[cfg(test)]
 mod fake;
 mod function_name;
+mod handles;
 pub mod mark;
 pub mod name;
 mod parent;
@@ -24,4 +25,5 @@ pub mod take;
 #[cfg(test)]
 mod tests;
 mod text;
+mod traced;
 pub mod walk;

@@ -90,7 +90,9 @@ impl<'a> Names<'a> {
             let name = self.functions.short_name(constructor).filter(|name| !name.is_empty());
             if let Some(name) = name {
                 let author = self.functions.function(constructor).map(|it| it.author);
-                let is_of_application = author == Some(Author::Application);
+                // Node makes a `Module` for each CommonJS module of the application, none for its own.
+                let is_of_application = author == Some(Author::Application)
+                    || author == Some(Author::Node) && name == "Module";
                 return ClassName { text: name.into(), is_of_application };
             }
         }

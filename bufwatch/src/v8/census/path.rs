@@ -11,7 +11,9 @@ use crate::v8::census::function_name::Author;
 use crate::v8::census::mark::{HeapView, Marks, Parent};
 use crate::v8::census::name::Names;
 use crate::v8::census::roots::Root;
-use crate::v8::census::sizes::{is_context, is_function, is_generator, is_receiver};
+use crate::v8::census::sizes::{
+    is_context, is_function, is_generator, is_receiver, is_script_context,
+};
 use crate::v8::census::step::{Step, shorten};
 
 /// Longest chain followed; a linked list can be longer.
@@ -210,7 +212,8 @@ impl<'a> Paths<'a> {
         if link.kind == layout.type_property_cell {
             return self.names.is_global_of_application(link.object);
         }
-        if link.kind == layout.type_source_text_module {
+        // Node's own modules are no scripts and no modules of V8's.
+        if link.kind == layout.type_source_text_module || is_script_context(link.kind, layout) {
             return true;
         }
         if let Some(function) = self.function_of(link) {

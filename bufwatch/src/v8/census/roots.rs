@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::base::{Avma, ReadMemory, ReadPart};
 use crate::event::census;
 use crate::v8::census::stack::isolate_of;
+use crate::v8::census::traced::TracedHandle;
 use crate::v8::page::is_pointer;
 
 /// Bytes of an `Isolate`, if the size that malloc notes before it makes no sense: measured 0xecd0 to 0x11650.
@@ -23,11 +24,11 @@ const NODE_BYTES: usize = 32;
 const NODE_BLOCKS_MAX: usize = 65_536;
 
 /// `kHandleBlockSize`: words of a block of local handles.
-const HANDLE_BLOCK_WORDS: usize = 1_022;
+pub(super) const HANDLE_BLOCK_WORDS: usize = 1_022;
 const HANDLE_BLOCKS_MAX: usize = 16_384;
 
 /// First words that are read of what an isolate points to.
-const PART_WORDS: usize = 8;
+pub(super) const PART_WORDS: usize = 8;
 
 const MICROTASKS_MAX: u64 = 1 << 22;
 const MICROTASK_QUEUES_MAX: usize = 64;
@@ -39,7 +40,11 @@ pub enum RootKind {
     Isolate,
     /// A `v8::Global` that is not weak, held by native code.
     GlobalHandle,
-    /// A `v8::Local` of a native frame.
+    /// A `v8::TracedReference` of a C++ object that is alive, see `traced`.
+    TracedHandle,
+    /// A `v8::Eternal`.
+    EternalHandle,
+    /// A `v8::Local` of a native frame, or a handle of a compilation under way.
     HandleScope,
     /// A job that waits to run.
     Microtask,
@@ -54,6 +59,8 @@ impl RootKind {
         match self {
             Self::Isolate => census::RootKind::Isolate,
             Self::GlobalHandle => census::RootKind::GlobalHandle,
+            Self::TracedHandle => census::RootKind::TracedHandle,
+            Self::EternalHandle => census::RootKind::EternalHandle,
             Self::HandleScope => census::RootKind::HandleScope,
             Self::Microtask => census::RootKind::Microtask,
             Self::Stack | Self::Register => census::RootKind::Stack,
@@ -101,6 +108,7 @@ pub struct IsolateRoots {
     pub n_global_handles: usize,
     pub has_global_handles: bool,
     pub has_handle_scopes: bool,
+    pub has_eternal_handles: bool,
     pub has_microtasks: bool,
     pub is_in_javascript: bool,
     /// A garbage collection is running on its thread.
@@ -112,6 +120,8 @@ pub struct IsolateRoots {
 pub struct Roots {
     pub words: Vec<Root>,
     pub isolates: Vec<IsolateRoots>,
+    /// These hold nothing by themselves.
+    pub traced: Vec<TracedHandle>,
 }
 
 /// What is known of the binary.
@@ -132,6 +142,7 @@ impl Roots {
     ) -> Self {
         let mut roots = Self::default();
         let mut scopes_at = None;
+        let mut traced = Vec::new();
         let running: Vec<(Option<Avma>, &ThreadState)> =
             threads.iter().map(|thread| (isolate_of(memory, thread, isolates), thread)).collect();
         for (number, place) in isolates.iter().enumerate() {
@@ -153,6 +164,8 @@ impl Roots {
             collector.global_handles();
             collector.handle_scopes();
             collector.microtasks();
+            collector.handles();
+            traced.extend(collector.traced_handles());
             if let Some(thread) = thread {
                 collector.thread(thread);
             }
@@ -160,6 +173,7 @@ impl Roots {
             let found = collector.found;
             roots.isolates.push(found);
         }
+        roots.traced = traced;
         // A worker that waits has no open scope, which looks like many other things: what it is in one isolate it is in all.
         for (place, found) in isolates.iter().zip(&mut roots.isolates) {
             let field = scopes_at.and_then(|offset| place.isolate.checked_add(offset));
@@ -176,12 +190,12 @@ impl Roots {
 pub(super) struct Collector<'a, M> {
     pub(super) memory: &'a M,
     pub(super) facts: &'a RootFacts,
-    place: IsolatePlace,
+    pub(super) place: IsolatePlace,
     number: u16,
     /// Of the isolate itself.
     pub(super) words: Vec<u64>,
-    /// The first words of what the isolate points to.
-    pointees: Vec<(Avma, [u64; PART_WORDS])>,
+    /// The first words of what the isolate points to, by address.
+    pub(super) pointees: Vec<(Avma, [u64; PART_WORDS])>,
     roots: &'a mut Vec<Root>,
     pub(super) found: IsolateRoots,
     /// Offset in the isolate of the pointer to its `HandleScopeImplementer`.
@@ -208,7 +222,7 @@ impl<M: ReadMemory> Collector<'_, M> {
     }
 
     /// Objects that the isolate points to and that begin with a pointer back to it.
-    fn parts(&self) -> Vec<(Avma, Vec<u64>)> {
+    pub(super) fn parts(&self) -> Vec<(Avma, Vec<u64>)> {
         let is_part = |words: &[u64; PART_WORDS]| words.first() == Some(&self.place.isolate.0);
         let parts = self.pointees.iter().filter(|(_, words)| is_part(words));
         parts.map(|(address, words)| (*address, words.to_vec())).collect()
@@ -352,7 +366,10 @@ pub(super) fn read_words(memory: &impl ReadMemory, start: Avma, n_bytes: u64) ->
 }
 
 /// Hundreds of small objects with few system calls.
-fn read_pointees(memory: &impl ReadMemory, words: &[u64]) -> Vec<(Avma, [u64; PART_WORDS])> {
+pub(super) fn read_pointees(
+    memory: &impl ReadMemory,
+    words: &[u64],
+) -> Vec<(Avma, [u64; PART_WORDS])> {
     let mut addresses: Vec<u64> = words.iter().copied().filter(|word| is_pointer(*word)).collect();
     addresses.sort_unstable();
     addresses.dedup();

@@ -100,6 +100,12 @@ pub(super) const fn is_native_context(kind: u64, layout: &Layout) -> bool {
         && kind == layout.type_first_context.saturating_add(7)
 }
 
+/// `SCRIPT_CONTEXT_TYPE` is the ninth: what `let` and `const` at the top of a script declare.
+pub(super) const fn is_script_context(kind: u64, layout: &Layout) -> bool {
+    layout.type_first_context != Layout::MISSING
+        && kind == layout.type_first_context.saturating_add(8)
+}
+
 pub(super) const fn is_function(kind: u64, layout: &Layout) -> bool {
     kind >= layout.type_first_function && kind <= layout.type_last_function
 }

@@ -6,11 +6,12 @@ use crate::base::{Bytes, ReadMemory};
 use crate::event::census::{Census, Counts, Isolate, Parent, ParentKind, Timing};
 use crate::v8::census::buffer::{BufferFacts, Buffers, ViewFacts};
 use crate::v8::census::copy::HeapCopy;
-use crate::v8::census::mark::{HeapView, Marks};
+use crate::v8::census::mark::HeapView;
 use crate::v8::census::parent::{Assembly, Groups};
 use crate::v8::census::retained;
 use crate::v8::census::roots::{IsolatePlace, Roots};
 use crate::v8::census::store::{Owner, StoreFacts, owners};
+use crate::v8::census::traced;
 use crate::v8::census::walk::Walk;
 use crate::v8::metadata::Layout;
 
@@ -90,7 +91,7 @@ pub fn analyse(
     }
     let ephemeron_kind = walk.ephemeron_kind(heap, layout);
     let view = HeapView { heap, walk: &walk, layout, ephemeron_kind };
-    let marks = Marks::take(view, &moment.roots.words);
+    let (marks, n_unfollowed) = traced::mark(view, &moment.roots);
     let buffers = Buffers::read(view, live);
     let is_live = |index: usize| marks.is_marked(&walk, index);
     let live_buffers: Vec<bool> = buffers.buffers.iter().map(|it| is_live(it.index)).collect();
@@ -118,6 +119,9 @@ pub fn analyse(
     let n_live_objects = marks.n_marked;
     let (parents, holders, gap) = retained::fill(view, marks, &buffers.buffers, parents);
     let mut gaps = gaps(moment, &walk);
+    if n_unfollowed > 0 {
+        gaps.push(format!("what {n_unfollowed} objects of C++ refer to by traced handles"));
+    }
     gaps.extend(gap);
     Ok(Census {
         isolates: isolates(moment),
@@ -202,12 +206,15 @@ fn gaps(moment: &Moment, walk: &Walk) -> Vec<String> {
             .map_or_else(|| "an isolate of no thread".to_owned(), |tid| format!("thread {tid}"));
         say(!isolate.has_global_handles, format!("global handles of {of} were not found"));
         say(!isolate.has_handle_scopes, format!("handle scopes of {of} were not found"));
+        say(!isolate.has_eternal_handles, format!("eternal handles of {of} were not found"));
         say(!isolate.has_microtasks, format!("waiting jobs of {of} were not found"));
         say(isolate.is_collecting, format!("a garbage collection was running in {of}"));
-        say(
-            isolate.tid.is_none(),
-            "an isolate is entered by no thread: what only its stack holds is not seen".to_owned(),
-        );
     }
+    // Where threads are found, an isolate without one has no stack.
+    let is_any_entered = moment.roots.isolates.iter().any(|isolate| isolate.tid.is_some());
+    say(
+        !is_any_entered,
+        "what only the stacks of threads hold: no thread runs an isolate".to_owned(),
+    );
     gaps
 }

@@ -155,7 +155,7 @@ fn a_buffer_that_is_held_beside_its_views_is_told_from_one_that_is_not() {
 #[test]
 fn a_heap_without_known_objects_is_refused() {
     let (fake, array) = pinned();
-    let roots = Roots { words: vec![root(array)], isolates: Vec::new() };
+    let roots = Roots { words: vec![root(array)], ..Roots::default() };
     let moment = Moment { heap: fake.copy(), roots, isolates: Vec::new() };
     let result = analyse(&moment, &fake.layout, None, DETAIL, &fake, None);
     assert!(matches!(result, Err(Refusal::NoMaps { .. })), "{result:?}");

@@ -45,6 +45,10 @@ pub(super) fn access(view: HeapView<'_>, key: u64) -> Option<String> {
         return Some(access_of(&text));
     }
     let (description, is_private) = symbol(view, key)?;
+    // V8's own symbols have none.
+    if is_private && description.is_empty() {
+        return None;
+    }
     Some(if is_private { format!(".{description}") } else { format!("[Symbol({description})]") })
 }
 
