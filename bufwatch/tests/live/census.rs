@@ -20,7 +20,7 @@ const GARBAGE_ALIVE_MAX: u64 = 4;
 /// Size, number of views, sum of their lengths; and how often.
 type Rows = BTreeMap<(u64, u64, u64), u64>;
 
-fn take(lab: &Lab, pid: u32) -> Value {
+pub(crate) fn take(lab: &Lab, pid: u32) -> Value {
     let pid = pid.to_string();
     let mut census = lab.bufwatch(&["census", "--pid", &pid, "--json", "--all"]);
     let exit = census.wait_for_exit();
@@ -28,7 +28,7 @@ fn take(lab: &Lab, pid: u32) -> Value {
     serde_json::from_str(&census.stdout()).unwrap()
 }
 
-fn number(value: &Value) -> u64 {
+pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 

@@ -22,12 +22,14 @@ pub(super) struct Answers<'a> {
     regions: Regions<'a>,
     below: ByRegion<u32>,
     crossings: ByRegion<Crossing>,
+    /// Heads that something outside of all regions refers to.
+    entered: ByRegion<u32>,
     /// By the region of the value: numbers of pairs that do not hold anyway.
     pairs: ByRegion<u32>,
-    /// By the region of the key: regions of values.
+    /// By the region of the key: regions of values that were reached by way of a weak map.
     values: ByRegion<u32>,
     stores: Stores,
-    /// By region: the last question that it was part of, and the last whose head was asked about.
+    /// By region: the last question that it was part of, and the last whose heads were asked about.
     parts: Vec<u32>,
     asked: Vec<u32>,
     question: u32,
@@ -46,7 +48,7 @@ impl<'a> Answers<'a> {
             let Place::Region(region) = regions.place(pair.value as usize) else { continue };
             pairs.push((region, number as u32));
             if let Place::Region(of_key) = regions.place(pair.key as usize)
-                && regions.is_head(region, pair.value as usize)
+                && regions.region(region).is_some_and(|it| it.reached_from == pair.table)
             {
                 values.push((of_key, region));
             }
@@ -57,6 +59,7 @@ impl<'a> Answers<'a> {
         Ok(Self {
             below: ByRegion::new(below),
             crossings: ByRegion::new(crossings),
+            entered: ByRegion::new(std::mem::take(&mut regions.entered)),
             pairs: ByRegion::new(pairs),
             values: ByRegion::new(values),
             stores,
@@ -72,17 +75,20 @@ impl<'a> Answers<'a> {
     /// What would die if these objects were gone; `None` if none of them can be.
     pub(super) fn answer(&mut self, objects: &[u32]) -> Result<Option<Retained>, Exceeded> {
         self.question = self.question.saturating_add(1);
-        let heads: Vec<u32> =
-            objects.iter().filter_map(|it| self.regions.headed_by(*it as usize)).collect();
-        if heads.is_empty() {
-            return Ok(None);
-        }
-        for head in &heads {
-            if let Some(asked) = self.asked.get_mut(*head as usize) {
+        let mut waiting = Vec::new();
+        for head in objects.iter().filter(|object| self.regions.is_head(**object as usize)) {
+            let Place::Region(region) = self.regions.place(*head as usize) else { continue };
+            if let Some(asked) = self.asked.get_mut(region as usize)
+                && *asked != self.question
+            {
                 *asked = self.question;
+                waiting.push(region);
             }
         }
-        let parts = self.parts_below(heads)?;
+        if waiting.is_empty() {
+            return Ok(None);
+        }
+        let parts = self.parts_below(waiting)?;
         let bytes: u64 = parts
             .iter()
             .filter_map(|part| Some(self.regions.region(*part)?.bytes))
@@ -96,10 +102,9 @@ impl<'a> Answers<'a> {
         Ok(Some(Retained { heap: Bytes(bytes.saturating_sub(surviving)), off_heap }))
     }
 
-    /// The regions of heads and all below, also those of values whose keys are in them.
-    fn parts_below(&mut self, heads: Vec<u32>) -> Result<Vec<u32>, Exceeded> {
+    /// These regions and all below, also those of values whose keys are in them.
+    fn parts_below(&mut self, mut waiting: Vec<u32>) -> Result<Vec<u32>, Exceeded> {
         let mut parts = Vec::new();
-        let mut waiting = heads;
         while let Some(part) = waiting.pop() {
             let Some(last) = self.parts.get_mut(part as usize) else { continue };
             if *last == self.question {
@@ -116,11 +121,9 @@ impl<'a> Answers<'a> {
 
     /// What a part is reached by from elsewhere.
     fn enter_part(&mut self, part: u32) -> Result<(), Exceeded> {
-        if let Some(region) = self.regions.region(part).filter(|region| region.is_entered) {
-            self.survive(region.head as usize);
-        }
         let from_elsewhere = self.crossings.of(part).filter(|it| !self.is_part(it.from));
         let mut targets: Vec<u32> = from_elsewhere.map(|crossing| crossing.target).collect();
+        targets.extend(self.entered.of(part));
         for number in self.pairs.of(part) {
             let Some(pair) = self.regions.pairs.get(*number as usize) else { continue };
             if self.is_alive(pair.key as usize) && self.is_alive(pair.table as usize) {
@@ -140,8 +143,7 @@ impl<'a> Answers<'a> {
 
     /// Whether an object is one of those that are gone.
     fn is_asked(&self, region: u32, object: usize) -> bool {
-        self.asked.get(region as usize) == Some(&self.question)
-            && self.regions.is_head(region, object)
+        self.asked.get(region as usize) == Some(&self.question) && self.regions.is_head(object)
     }
 
     /// As far as is known yet.

@@ -20,8 +20,14 @@ pub(super) fn crossings(
     regions: &Regions<'_>,
     budget: &mut Budget,
 ) -> Result<Vec<(u32, Crossing)>, Exceeded> {
-    let mut crossings =
-        Crossings { regions, from: 0, found: Vec::new(), budget: *budget, result: Ok(()) };
+    let mut crossings = Crossings {
+        regions,
+        object: 0,
+        from: 0,
+        found: Vec::new(),
+        budget: *budget,
+        result: Ok(()),
+    };
     if regions.list.len() < 2 {
         return Ok(crossings.found);
     }
@@ -41,6 +47,7 @@ pub(super) fn crossings(
             };
             if from != largest || is_code || heap.slice(start..end).iter().any(leads_away) {
                 crossings.budget.spend(1)?;
+                crossings.object = start as u32;
                 crossings.from = from;
                 regions.view.visit(start, &mut crossings);
             }
@@ -66,6 +73,8 @@ fn pages_of_others(regions: &Regions<'_>, largest: u32) -> PageFilter {
 
 struct Crossings<'r, 'a> {
     regions: &'r Regions<'a>,
+    /// That refers, and its region.
+    object: u32,
     from: u32,
     found: Vec<(u32, Crossing)>,
     budget: Budget,
@@ -78,6 +87,12 @@ impl Visitor for Crossings<'_, '_> {
         let target = self.regions.target(word).filter(|it| it.is_in_another(self.from));
         let Some(target) = target else { return };
         let Place::Region(region) = target.place() else { return };
+        // A head's region is only asked about together with the region that it was reached from, or else without its heads.
+        let is_reached_from_here =
+            self.regions.region(region).is_some_and(|it| it.reached_from == self.object);
+        if target.is_head() && is_reached_from_here {
+            return;
+        }
         let row = (region, Crossing { target: target.index as u32, from: self.from });
         if self.found.last() == Some(&row) || self.result.is_err() {
             return;

@@ -4,14 +4,13 @@
 
 use crate::v8::census::mark::Tree;
 use crate::v8::census::references::Visitor;
-use crate::v8::census::retained::limits::Exceeded;
-use crate::v8::census::retained::region::{LABEL, OUTSIDE, Place, Regions, Span, Target};
+use crate::v8::census::retained::region::{OUTSIDE, Place, Regions, Span, Target, label_below};
 
 impl Regions<'_> {
     /// Labels everything that marking reached from the heads.
-    pub(super) fn grow(&mut self) -> Result<(), Exceeded> {
-        if !self.follow()? {
-            self.look_up_all()?;
+    pub(super) fn grow(&mut self) {
+        if !self.follow() {
+            self.look_up_all();
         }
         for number in 0..self.list.len() {
             let from = self.list.get(number).map(|region| region.reached_from as usize);
@@ -20,49 +19,45 @@ impl Regions<'_> {
                 region.above = Some(above);
             }
         }
-        Ok(())
     }
 
     /// False if it leads to too many objects.
-    fn follow(&mut self) -> Result<bool, Exceeded> {
+    fn follow(&mut self) -> bool {
         let mut number = 0;
         let mut n_left = self.budget.followed;
         // More heads may come up: values of keys that are in a region.
-        while let Some(region) = self.list.get(number) {
-            self.pending.push(region.head as usize);
+        while let Some(head) = self.heads.get(number) {
+            self.pending.push(*head as usize);
             while let Some(object) = self.pending.pop() {
                 let Some(left) = n_left.checked_sub(1) else {
                     self.pending.clear();
-                    return Ok(false);
+                    return false;
                 };
                 n_left = left;
-                self.take_in(object)?;
+                self.take_in(object);
             }
             number = number.saturating_add(1);
         }
-        Ok(true)
+        true
     }
 
-    fn take_in(&mut self, object: usize) -> Result<(), Exceeded> {
-        let Place::Region(number) = self.place(object) else { return Ok(()) };
+    fn take_in(&mut self, object: usize) {
+        let Place::Region(number) = self.place(object) else { return };
         let bytes = self.bytes_of(object);
         self.add_bytes(number, bytes);
         for n in self.pairs_of(object) {
-            self.begin_value(n)?;
+            self.begin_value(n);
         }
         let view = self.view;
-        let mut taking = TakingIn { regions: self, from: object as u32, number, result: Ok(()) };
-        view.visit(object, &mut taking);
-        taking.result
+        view.visit(object, &mut TakingIn { regions: self, from: object as u32, number });
     }
 
     /// A value that marking reached by way of a weak map is a head of its own, since it belongs to its key as well.
-    fn begin_value(&mut self, pair: usize) -> Result<(), Exceeded> {
-        let Some(pair) = self.pairs.get(pair).copied() else { return Ok(()) };
+    fn begin_value(&mut self, pair: usize) {
+        let Some(pair) = self.pairs.get(pair).copied() else { return };
         let value = self.object(pair.value as usize);
-        match value.filter(|value| value.entry == pair.table && !value.is_read_only) {
-            Some(value) => self.begin(value),
-            None => Ok(()),
+        if let Some(value) = value.filter(|it| it.entry == pair.table && !it.is_read_only) {
+            self.add_head(value);
         }
     }
 
@@ -73,9 +68,9 @@ impl Regions<'_> {
     }
 
     /// Every object gets the label of what it was reached from. Objects and what they were reached from tend to lie close together.
-    fn look_up_all(&mut self) -> Result<(), Exceeded> {
+    fn look_up_all(&mut self) {
         for pair in 0..self.pairs.len() {
-            self.begin_value(pair)?;
+            self.begin_value(pair);
         }
         for region in &mut self.list {
             region.bytes = 0;
@@ -99,7 +94,6 @@ impl Regions<'_> {
                 }
             }
         }
-        Ok(())
     }
 
     /// Up the tree to the first object whose label is known.
@@ -107,7 +101,7 @@ impl Regions<'_> {
         while entry <= Tree::INDEX_MAX {
             entry = self.rank_of(entry as usize).map_or(OUTSIDE, |rank| self.entry(rank));
         }
-        if (LABEL..OUTSIDE).contains(&entry) { entry } else { OUTSIDE }
+        label_below(entry)
     }
 
     /// The same way once more, so that nobody has to go it again.
@@ -129,7 +123,6 @@ struct TakingIn<'r, 'a> {
     regions: &'r mut Regions<'a>,
     from: u32,
     number: u32,
-    result: Result<(), Exceeded>,
 }
 
 impl TakingIn<'_, '_> {
@@ -149,8 +142,8 @@ impl Visitor for TakingIn<'_, '_> {
     }
 
     fn ephemeron(&mut self, _key: usize, value: u64) {
-        if let Some(target) = self.reached(value).filter(|_| self.result.is_ok()) {
-            self.result = self.regions.begin(target);
+        if let Some(target) = self.reached(value) {
+            self.regions.add_head(target);
         }
     }
 }

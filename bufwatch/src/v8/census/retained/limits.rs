@@ -9,6 +9,8 @@ pub(super) enum Exceeded {
     Objects(u64),
     #[error("more than {0} views and holders are asked for")]
     Heads(usize),
+    #[error("views are in more than {0} places")]
+    Regions(usize),
     #[error("more than {0} references lead from one holder's objects to another's")]
     Crossings(usize),
     #[error("weak maps have more than {0} entries")]
@@ -23,12 +25,14 @@ pub(super) struct Budget {
     /// Objects that are labelled by following references, before all objects of the heap are looked up.
     pub(super) followed: usize,
     pub(super) heads: usize,
+    pub(super) regions: usize,
     pub(super) crossings: usize,
     pub(super) pairs: usize,
 }
 
 impl Budget {
-    /// For a heap of so many words, of which so many objects are alive. Memory: at most a fiftieth of the heap's size, and 24 MiB.
+    /// For a heap of so many words, of which so many objects are alive. Memory: at most a twentieth of the heap's size, and 12 MiB, if all of
+    /// them are reached.
     pub(super) fn new(n_words: usize, n_live: u64) -> Self {
         /// Looked into in any heap: a fifth of a second.
         const OBJECTS_MIN: u64 = 4 << 20;
@@ -40,14 +44,12 @@ impl Budget {
             objects_left: objects,
             // Following takes as long for one object as looking up for so many.
             followed: (n_live / 16).saturating_add(FOLLOWED_MIN) as usize,
-            // 40 bytes each, with what is kept beside it. A view takes 13 words or more: of a small heap all may be asked for.
-            heads: (n_words / 512)
-                .saturating_add((n_words / 13).min(1 << 18))
-                .saturating_add(1 << 16),
-            // 12 bytes each: two of each view that may be asked for.
-            crossings: (n_words / 256)
-                .saturating_add((n_words / 6).min(1 << 19))
-                .saturating_add(1 << 17),
+            // 12 bytes each, with what is kept beside it.
+            heads: (n_words / 128).saturating_add(1 << 18),
+            // About 60 bytes each, with what is kept beside it.
+            regions: (n_words / 512).saturating_add(1 << 16),
+            // 12 bytes each.
+            crossings: (n_words / 256).saturating_add(1 << 17),
             // 12 bytes each, and as much for their order.
             pairs: (n_words / 512).saturating_add(1 << 16),
         }
@@ -64,8 +66,12 @@ impl Budget {
         }
     }
 
-    pub(super) const fn room_for_head(&self, n: usize) -> Result<(), Exceeded> {
-        if n < self.heads { Ok(()) } else { Err(Exceeded::Heads(self.heads)) }
+    pub(super) const fn room_for_heads(&self, n: usize) -> Result<(), Exceeded> {
+        if n <= self.heads { Ok(()) } else { Err(Exceeded::Heads(self.heads)) }
+    }
+
+    pub(super) const fn room_for_regions(&self, n: usize) -> Result<(), Exceeded> {
+        if n <= self.regions { Ok(()) } else { Err(Exceeded::Regions(self.regions)) }
     }
 
     pub(super) const fn room_for_crossing(&self, n: usize) -> Result<(), Exceeded> {

@@ -25,6 +25,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::base::FastSet;
 use crate::event::census::{HolderGroup, Parent, Retained};
 use crate::v8::census::buffer::BufferFacts;
 use crate::v8::census::mark::{HeapView, Marks};
@@ -84,10 +85,9 @@ fn ask(
 ) -> Outcome {
     let mut answers = Vec::with_capacity(questions.len());
     let result = answer_all(view, marks, budget, buffers, questions, &mut answers);
-    let n_answered = answers.len();
     answers.resize(questions.len(), None);
     let gap = result.err().map(|exceeded| {
-        let n_open = questions.len().saturating_sub(n_answered);
+        let n_open = answers.iter().filter(|answer| answer.is_none()).count();
         format!("{n_open} of {} retained sizes are not known: {exceeded}", questions.len())
     });
     Outcome { answers, gap }
@@ -102,20 +102,27 @@ fn answer_all(
     answers: &mut Vec<Option<Retained>>,
 ) -> Result<(), Exceeded> {
     let mut regions = Regions::new(view, marks.into_tree(view), budget)?;
-    let mut unasked = None;
-    for (number, objects) in questions.iter().enumerate() {
-        if let Err(exceeded) = objects.iter().try_for_each(|it| regions.add_head(*it as usize)) {
-            unasked = Some((number, exceeded));
-            break;
-        }
+    let of_several = asked_more_than_once(questions);
+    // One that asks for too many is left out, those behind it are not.
+    let mut left_out = None;
+    let mut are_asked = Vec::with_capacity(questions.len());
+    for objects in questions {
+        let added = regions.add_heads(objects, |it| of_several.contains(&it));
+        are_asked.push(added.is_ok());
+        left_out = added.err().or(left_out);
     }
-    regions.grow()?;
+    regions.grow();
     regions.take_out_the_rest()?;
     let stores = Stores::new(buffers, &regions);
     let mut known = Answers::new(regions, stores)?;
-    let n_asked = unasked.map_or(questions.len(), |(number, _)| number);
-    for objects in questions.iter().take(n_asked) {
-        answers.push(known.answer(objects)?);
+    for (objects, is_asked) in questions.iter().zip(are_asked) {
+        answers.push(if is_asked { known.answer(objects)? } else { None });
     }
-    unasked.map_or(Ok(()), |(_, exceeded)| Err(exceeded))
+    left_out.map_or(Ok(()), Err)
+}
+
+fn asked_more_than_once(questions: &[&[u32]]) -> FastSet<u32> {
+    let mut all: Vec<u32> = questions.iter().flat_map(|objects| objects.iter().copied()).collect();
+    all.sort_unstable();
+    all.array_windows().filter(|[a, b]| a == b).map(|[a, _]| *a).collect()
 }

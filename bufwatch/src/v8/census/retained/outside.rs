@@ -56,16 +56,15 @@ impl Regions<'_> {
 
     fn enter(&mut self, target: Target) {
         let Place::Region(number) = target.place() else { return };
-        let Some(region) = self.list.get_mut(number as usize) else { return };
-        if region.head as usize == target.index {
-            region.is_entered = true;
-        } else {
-            self.put_outside(target.rank);
-            self.pending.push(target.index);
-            let bytes = self.bytes_of(target.index);
-            if let Some(region) = self.list.get_mut(number as usize) {
-                region.bytes = region.bytes.saturating_sub(bytes);
-            }
+        if target.is_head() {
+            self.enter_head(target);
+            return;
+        }
+        self.put_outside(target.rank);
+        self.pending.push(target.index);
+        let bytes = self.bytes_of(target.index);
+        if let Some(region) = self.list.get_mut(number as usize) {
+            region.bytes = region.bytes.saturating_sub(bytes);
         }
     }
 

@@ -1,11 +1,13 @@
-//! Regions: for each object that is asked about, its *head*, the live objects that marking reached from it and from no other head in
+//! Regions: for objects that are asked about, the *heads*, the live objects that marking reached from them and from no other head in
 //! between. Nothing that dies with a head is outside of its region and the regions below. Which of it really dies is not decided here.
 //!
+//! Heads that are asked about together and were reached from the same object have one region: the slices of a buffer are in one array.
 //! The labels are written over the parents that marking left behind, so they need no memory of their own.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::ops::Range;
 
+use crate::base::{FastMap, FastSet};
 use crate::v8::census::copy::CopiedPage;
 use crate::v8::census::mark::{HeapView, Tree};
 use crate::v8::census::references::Visitor;
@@ -13,9 +15,16 @@ use crate::v8::census::retained::limits::{Budget, Exceeded};
 use crate::v8::census::retained::page_filter::PageFilter;
 use crate::v8::census::retained::pending::Pending;
 
-/// Marks an entry as the number of a region; what is above is of roots.
-pub(super) const LABEL: u32 = Tree::INDEX_MAX + 1;
+/// Marks an entry as a label; what is above is of roots.
+const LABEL: u32 = Tree::INDEX_MAX + 1;
 const LABEL_END: u32 = LABEL << 1;
+
+/// Of a label: it is of a head.
+const HEAD: u32 = LABEL >> 1;
+/// Something outside of all regions refers to the head.
+const ENTERED: u32 = LABEL >> 2;
+/// The number of the region.
+const NUMBER: u32 = ENTERED - 1;
 
 /// Alive, whatever is asked.
 pub(super) const OUTSIDE: u32 = LABEL_END;
@@ -46,7 +55,7 @@ impl Place {
     pub(super) const fn of(entry: u32) -> Self {
         match entry {
             Tree::UNREACHED => Self::Nowhere,
-            LABEL..LABEL_END => Self::Region(entry & Tree::INDEX_MAX),
+            LABEL..LABEL_END => Self::Region(entry & NUMBER),
             _ => Self::Outside,
         }
     }
@@ -58,21 +67,34 @@ impl Target {
         Place::of(self.entry)
     }
 
+    pub(super) const fn is_head(self) -> bool {
+        is_head(self.entry)
+    }
+
     pub(super) fn is_in_another(self, region: u32) -> bool {
         matches!(self.place(), Place::Region(number) if number != region)
     }
 }
 
-/// A head and what marking reached from it.
+const fn is_head(entry: u32) -> bool {
+    matches!(Place::of(entry), Place::Region(_)) && entry & HEAD != 0
+}
+
+/// The label of an object that was reached from one with this entry.
+pub(super) const fn label_below(entry: u32) -> u32 {
+    match Place::of(entry) {
+        Place::Region(number) => LABEL | number,
+        Place::Nowhere | Place::Outside => OUTSIDE,
+    }
+}
+
+/// What marking reached from some heads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Region {
-    pub(super) head: u32,
-    /// What marking reached the head from.
+    /// What marking reached the heads from.
     pub(super) reached_from: u32,
     /// The region that this object is in.
     pub(super) above: Option<u32>,
-    /// Something outside of all regions refers to the head.
-    pub(super) is_entered: bool,
     /// Of all its objects, those without that are alive anyway.
     pub(super) bytes: u64,
 }
@@ -99,6 +121,9 @@ pub(super) struct Regions<'a> {
     pub(super) view: HeapView<'a>,
     pub(super) tree: Tree,
     pub(super) list: Vec<Region>,
+    pub(super) heads: Vec<u32>,
+    /// Heads that something outside refers to, with their regions.
+    pub(super) entered: Vec<(u32, u32)>,
     /// By key.
     pub(super) pairs: Vec<Pair>,
     /// Pages with objects of regions.
@@ -111,8 +136,17 @@ impl<'a> Regions<'a> {
     pub(super) fn new(view: HeapView<'a>, tree: Tree, budget: Budget) -> Result<Self, Exceeded> {
         let pending = Pending::new(view.heap.n_words());
         let filter = PageFilter::default();
-        let mut regions =
-            Self { view, tree, list: Vec::new(), pairs: Vec::new(), filter, pending, budget };
+        let mut regions = Self {
+            view,
+            tree,
+            list: Vec::new(),
+            heads: Vec::new(),
+            entered: Vec::new(),
+            pairs: Vec::new(),
+            filter,
+            pending,
+            budget,
+        };
         regions.read_pairs()?;
         Ok(regions)
     }
@@ -168,14 +202,8 @@ impl<'a> Regions<'a> {
         self.tree.parents.len()
     }
 
-    /// The region that an object is the head of.
-    pub(super) fn headed_by(&self, index: usize) -> Option<u32> {
-        let Place::Region(number) = self.place(index) else { return None };
-        self.is_head(number, index).then_some(number)
-    }
-
-    pub(super) fn is_head(&self, number: u32, index: usize) -> bool {
-        self.region(number).is_some_and(|region| region.head as usize == index)
+    pub(super) fn is_head(&self, index: usize) -> bool {
+        self.rank_of(index).is_some_and(|rank| is_head(self.entry(rank)))
     }
 
     pub(super) fn region(&self, number: u32) -> Option<&Region> {
@@ -225,28 +253,67 @@ impl<'a> Regions<'a> {
         (self.view.end_of(index, facts).saturating_sub(index) as u64).saturating_mul(8)
     }
 
-    /// Makes a live object the head of a region; nothing happens to one that is alive anyway, or not at all.
-    pub(super) fn add_head(&mut self, index: usize) -> Result<(), Exceeded> {
-        match self.object(index) {
-            Some(target) if target.place() == Place::Outside && !target.is_read_only => {
-                self.begin(target)
-            }
-            _ => Ok(()),
+    /// Makes objects heads that are asked about together; those that are alive anyway, or not at all, are left out. One that others ask
+    /// about as well has a region of its own.
+    pub(super) fn add_heads(
+        &mut self,
+        objects: &[u32],
+        is_of_others: impl Fn(u32) -> bool,
+    ) -> Result<(), Exceeded> {
+        let n_most = self.list.len().saturating_add(objects.len());
+        self.budget.room_for_heads(self.heads.len().saturating_add(objects.len()))?;
+        let mut by_origin: FastMap<u32, u32> = FastMap::default();
+        if self.budget.room_for_regions(n_most).is_err() {
+            let origins = objects.iter().filter_map(|it| self.object(*it as usize));
+            let n: FastSet<u32> = origins.map(|target| target.entry).collect();
+            let n_own = objects.iter().filter(|object| is_of_others(**object)).count();
+            let n = n.len().saturating_add(n_own).saturating_add(self.list.len());
+            self.budget.room_for_regions(n)?;
         }
+        for object in objects {
+            let Some(target) = self.object(*object as usize) else { continue };
+            if target.place() != Place::Outside || target.is_read_only {
+                continue;
+            }
+            let is_own = is_of_others(*object);
+            let number = match by_origin.get(&target.entry).filter(|_| !is_own) {
+                Some(number) => *number,
+                None => self.begin(target.entry),
+            };
+            if !is_own {
+                by_origin.insert(target.entry, number);
+            }
+            self.label_head(target, number);
+        }
+        Ok(())
     }
 
-    pub(super) fn begin(&mut self, head: Target) -> Result<(), Exceeded> {
-        self.budget.room_for_head(self.list.len())?;
+    /// A head with a region of its own.
+    pub(super) fn add_head(&mut self, head: Target) {
+        let number = self.begin(head.entry);
+        self.label_head(head, number);
+    }
+
+    fn begin(&mut self, reached_from: u32) -> u32 {
         let number = self.list.len() as u32;
-        self.list.push(Region {
-            head: head.index as u32,
-            reached_from: head.entry,
-            above: None,
-            is_entered: false,
-            bytes: 0,
-        });
-        self.label(head, number);
-        Ok(())
+        self.list.push(Region { reached_from, above: None, bytes: 0 });
+        number
+    }
+
+    fn label_head(&mut self, head: Target, number: u32) {
+        self.heads.push(head.index as u32);
+        self.label(head, HEAD | number);
+    }
+
+    /// From outside something refers to a head, which is noted, once.
+    pub(super) fn enter_head(&mut self, head: Target) {
+        let entry = self.tree.parents.get_mut(head.rank);
+        if let (Some(entry), Place::Region(number)) = (entry, head.place())
+            && *entry & ENTERED == 0
+        {
+            *entry |= ENTERED;
+            self.entered.push((number, head.index as u32));
+        }
     }
 
     pub(super) fn label(&mut self, target: Target, region: u32) {

@@ -252,6 +252,8 @@ fn each_limit_is_told() {
     let enough = Budget::new(0, 0);
     assert_eq!(n_answered(enough, ""), 3);
     assert_eq!(n_answered(Budget { heads: 2, ..enough }, "more than 2 views and holders"), 2);
+    assert_eq!(n_answered(Budget { regions: 1, ..enough }, "in more than 1 places"), 1);
+    assert_eq!(n_answered(Budget { heads: 0, ..enough }, "3 of 3 retained sizes"), 0);
     assert_eq!(n_answered(Budget { pairs: 0, ..enough }, "weak maps"), 0);
     assert_eq!(n_answered(Budget { crossings: 1, ..enough }, "more than 1 references"), 0);
     for objects_left in 0..12 {
