@@ -37,6 +37,7 @@ pub struct Limits {
     pub n_chunks: u64,
     /// Bytes read.
     pub n_bytes: u64,
+    /// Of the processor.
     pub time: Nanos,
 }
 

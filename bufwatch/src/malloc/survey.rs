@@ -14,8 +14,8 @@ use crate::malloc::thread_heap::{self, ThreadHeap};
 use crate::malloc::walk::{Extent, Tally, walk};
 use crate::sys::pagemap::PageRun;
 
-/// Times that an arena is begun anew, since it took another heap meanwhile.
-const ATTEMPTS_MAX: usize = 3;
+/// Times that an arena is looked at: a thread that was interrupted while it changed its heap goes on some milliseconds later.
+const ROUNDS_MAX: usize = 4;
 
 /// Where in the target the allocator may be.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,15 +66,27 @@ pub fn take<M: ReadMemory>(
     let mut tally = Tally::default();
     let mut heads = Heads::new(memory, pages, Budget::new(limits, is_time_over));
     let main = find_main(memory, place.libc_data);
-    let walked = walk_main(&mut heads, main, place.brk, &mut tally);
-    survey.count(walked);
-
     let heaps = thread_heap::find(memory, place.anonymous, pages);
     survey.heaps = heaps.iter().map(ThreadHeap::range).collect();
-    for arena in arenas(memory, main, &heaps) {
-        let walked = walk_thread(&mut heads, arena, &heaps, &mut tally);
-        survey.count(walked);
+    // The main arena, and then the others.
+    let mut left: Vec<Option<u64>> = Vec::from([None]);
+    left.extend(arenas(memory, main, &heaps).into_iter().map(Some));
+    survey.n_arenas = left.len() as u32;
+    for _ in 0..ROUNDS_MAX {
+        survey.obstacle = None;
+        left.retain(|arena| {
+            let walked = match arena {
+                None => walk_main(&mut heads, main, place.brk, &mut tally),
+                Some(arena) => walk_thread(&mut heads, *arena, &heaps, &mut tally),
+            };
+            survey.obstacle = survey.obstacle.or(walked.err());
+            walked.is_err()
+        });
+        if survey.obstacle != Some(Obstacle::Changing) {
+            break;
+        }
     }
+    survey.n_arenas_unknown = left.len() as u32;
 
     let mut search = Search::new(memory, pages, place.stores);
     for mapping in without(place.anonymous, &survey.heaps) {
@@ -90,16 +102,6 @@ pub fn take<M: ReadMemory>(
     survey.free_pages = tally.free_pages;
     survey.free_pages.sort_unstable_by_key(|range| range.start);
     survey
-}
-
-impl Survey {
-    fn count(&mut self, walked: Result<(), Obstacle>) {
-        self.n_arenas += 1;
-        if let Err(obstacle) = walked {
-            self.n_arenas_unknown += 1;
-            self.obstacle = self.obstacle.or(Some(obstacle));
-        }
-    }
 }
 
 /// The arena of the main thread, which grows by brk.
@@ -138,19 +140,12 @@ fn walk_thread<M: ReadMemory>(
     heaps: &[ThreadHeap],
     tally: &mut Tally,
 ) -> Result<(), Obstacle> {
-    let mut outcome = Err(Obstacle::Changing);
-    for _ in 0..ATTEMPTS_MAX {
-        let before = tally.counts;
-        outcome = walk_heaps(heads, address, heaps, tally);
-        if outcome.is_ok() {
-            break;
-        }
+    let before = tally.counts;
+    let walked = walk_heaps(heads, address, heaps, tally);
+    if walked.is_err() {
         tally.return_to(before);
-        if outcome != Err(Obstacle::Changing) {
-            break;
-        }
     }
-    outcome
+    walked
 }
 
 fn walk_heaps<M: ReadMemory>(

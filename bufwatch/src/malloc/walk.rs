@@ -205,7 +205,9 @@ impl<M: ReadMemory> Walk<'_, '_, M> {
                 if at < self.top {
                     return Ok(false);
                 }
-                self.top == at && header.has_chunk_size()
+                // Between two steps of glibc the top is not where its arena says.
+                let end = at.saturating_add(header.size());
+                self.top == at && header.has_chunk_size() && end.is_multiple_of(PAGE)
             }
         };
         if !is_top || !header.is_previous_in_use() || header.is_mmapped() {

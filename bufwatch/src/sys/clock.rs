@@ -16,6 +16,11 @@ pub fn own_cpu() -> Nanos {
     read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
+/// CPU time that the calling thread has used.
+pub fn thread_cpu() -> Nanos {
+    read(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// The wall clock's time of a moment that /proc gives in clock ticks since boot, rounded down to a tick
 /// (10 ms). Time asleep counts in both. If the wall clock was set since, it is off by as much.
 pub fn wall_time_of_ticks(ticks: u64) -> Option<Nanos> {

@@ -119,12 +119,7 @@ impl Lab {
         } else {
             command.env_remove("BUFWATCH_EXPRESS");
         }
-        let addon = from_env("BUFWATCH_ADDON", || workspace().join(".tools/addon/external.node"));
-        if addon.is_file() {
-            command.env("BUFWATCH_ADDON", addon);
-        } else {
-            command.env_remove("BUFWATCH_ADDON");
-        }
+        command.env_remove("BUFWATCH_ADDON").envs(addon().map(|path| ("BUFWATCH_ADDON", path)));
         let program = Program::start(command, name);
         let mut scenario = Scenario { program, n_read: 0, ready: Value::Null };
         scenario.ready = scenario.answer();
@@ -153,6 +148,12 @@ impl Lab {
         watch.wait_for_sample("the probes in place", Sample::is_counting);
         watch
     }
+}
+
+/// The native addon, if it was built.
+pub(crate) fn addon() -> Option<PathBuf> {
+    let path = from_env("BUFWATCH_ADDON", || workspace().join(".tools/addon/external.node"));
+    path.is_file().then_some(path)
 }
 
 fn from_env(name: &str, default: impl FnOnce() -> PathBuf) -> PathBuf {

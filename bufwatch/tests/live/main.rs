@@ -4,6 +4,7 @@
 
 #![cfg(test)]
 
+mod allocator;
 mod bad_input;
 mod census;
 mod census_diff;
@@ -55,6 +56,9 @@ macro_rules! on_every_node {
     };
 }
 
+on_every_node!(allocator_keeps, super::allocator::kept_by_malloc);
+on_every_node!(allocator_gives_back, super::allocator::given_back);
+on_every_node!(allocator_busy, super::allocator::busy);
 on_every_node!(census_pinned, super::census::pinned_and_copied);
 on_every_node!(census_holders, super::census::holders);
 on_every_node!(census_slices, super::census::slices_of_one);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::base::Bytes;
+use crate::base::{Bytes, Nanos};
 use crate::event::residency::{
     Allocator, AllocatorSurvey, Obstacle, PageBytes, RssPart, UntracedMapped,
 };
@@ -15,6 +15,9 @@ use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::pagemap::PageRun;
 use crate::sys::procfs::MapEntry;
+
+/// A survey that has to wait for a processor gives up after this: RSS is to be sampled meanwhile.
+const WAIT_MAX: Nanos = Nanos::SECOND;
 
 /// What the allocator's own records say, and what follows.
 #[derive(Debug, Default)]
@@ -52,7 +55,11 @@ pub(super) fn survey(
         pages,
     };
     let limits = Limits::default();
-    let is_time_over = || clock::now().since(started_at) > limits.time;
+    let cpu_before = clock::thread_cpu();
+    let is_time_over = || {
+        let cpu = clock::thread_cpu().since(cpu_before);
+        cpu > limits.time || clock::now().since(started_at) > WAIT_MAX
+    };
     let found = malloc::take(&ProcessMemory::new(pid), &place, limits, &is_time_over);
     facts.obstacle = found.obstacle;
     facts.n_arenas = found.n_arenas;

@@ -1,8 +1,10 @@
 // A native addon that makes Buffers over memory which V8 does not own, as image and database
 // libraries do, and counts their finalizers; and one that keeps what it is given for good. It also
-// lets the older Node versions become another program, which they cannot do by themselves.
+// lets the older Node versions become another program, and asks glibc's malloc what it has, which
+// they cannot do by themselves.
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <node_api.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,14 +84,47 @@ static napi_value execute(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+// mallocTrim(): gives free memory back to the kernel.
+static napi_value trim(napi_env env, napi_callback_info info) {
+  (void)info;
+  napi_value was_given;
+  return napi_get_boolean(env, malloc_trim(0), &was_given) == napi_ok ? was_given : NULL;
+}
+
+// mallocInfo(): [bytes of free chunks, of these in fast bins, blocks with own mappings, their bytes].
+static napi_value malloc_numbers(napi_env env, napi_callback_info info) {
+  (void)info;
+#if __GLIBC_PREREQ(2, 33)
+  struct mallinfo2 now = mallinfo2();
+#else
+  struct mallinfo now = mallinfo();
+#endif
+  double numbers[] = {now.fordblks, now.fsmblks, now.hblks, now.hblkhd};
+  napi_value list;
+  if (napi_create_array(env, &list) != napi_ok) {
+    return NULL;
+  }
+  for (uint32_t i = 0; i < sizeof numbers / sizeof *numbers; i += 1) {
+    napi_value number;
+    if (napi_create_double(env, numbers[i], &number) != napi_ok ||
+        napi_set_element(env, list, i, number) != napi_ok) {
+      return NULL;
+    }
+  }
+  return list;
+}
+
 NAPI_MODULE_INIT() {
   napi_property_descriptor functions[] = {
       {"externalBuffer", NULL, external_buffer, NULL, NULL, NULL, napi_enumerable, NULL},
       {"execute", NULL, execute, NULL, NULL, NULL, napi_enumerable, NULL},
       {"finalized", NULL, finalized, NULL, NULL, NULL, napi_enumerable, NULL},
       {"hold", NULL, hold, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"mallocTrim", NULL, trim, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"mallocInfo", NULL, malloc_numbers, NULL, NULL, NULL, napi_enumerable, NULL},
   };
-  if (napi_define_properties(env, exports, 4, functions) != napi_ok) {
+  size_t n_functions = sizeof functions / sizeof *functions;
+  if (napi_define_properties(env, exports, n_functions, functions) != napi_ok) {
     return NULL;
   }
   return exports;
