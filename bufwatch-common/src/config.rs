@@ -48,8 +48,11 @@ pub struct ProbeConfig {
     pub tgid: u32,
     /// Most frames walked for one stack; at most [`crate::FRAMES_MAX`].
     pub frames_max: u32,
-    /// Written as zero.
-    pub reserved: u32,
+    /// Byte offset of `Script::name`, and of the characters of a sequential string; zero if they are not known or
+    /// async origins were not asked for.
+    pub script_name_offset: u16,
+    /// See `script_name_offset`.
+    pub string_chars_offset: u16,
 }
 
 /// Most copies of the interpreter looked for: isolates with workers of their own code range.
@@ -61,6 +64,20 @@ pub const N_COPIES: usize = 32;
 pub struct InterpreterCopies {
     /// First address of each; 0 ends the list, 1 is a copy that is gone.
     pub starts: [u64; N_COPIES],
+}
+
+/// Most functions that run callbacks of async resources: as many as the plan looks for, with up to four copies of each.
+pub const N_CALLBACK_FUNCTIONS: usize = 32;
+
+/// The code of the functions that run callbacks of async resources, as far as they are probed. Only read if
+/// async origins were asked for. Addresses are those of the target's address space (AVMA).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CallbackFunctions {
+    /// First byte of each; 0 ends the list.
+    pub starts: [u64; N_CALLBACK_FUNCTIONS],
+    /// End (exclusive) of each.
+    pub ends: [u64; N_CALLBACK_FUNCTIONS],
 }
 
 /// Stores of one size class below the individual-tracking size, since attach, of one CPU.

@@ -28,11 +28,13 @@ pub enum DropReason {
     ConfigMissing = 9,
     /// The map of known stacks was full or contended: the stack is sent again next time.
     StackMapFull = 10,
+    /// The origin of an async resource goes back further than the limit, or could not be kept.
+    AsyncOriginLost = 11,
 }
 
 impl DropReason {
     /// Every reason in the order of its number.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::RingFull,
         Self::LiveMapFull,
         Self::SharedPtrUnreadable,
@@ -44,6 +46,7 @@ impl DropReason {
         Self::DestroyedUnknown,
         Self::ConfigMissing,
         Self::StackMapFull,
+        Self::AsyncOriginLost,
     ];
 
     /// Number of reasons, the length of the counter array.
@@ -70,6 +73,7 @@ impl DropReason {
             Self::DestroyedUnknown => "destroyed-unknown",
             Self::ConfigMissing => "config-missing",
             Self::StackMapFull => "stack-map-full",
+            Self::AsyncOriginLost => "async-origin-lost",
         }
     }
 
@@ -90,6 +94,7 @@ impl DropReason {
             }
             Self::ConfigMissing => "nothing is traced",
             Self::StackMapFull => "stacks are sent more often than needed",
+            Self::AsyncOriginLost => "what these async resources allocate may have no async origin",
         }
     }
 

@@ -4,9 +4,13 @@
 
 use core::mem::size_of;
 
-use crate::config::{InterpreterCopies, N_COPIES, ProbeConfig, SizeClassCounters};
+use crate::config::{
+    CallbackFunctions, InterpreterCopies, N_CALLBACK_FUNCTIONS, N_COPIES, ProbeConfig,
+    SizeClassCounters,
+};
 use crate::record::{
-    GcRecord, LiveKey, LiveStore, MappingRecord, RecordHeader, StoreRecord, TaskRecord,
+    AsyncOriginRecord, GcRecord, LiveKey, LiveStore, MappingRecord, RecordHeader, StoreRecord,
+    TaskRecord,
 };
 use crate::stack::{FRAMES_MAX, RawFrame, StackRecord};
 
@@ -28,13 +32,15 @@ macro_rules! wire {
 }
 
 wire! {
-    ProbeConfig = 8 * 12 + 4 * 8;
+    ProbeConfig = 8 * 12 + 4 * 7 + 2 * 2;
     InterpreterCopies = 8 * N_COPIES;
+    CallbackFunctions = 8 * 2 * N_CALLBACK_FUNCTIONS;
     SizeClassCounters = 8 * 4;
     RecordHeader = 8 + 4 * 2 + 2 * 2 + 4;
-    StoreRecord = 24 + 8 * 6 + 4 + 2 + 2;
+    StoreRecord = 24 + 8 * 7 + 4 + 2 + 2;
     LiveKey = 8;
-    LiveStore = 8 * 5 + 4 * 2 + 2 * 2 + 4;
+    LiveStore = 8 * 6 + 4 * 2 + 2 * 2 + 4;
+    AsyncOriginRecord = 24 + 8 * 3;
     GcRecord = 24 + 8 + 4 + 4;
     MappingRecord = 24 + 8 * 4 + 4 + 4;
     TaskRecord = 24;

@@ -14,10 +14,12 @@ pub mod record;
 pub mod stack;
 
 pub use config::{
-    InterpreterCopies, N_COPIES, N_SIZE_CLASSES, ProbeConfig, SizeClassCounters, size_class,
+    CallbackFunctions, InterpreterCopies, N_CALLBACK_FUNCTIONS, N_COPIES, N_SIZE_CLASSES,
+    ProbeConfig, SizeClassCounters, size_class,
 };
 pub use drop_reason::DropReason;
 pub use record::{
-    GcRecord, LiveKey, LiveStore, MappingRecord, RecordHeader, StoreRecord, TaskRecord, kind,
+    AsyncOriginRecord, GcRecord, LiveKey, LiveStore, MappingRecord, RecordHeader, StoreRecord,
+    TaskRecord, kind,
 };
 pub use stack::{FRAMES_MAX, RawFrame, StackRecord, frame_kind};

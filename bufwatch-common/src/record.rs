@@ -34,6 +34,10 @@ pub mod kind {
     pub const STORE_DESTROYED_UNKNOWN: u16 = 15;
     /// An isolate is being torn down with everything it holds ([`super::TaskRecord`]).
     pub const TEARDOWN: u16 = 16;
+    /// A stack that created an async resource, not sent before ([`crate::StackRecord`]).
+    pub const ASYNC_STACK_CAPTURED: u16 = 17;
+    /// How an async resource was created, not sent before ([`super::AsyncOriginRecord`]).
+    pub const ASYNC_ORIGIN: u16 = 18;
 }
 
 /// The beginning of each record.
@@ -70,6 +74,9 @@ pub struct StoreRecord {
     pub max_size_bytes: u64,
     /// Stack of the creation; zero if none was captured.
     pub stack_id: u64,
+    /// How the async resource was created whose callback made the store ([`AsyncOriginRecord::origin_id`]); zero if
+    /// it is not known or was not asked for.
+    pub origin_id: u64,
     /// When the store was created: for destruction and re-attachment, from the live map; zero if unknown.
     pub birth_ns: u64,
     /// `BackingStore::id_`, increasing in a process.
@@ -102,6 +109,8 @@ pub struct LiveStore {
     pub max_size_bytes: u64,
     /// Stack of the creation; zero if none was captured.
     pub stack_id: u64,
+    /// As in [`StoreRecord`].
+    pub origin_id: u64,
     /// `BackingStore::id_`.
     pub id: u32,
     /// Thread that attached it last.
@@ -112,6 +121,21 @@ pub struct LiveStore {
     pub is_tracked: u16,
     /// Written as zero.
     pub reserved: u32,
+}
+
+/// How async resources of one origin were created: by which stack, in a callback of which other resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct AsyncOriginRecord {
+    /// Time, thread and kind.
+    pub header: RecordHeader,
+    /// Hash over the other two: what records of stores name it by.
+    pub origin_id: u64,
+    /// Stack of the creation, sent before as `ASYNC_STACK_CAPTURED`.
+    pub stack_id: u64,
+    /// Origin of the resource whose callback created it; zero if there was none, it is not known, or the stack has a
+    /// line of the application, so that it does not matter.
+    pub parent_id: u64,
 }
 
 /// Begin or end of a garbage collection.

@@ -10,7 +10,8 @@ use bufwatch_common::{
 
 use crate::emit::{add, drop_event, emit, header};
 use crate::maps::{CONFIG, RESIZING, SIZE_CLASSES};
-use crate::{live, stack, user_memory};
+use crate::stack::{self, Captured};
+use crate::{async_origin, live, user_memory};
 
 /// `v8::internal::BackingStore` as far as all supported versions agree; the flags are at 56 or 64
 /// (js-stacks.md §1.1).
@@ -37,7 +38,7 @@ impl StoreFields {
 
 /// `shared_ptr` is the address of the `std::shared_ptr<BackingStore>` argument.
 #[inline(always)]
-pub fn attached(ctx: &ProbeContext, shared_ptr: u64) -> u32 {
+pub fn attached<const IS_ASYNC: bool>(ctx: &ProbeContext, shared_ptr: u64) -> u32 {
     let Some(config) = CONFIG.get(0) else {
         drop_event(DropReason::ConfigMissing);
         return 0;
@@ -65,14 +66,20 @@ pub fn attached(ctx: &ProbeContext, shared_ptr: u64) -> u32 {
     }
     let max_size_bytes = fields.max_byte_length.max(fields.byte_length);
     let is_tracked = max_size_bytes >= config.min_size_bytes;
-    let stack_id = if is_tracked { stack::capture(ctx, config) } else { 0 };
+    let captured = if is_tracked {
+        stack::capture::<IS_ASYNC>(ctx, config, kind::STACK_CAPTURED)
+    } else {
+        Captured::default()
+    };
+    let origin_id = if IS_ASYNC { async_origin::find(captured.resource) } else { 0 };
     let header = header(kind::STORE_CREATED);
     let live = LiveStore {
         birth_ns: header.ktime_ns,
         data: fields.buffer_start,
         size_bytes: fields.byte_length,
         max_size_bytes,
-        stack_id,
+        stack_id: captured.stack_id,
+        origin_id,
         id: fields.id,
         tid: header.tid,
         flags: fields.flags(config),
@@ -192,6 +199,7 @@ fn emit_store(header: RecordHeader, address: u64, live: &LiveStore) {
         size_bytes: live.size_bytes,
         max_size_bytes: live.max_size_bytes,
         stack_id: live.stack_id,
+        origin_id: live.origin_id,
         birth_ns: live.birth_ns,
         id: live.id,
         flags: live.flags,

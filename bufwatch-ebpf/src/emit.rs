@@ -7,7 +7,9 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_output,
 };
-use bufwatch_common::{DropReason, GcRecord, MappingRecord, RecordHeader, StoreRecord, TaskRecord};
+use bufwatch_common::{
+    AsyncOriginRecord, DropReason, GcRecord, MappingRecord, RecordHeader, StoreRecord, TaskRecord,
+};
 
 use crate::atomic;
 use crate::maps::{DROPS, EVENTS, SEQUENCES, WOKEN_UP};
@@ -68,15 +70,23 @@ macro_rules! record {
     )*};
 }
 
-record!(StoreRecord, GcRecord, MappingRecord, TaskRecord);
+record!(StoreRecord, GcRecord, MappingRecord, TaskRecord, AsyncOriginRecord);
 
 /// Writes a record. User space polls, so that no store pays for a wake-up.
 #[inline(always)]
-pub fn emit<T: Record>(mut record: T) {
+pub fn emit<T: Record>(record: T) {
+    try_emit(record);
+}
+
+/// The same; false if the record is lost.
+#[inline(always)]
+pub fn try_emit<T: Record>(mut record: T) -> bool {
     number(record.header());
-    if !output((&raw const record).cast(), size_of::<T>() as u64, false) {
+    let is_written = output((&raw const record).cast(), size_of::<T>() as u64, false);
+    if !is_written {
         drop_event(DropReason::RingFull);
     }
+    is_written
 }
 
 /// Between two wake-ups of user space: it comes by itself soon after one.

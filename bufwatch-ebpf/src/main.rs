@@ -4,6 +4,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod async_origin;
 mod atomic;
 mod backing_store;
 mod copies;
@@ -23,13 +24,43 @@ use bufwatch_common::kind;
 /// `JSArrayBuffer::Attach(shared_ptr<BackingStore>)`: V8 up to 12.
 #[uprobe]
 pub fn store_attached_arg1(ctx: ProbeContext) -> u32 {
-    backing_store::attached(&ctx, ctx.arg(1).unwrap_or(0))
+    backing_store::attached::<false>(&ctx, ctx.arg(1).unwrap_or(0))
 }
 
 /// `JSArrayBuffer::CreateExtension(Isolate*, shared_ptr<BackingStore>)`: V8 from 13 on.
 #[uprobe]
 pub fn store_attached_arg2(ctx: ProbeContext) -> u32 {
-    backing_store::attached(&ctx, ctx.arg(2).unwrap_or(0))
+    backing_store::attached::<false>(&ctx, ctx.arg(2).unwrap_or(0))
+}
+
+/// As `store_attached_arg1`, with async origins.
+#[uprobe]
+pub fn store_attached_arg1_async(ctx: ProbeContext) -> u32 {
+    backing_store::attached::<true>(&ctx, ctx.arg(1).unwrap_or(0))
+}
+
+/// As `store_attached_arg2`, with async origins.
+#[uprobe]
+pub fn store_attached_arg2_async(ctx: ProbeContext) -> u32 {
+    backing_store::attached::<true>(&ctx, ctx.arg(2).unwrap_or(0))
+}
+
+/// `AsyncWrap::AsyncReset(Local<Object>, ...)`: an async resource begins, or begins anew.
+#[uprobe]
+pub fn async_created(ctx: ProbeContext) -> u32 {
+    async_origin::created(&ctx, ctx.arg(0).unwrap_or(0))
+}
+
+/// A function that runs callbacks of the async resource in its first argument.
+#[uprobe]
+pub fn callback_entered_arg0(ctx: ProbeContext) -> u32 {
+    async_origin::callback_entered(&ctx, ctx.arg(0).unwrap_or(0))
+}
+
+/// The same for the second argument.
+#[uprobe]
+pub fn callback_entered_arg1(ctx: ProbeContext) -> u32 {
+    async_origin::callback_entered(&ctx, ctx.arg(1).unwrap_or(0))
 }
 
 /// `BackingStore::~BackingStore()`.

@@ -4,8 +4,8 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use bufwatch_common::{
-    DropReason, FRAMES_MAX, InterpreterCopies, LiveKey, LiveStore, N_SIZE_CLASSES, ProbeConfig,
-    RawFrame, SizeClassCounters, StackRecord,
+    CallbackFunctions, DropReason, FRAMES_MAX, InterpreterCopies, LiveKey, LiveStore,
+    N_SIZE_CLASSES, ProbeConfig, RawFrame, SizeClassCounters, StackRecord,
 };
 
 /// Records for user space, which may set another size before loading. Full: the record is lost, counted
@@ -83,6 +83,54 @@ pub static GC_EPOCH: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub static RESIZING: HashMap<u64, u64> = HashMap::with_max_entries(1_024, 0);
 
+/// One entry, written by user space before anything is attached: which functions run callbacks of async resources.
+#[map]
+pub static CALLBACK_FUNCTIONS: Array<CallbackFunctions> = Array::with_max_entries(1, 0);
+
+/// Thread → the callbacks that it has entered, some of which it may have left. Evicted: what they make has no async
+/// origin. This and the next two have one entry each unless async origins were asked for.
+#[map]
+pub static CALLBACKS: LruHashMap<u32, Callbacks> = LruHashMap::with_max_entries(1_024, 0);
+
+/// Address of an `AsyncWrap` → its origin. An address that is used again is written again. Evicted: what its
+/// callbacks make has no async origin.
+#[map]
+pub static ASYNC_RESOURCES: LruHashMap<u64, u64> = LruHashMap::with_max_entries(65_536, 0);
+
+/// Origins that user space has been sent. Evicted: it is sent once more, and new ones do not refer to it.
+#[map]
+pub static ASYNC_ORIGINS: LruHashMap<u64, AsyncOrigin> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Callbacks of one thread inside each other; Node has two or three. More: the outer ones are forgotten.
+pub const N_CALLBACKS: usize = 8;
+
+/// A stack of callbacks, outermost first. One whose frame pointer is below that of a later one was left.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Callbacks {
+    pub n: u64,
+    pub entries: [Callback; N_CALLBACKS],
+}
+
+/// A call of a function that runs callbacks of an async resource.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Callback {
+    /// Frame pointer of the call.
+    pub fp: u64,
+    /// Address of the `AsyncWrap`.
+    pub resource: u64,
+}
+
+/// How async resources were created.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct AsyncOrigin {
+    pub stack_id: u64,
+    /// Origins that this one goes back to.
+    pub depth: u64,
+}
+
 /// uprobe programs can be preempted, so one scratch a CPU would be shared by two threads of the target:
 /// each run takes one of a few. None free: the store is recorded without a stack, counted as `ScratchBusy`.
 #[map]
@@ -112,6 +160,14 @@ pub struct Scratch {
     pub hash: u64,
     /// 1 if the frames are to be written down, not only hashed.
     pub is_recording: u64,
+    /// Frame pointer of the innermost callback that the walk has not passed yet; all ones if there is none.
+    pub callback_fp: u64,
+    /// Its place among the callbacks of the thread.
+    pub callback_at: u64,
+    /// `AsyncWrap` whose callback the thread is in; zero if none was found.
+    pub resource: u64,
+    /// 1 if a frame is of a script of the application; only looked for where a resource is created.
+    pub is_of_app: u64,
     /// The one under construction.
     pub record: StackRecord,
     pub chunk: [u64; CHUNK_BYTES / 8],

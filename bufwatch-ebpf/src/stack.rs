@@ -12,9 +12,10 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use aya_ebpf::programs::ProbeContext;
 use bufwatch_common::{
-    DropReason, FRAMES_MAX, ProbeConfig, RawFrame, StackRecord, frame_kind, kind,
+    DropReason, FRAMES_MAX, ProbeConfig, RawFrame, StackRecord, frame_kind, kind as record_kind,
 };
 
+use crate::async_origin;
 use crate::atomic;
 use crate::copies;
 use crate::emit::{drop_event, header, is_wake_up_due, number, output};
@@ -35,19 +36,33 @@ const PAGE_BYTES: u64 = 4_096;
 /// What lies between the start of a frame's words and its last byte, seen from the frame pointer.
 const FRAME_ABOVE_FP: u64 = 15;
 
-/// The id of the current stack, sent to user space if it is new; zero if it could not be captured.
+/// What a walk has found.
+#[derive(Default)]
+pub struct Captured {
+    /// Zero if the stack could not be captured.
+    pub stack_id: u64,
+    /// `AsyncWrap` whose callback the thread is in; zero if there is none, it is not known or was not asked for.
+    pub resource: u64,
+}
+
+/// Captures the current stack; if it is new it is sent to user space as a record of `kind`. `IS_ASYNC` asks for
+/// the resource as well.
 #[inline(always)]
-pub fn capture(ctx: &ProbeContext, config: &ProbeConfig) -> u64 {
+pub fn capture<const IS_ASYNC: bool>(
+    ctx: &ProbeContext,
+    config: &ProbeConfig,
+    kind: u16,
+) -> Captured {
     let Some((slot, scratch)) = take_scratch() else {
         drop_event(DropReason::ScratchBusy);
-        return 0;
+        return Captured::default();
     };
     // SAFETY: the context is the register set at the probe point.
     let (rsp, rbp) = unsafe { ((*ctx.regs).rsp, (*ctx.regs).rbp) };
-    let stack_id = walk(slot, scratch, rsp, rbp, config);
+    let captured = walk::<IS_ASYNC>(slot, scratch, rsp, rbp, config, kind);
     // SAFETY: `scratch` is an aligned map value that this run owns.
     unsafe { (&raw mut (*scratch).is_taken).write_volatile(0) };
-    stack_id
+    captured
 }
 
 #[inline(always)]
@@ -63,7 +78,14 @@ fn take_scratch() -> Option<(u32, *mut Scratch)> {
 }
 
 #[inline(always)]
-fn walk(slot: u32, scratch: *mut Scratch, rsp: u64, rbp: u64, config: &ProbeConfig) -> u64 {
+fn walk<const IS_ASYNC: bool>(
+    slot: u32,
+    scratch: *mut Scratch,
+    rsp: u64,
+    rbp: u64,
+    config: &ProbeConfig,
+    kind: u16,
+) -> Captured {
     // SAFETY: this run owns the scratch; `is_taken` alone is looked at by others.
     let s = unsafe { &mut *scratch };
     let mut slot = slot;
@@ -72,34 +94,47 @@ fn walk(slot: u32, scratch: *mut Scratch, rsp: u64, rbp: u64, config: &ProbeConf
     s.is_recording = 0;
     if !begin_walk(s, rsp, rbp) {
         drop_event(DropReason::StackUnreadable);
-        return 0;
+        return Captured::default();
+    }
+    if IS_ASYNC {
+        async_origin::begin_walk(s, rsp);
     }
     // A loop in this program would be 4 ns a frame faster, and take the verifier 0.7 s.
     // SAFETY: the callback has the type that bpf_loop asks for, and `slot` outlives the call.
-    unsafe { bpf_loop(n_frames_max, walk_frame as *mut c_void, context, 0) };
+    unsafe { bpf_loop(n_frames_max, walk_frame::<IS_ASYNC> as *mut c_void, context, 0) };
+    let resource = if IS_ASYNC { async_origin::found(s) } else { 0 };
     let shortcut = s.hash;
     if let Some(stack_id) = find_shortcut(shortcut) {
-        return stack_id;
+        return Captured { stack_id, resource };
     }
     s.is_recording = 1;
     if !begin_walk(s, rsp, rbp) {
         drop_event(DropReason::StackUnreadable);
-        return 0;
+        return Captured::default();
     }
     // SAFETY: as above.
-    unsafe { bpf_loop(n_frames_max, walk_frame as *mut c_void, context, 0) };
+    unsafe { bpf_loop(n_frames_max, walk_frame::<false> as *mut c_void, context, 0) };
     s.record.is_cut = u32::from(s.fp != 0);
     s.hash = bpf_get_current_pid_tgid();
+    let identify = if kind == record_kind::ASYNC_STACK_CAPTURED {
+        s.is_of_app = 0;
+        identify_frame::<true> as *mut c_void
+    } else {
+        identify_frame::<false> as *mut c_void
+    };
     // SAFETY: as above.
-    unsafe { bpf_loop(s.record.n_frames, identify_frame as *mut c_void, context, 0) };
+    unsafe { bpf_loop(s.record.n_frames, identify, context, 0) };
     // Zero means "no stack".
-    let stack_id = s.hash | 1;
+    let mut stack_id = s.hash | 1;
+    if kind == record_kind::ASYNC_STACK_CAPTURED {
+        stack_id = async_origin::mark(stack_id, s.is_of_app != 0);
+    }
     // SAFETY: the value is not kept.
     let is_known = unsafe { STACKS.get(stack_id) }.is_some();
-    if is_known || send(s, stack_id) {
+    if is_known || send(s, stack_id, kind) {
         keep_shortcut(shortcut, stack_id);
     }
-    stack_id
+    Captured { stack_id, resource }
 }
 
 /// Sets the walk to the innermost frame; false if the stack cannot be read.
@@ -135,8 +170,8 @@ fn keep_shortcut(hash: u64, stack_id: u64) {
 
 /// Sends the stack; false if it did not get through, so that it is tried again next time.
 #[inline(always)]
-fn send(s: &mut Scratch, stack_id: u64) -> bool {
-    s.record.header = header(kind::STACK_CAPTURED);
+fn send(s: &mut Scratch, stack_id: u64, kind: u16) -> bool {
+    s.record.header = header(kind);
     number(&mut s.record.header);
     s.record.stack_id = stack_id;
     let n_frames = u64::from(s.record.n_frames).min(FRAMES_MAX as u64);
@@ -173,7 +208,7 @@ fn copy_chunk(s: &mut Scratch, address: u64, known: u64) -> bool {
 }
 
 /// Walking, one frame: hashes its words, writes them down when that is asked for, and goes on to the caller. Returns 1 to end the loop.
-extern "C" fn walk_frame(_index: u64, context: *mut c_void) -> i64 {
+extern "C" fn walk_frame<const IS_ASYNC: bool>(_index: u64, context: *mut c_void) -> i64 {
     // SAFETY: `walk` passes a pointer to the slot number.
     let slot = unsafe { *context.cast::<u32>() };
     let Some(scratch) = SCRATCH.get_ptr_mut(slot) else { return 1 };
@@ -195,6 +230,9 @@ extern "C" fn walk_frame(_index: u64, context: *mut c_void) -> i64 {
     }
     if fp == 0 || fp & 7 != 0 {
         return end_walk(s, at);
+    }
+    if IS_ASYNC && fp >= s.callback_fp {
+        async_origin::frame_passed(s, fp, pc);
     }
     let low = fp - FRAME_BELOW_FP;
     let mut offset = low.wrapping_sub(s.chunk_start);
@@ -270,8 +308,9 @@ fn classify(config: &ProbeConfig, pc: u64, words: &[u64; 7]) -> RawFrame {
     frame
 }
 
-/// Looking behind, one frame: from function to SharedFunctionInfo to (script id, literal id).
-extern "C" fn identify_frame(index: u64, context: *mut c_void) -> i64 {
+/// Looking behind, one frame: from function to SharedFunctionInfo to (script id, literal id). `IS_ASYNC` asks whose
+/// script it is as well.
+extern "C" fn identify_frame<const IS_ASYNC: bool>(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: `walk` passes a pointer to the slot number.
     let slot = unsafe { *context.cast::<u32>() };
     let Some(scratch) = SCRATCH.get_ptr_mut(slot) else { return 1 };
@@ -284,7 +323,10 @@ extern "C" fn identify_frame(index: u64, context: *mut c_void) -> i64 {
     }
     let frame = &mut s.record.frames[at];
     if frame.kind == frame_kind::FUNCTION_UNREAD {
-        identify(config, frame);
+        let script = identify(config, frame);
+        if IS_ASYNC && async_origin::is_of_app(config, script) {
+            s.is_of_app = 1;
+        }
     }
     // Where the identity is known the address, which changes when V8 compacts, is left out.
     let who = if frame.kind == frame_kind::JS { frame.identity } else { frame.function };
@@ -292,26 +334,27 @@ extern "C" fn identify_frame(index: u64, context: *mut c_void) -> i64 {
     0
 }
 
+/// The address of the function's script; zero if it could not be read.
 #[inline(always)]
-fn identify(config: &ProbeConfig, frame: &mut RawFrame) {
+fn identify(config: &ProbeConfig, frame: &mut RawFrame) -> u64 {
     let function = frame.function & !3;
     let Some(shared) =
         user_memory::read::<u64>(function + u64::from(config.function_shared_offset))
     else {
-        return;
+        return 0;
     };
     if shared & 3 != 1 {
-        return;
+        return 0;
     }
     frame.function = shared;
     frame.kind = frame_kind::SHARED_ONLY;
     let shared = shared & !3;
     let Some(script) = user_memory::read::<u64>(shared + u64::from(config.shared_script_offset))
     else {
-        return;
+        return 0;
     };
     if script & 3 != 1 {
-        return;
+        return 0;
     }
     let literal_id = user_memory::read::<u32>(shared + u64::from(config.shared_literal_id_offset));
     let script_id = user_memory::read::<u64>((script & !3) + u64::from(config.script_id_offset));
@@ -320,11 +363,12 @@ fn identify(config: &ProbeConfig, frame: &mut RawFrame) {
         frame.identity = script_id & 0xffff_ffff_0000_0000 | u64::from(literal_id);
         frame.kind = frame_kind::JS;
     }
+    script & !3
 }
 
 /// One round of a multiply-and-fold hash; 64 bits over at most 48 frames leave collisions to theory.
 #[inline(always)]
-fn mix(hash: u64, word: u64) -> u64 {
+pub fn mix(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ mixed >> 29
 }

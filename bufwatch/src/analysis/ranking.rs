@@ -98,6 +98,7 @@ impl<'a> Members<'a> {
                 is_cut: heaviest.is_cut,
                 user_frame: heaviest.origin.user_frame,
                 app_frame: heaviest.origin.app_frame,
+                async_stack: heaviest.async_stack.clone(),
             },
         })
     }
@@ -108,6 +109,7 @@ fn site_row(site: &Site, of_site: OfSite) -> SiteRow {
         stack: site.stack,
         frames: Arc::clone(&site.frames),
         is_cut: site.is_cut,
+        async_stack: site.async_stack.clone(),
         group: site.group,
         user_frame: site.origin.user_frame,
         app_frame: site.origin.app_frame,

@@ -10,6 +10,7 @@ use crate::analysis::query::StoreQuery;
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
 use crate::event::residency::{PageBytes, RssSplit};
 use crate::event::{Frame, FrameKind, GcKind, StoreKind};
+pub use crate::model::async_origin::AsyncStack;
 pub use crate::model::census::{
     CensusFailure, CensusLog, JoinedCensus, Orphan, TracedSite, TracedStore,
 };
@@ -161,6 +162,8 @@ pub struct SiteRow {
     /// Innermost first; empty: allocated without a stack.
     pub frames: Arc<[Frame]>,
     pub is_cut: bool,
+    /// Where that was begun which it ran for; `None` if that is not known, or was not asked for.
+    pub async_stack: Option<Arc<AsyncStack>>,
     /// The line that it goes by: all sites with the same user frame and API.
     pub group: GroupId,
     /// The innermost frame of the application, packages included: an index into `frames`.
@@ -197,6 +200,7 @@ pub struct Heaviest {
     pub is_cut: bool,
     pub user_frame: Option<usize>,
     pub app_frame: Option<usize>,
+    pub async_stack: Option<Arc<AsyncStack>>,
 }
 
 impl ResidencyTotals {
@@ -286,6 +290,8 @@ pub struct StoreDetail {
     pub is_cut: bool,
     pub user_frame: Option<usize>,
     pub app_frame: Option<usize>,
+    /// As in [`SiteRow`].
+    pub async_stack: Option<Arc<AsyncStack>>,
 }
 
 /// How well bufwatch itself is doing.

@@ -15,7 +15,7 @@ use crate::analysis::snapshot::{
 };
 use crate::base::{Bytes, FastMap, Fidelity, Nanos, StoreKey};
 use crate::event::CountersSampled;
-use crate::model::limits::{SITES_MAX as MODEL_SITES_MAX, STACKS_MAX};
+use crate::model::limits::{ASYNC_STACKS_MAX, SITES_MAX as MODEL_SITES_MAX, STACKS_MAX};
 use crate::model::live::Store;
 use crate::model::site::{Site, SiteId};
 use crate::model::{Model, Phase};
@@ -309,6 +309,7 @@ fn detail(model: &Model, key: StoreKey, now: Nanos) -> Option<StoreDetail> {
         is_cut: site.is_cut,
         user_frame: site.origin.user_frame,
         app_frame: site.origin.app_frame,
+        async_stack: site.async_stack.clone(),
     })
 }
 
@@ -323,6 +324,12 @@ fn health(model: &Model, interest: &Interest) -> Health {
         limits.push(format!(
             "more than {MODEL_SITES_MAX} sites or {STACKS_MAX} stacks: {} stacks are in \"other sites\"",
             model.sites.n_beyond_limit
+        ));
+    }
+    let n_beyond_limit = model.sites.async_origins.n_beyond_limit;
+    if n_beyond_limit > 0 {
+        limits.push(format!(
+            "more than {ASYNC_STACKS_MAX} stacks began something asynchronous: {n_beyond_limit} more are no async origins"
         ));
     }
     let n_unknown = model.totals.n_destroyed_unknown;

@@ -40,3 +40,11 @@ pub struct StackId(pub u64);
 impl StackId {
     pub const NONE: Self = Self(0);
 }
+
+/// Hash over how an async resource was created, computed in the kernel. Zero: not known, or there was none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AsyncOriginId(pub u64);
+
+impl AsyncOriginId {
+    pub const NONE: Self = Self(0);
+}

@@ -15,7 +15,7 @@ pub use addr::{Avma, Bias, FileOffset, Svma};
 pub use constant::Constant;
 pub use fast_map::{FastMap, FastSet};
 pub use fidelity::Fidelity;
-pub use ids::{ProcessKey, StackId, StoreKey, Tid};
+pub use ids::{AsyncOriginId, ProcessKey, StackId, StoreKey, Tid};
 pub use memory::{MemoryError, ReadMemory, ReadPart};
 pub use sanitize::sanitize;
 pub use series::Series;

@@ -81,6 +81,12 @@ pub struct WatchArgs {
     #[arg(long)]
     pub no_source_maps: bool,
 
+    /// Say also where the async resource was created whose callback allocated: the line that called fs.readFile,
+    /// net.connect, server.listen or zlib.gzip. Costs the target about 4 µs for each request, socket or other resource of Node and its
+    /// callback, whether it allocates or not
+    #[arg(long)]
+    pub async_origin: bool,
+
     /// Attach programs that do nothing: what the probes by themselves cost the target; for the benchmark
     #[arg(long, hide = true)]
     pub empty_probes: bool,

@@ -88,6 +88,7 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32) -> SessionConfi
         anchor_tid: args.anchor_tid,
         has_empty_probes: args.empty_probes,
         has_source_maps: !args.no_source_maps,
+        has_async_origin: args.async_origin,
         min_size: args.min_size,
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
         plan_cache: environment.plan_cache.clone(),

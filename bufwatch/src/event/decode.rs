@@ -4,11 +4,12 @@
 
 use bufwatch_common::layout::{Wire, read};
 use bufwatch_common::{
-    FRAMES_MAX, GcRecord, MappingRecord, RawFrame, RecordHeader, StackRecord, StoreRecord, kind,
+    AsyncOriginRecord, FRAMES_MAX, GcRecord, MappingRecord, RawFrame, RecordHeader, StackRecord,
+    StoreRecord, kind,
 };
 
-use crate::base::{Bytes, Nanos, StackId, StoreKey, Tid};
-use crate::event::{Event, GcKind, Payload, StoreCreated};
+use crate::base::{AsyncOriginId, Bytes, Nanos, StackId, StoreKey, Tid};
+use crate::event::{AsyncOriginSeen, Creates, Event, GcKind, Payload, StoreCreated};
 
 /// Why bytes are not an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,16 @@ fn decode_payload(header: &RecordHeader, bytes: &[u8]) -> Result<Payload, Decode
         | kind::STORE_RESIZED
         | kind::STORE_DESTROYED
         | kind::STORE_DESTROYED_UNKNOWN => decode_store(&take(header, bytes)?),
-        kind::STACK_CAPTURED => decode_stack(header, bytes)?,
+        kind::STACK_CAPTURED => decode_stack(header, bytes, Creates::Store)?,
+        kind::ASYNC_STACK_CAPTURED => decode_stack(header, bytes, Creates::AsyncResource)?,
+        kind::ASYNC_ORIGIN => {
+            let record: AsyncOriginRecord = take(header, bytes)?;
+            Payload::AsyncOriginSeen(AsyncOriginSeen {
+                id: AsyncOriginId(record.origin_id),
+                stack: StackId(record.stack_id),
+                parent: AsyncOriginId(record.parent_id),
+            })
+        }
         kind::GC_STARTED => {
             let record: GcRecord = take(header, bytes)?;
             // GarbageCollector: 0 scavenger, 1 mark-compact, 2 minor mark-sweep.
@@ -79,12 +89,17 @@ fn decode_store(record: &StoreRecord) -> Payload {
             flags: record.flags,
             tid,
             stack: StackId(record.stack_id),
+            async_origin: AsyncOriginId(record.origin_id),
         }),
     }
 }
 
 /// A stack record is cut after its frames, so it is shorter than the type.
-fn decode_stack(header: &RecordHeader, bytes: &[u8]) -> Result<Payload, DecodeIssue> {
+fn decode_stack(
+    header: &RecordHeader,
+    bytes: &[u8],
+    creates: Creates,
+) -> Result<Payload, DecodeIssue> {
     let truncated = DecodeIssue::Truncated { kind: header.kind };
     let word = |at: usize| -> Option<[u8; 8]> {
         bytes.get(at..at.checked_add(8)?).and_then(|slice| slice.try_into().ok())
@@ -103,7 +118,7 @@ fn decode_stack(header: &RecordHeader, bytes: &[u8]) -> Result<Payload, DecodeIs
         return Err(truncated);
     }
     let (id, tid) = (StackId(stack_id), Tid(header.tid));
-    Ok(Payload::StackCaptured { id, tid, frames: frames.into(), is_cut })
+    Ok(Payload::StackCaptured { id, tid, frames: frames.into(), is_cut, creates })
 }
 
 fn decode_mapping(record: &MappingRecord) -> Result<Payload, DecodeIssue> {
@@ -148,6 +163,19 @@ mod tests {
         bytes[12..16].copy_from_slice(&9u32.to_le_bytes());
         bytes[16..18].copy_from_slice(&kind.to_le_bytes());
         bytes
+    }
+
+    #[test]
+    fn an_origin_names_its_stack_and_its_parent() {
+        let mut bytes = header_bytes(kind::ASYNC_ORIGIN);
+        for word in [5u64, 6, 7] {
+            bytes.extend(word.to_le_bytes());
+        }
+        let (_, event) = decode(&bytes).unwrap();
+        let Payload::AsyncOriginSeen(seen) = event.payload else { panic!("not an origin") };
+        assert_eq!((seen.id.0, seen.stack.0, seen.parent.0), (5, 6, 7));
+        bytes.pop();
+        assert!(decode(&bytes).is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bufwatch_common::{LiveStore, N_SIZE_CLASSES, RawFrame, SizeClassCounters};
 
-use crate::base::{Bytes, Nanos, StackId, StoreKey, Tid};
+use crate::base::{AsyncOriginId, Bytes, Nanos, StackId, StoreKey, Tid};
 use crate::event::census::Census;
 use crate::event::residency::ResidencyScanned;
 
@@ -50,14 +50,17 @@ pub enum Payload {
         tid: Tid,
         frames: Arc<[RawFrame]>,
         is_cut: bool,
+        creates: Creates,
     },
     StackResolved {
         id: StackId,
+        creates: Creates,
         /// From the probe to the names.
         latency: Nanos,
         frames: Arc<[Frame]>,
         is_cut: bool,
     },
+    AsyncOriginSeen(AsyncOriginSeen),
     GcStarted {
         tid: Tid,
         kind: GcKind,
@@ -158,6 +161,26 @@ pub struct StoreCreated {
     pub flags: u16,
     pub tid: Tid,
     pub stack: StackId,
+    /// Of the async resource in whose turn it was made.
+    pub async_origin: AsyncOriginId,
+}
+
+/// What was created when a stack was captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Creates {
+    #[default]
+    Store,
+    /// A request, socket, … of Node (`node::AsyncWrap`), whose callbacks run later.
+    AsyncResource,
+}
+
+/// A way in which async resources were created, for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsyncOriginSeen {
+    pub id: AsyncOriginId,
+    pub stack: StackId,
+    /// Origin of the resource in whose turn it was.
+    pub parent: AsyncOriginId,
 }
 
 /// What a backing store is for, from its flags.

@@ -189,7 +189,7 @@ fn site(model: &Model, id: SiteId) -> TracedSite {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Avma, Bytes, StackId, Tid};
+    use crate::base::{AsyncOriginId, Avma, Bytes, StackId, Tid};
     use crate::event::census::Parent;
     use crate::event::{Event, Payload, StoreCreated};
 
@@ -202,6 +202,7 @@ mod tests {
             flags: 0,
             tid: Tid(1),
             stack: StackId::NONE,
+            async_origin: AsyncOriginId::NONE,
         })
     }
 

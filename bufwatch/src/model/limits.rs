@@ -6,6 +6,12 @@ pub const SITES_MAX: usize = 20_000;
 /// Stacks whose site is remembered; further ones count as "other sites". At about 24 bytes each.
 pub const STACKS_MAX: usize = 200_000;
 
+/// Distinct stacks that created async resources; what others create has no async origin. At 2 to 4 KB each.
+pub const ASYNC_STACKS_MAX: usize = 10_000;
+
+/// Distinct origins of async resources, as above. At about 32 bytes each.
+pub const ASYNC_ORIGINS_MAX: usize = 100_000;
+
 /// Recent collections kept as marks on the time axis.
 pub const GC_MARKS_MAX: usize = 1_024;
 

@@ -2,6 +2,7 @@
 //! cannot fail. Questions about it are asked in `analysis`.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod async_origin;
 pub mod census;
 pub mod gc;
 pub mod latency;
@@ -21,10 +22,10 @@ use std::sync::Arc;
 
 use bufwatch_common::LiveStore;
 
-use crate::base::{Bytes, FastMap, FastSet, Nanos, StoreKey, Tid};
+use crate::base::{AsyncOriginId, Bytes, FastMap, FastSet, Nanos, StoreKey, Tid};
 use crate::event::{
-    CountersSampled, Event, Frame, FrameKind, LiveSetRead, MemorySampled, Payload, StoreCreated,
-    StoreKind, TargetIdentified,
+    CountersSampled, Creates, Event, Frame, FrameKind, LiveSetRead, MemorySampled, Payload,
+    StoreCreated, StoreKind, TargetIdentified,
 };
 use crate::model::census::CensusLog;
 use crate::model::gc::GcLog;
@@ -170,11 +171,15 @@ impl Model {
             Payload::StoreDestroyed { key } => self.store_destroyed(at, *key),
             Payload::StoreDestroyedUnknown { size } => self.totals.destroyed_unknown(*size),
             Payload::StackCaptured { .. } => {}
-            Payload::StackResolved { id, latency, frames, is_cut } => {
+            Payload::StackResolved { id, creates, latency, frames, is_cut } => {
                 self.own.resolve_latency.add(*latency);
                 self.own.frames_resolved(frames);
-                self.sites.stack_resolved(*id, frames, *is_cut);
+                match creates {
+                    Creates::Store => self.sites.stack_resolved(*id, frames, *is_cut),
+                    Creates::AsyncResource => self.sites.async_origins.stack_resolved(*id, frames),
+                }
             }
+            Payload::AsyncOriginSeen(seen) => self.sites.async_origins.seen(seen),
             Payload::GcStarted { tid, kind } => self.gc.started(*tid, *kind, at),
             Payload::GcFinished { tid } => self.gc.finished(*tid, at),
             Payload::Mapped { start, len } => self.address_space.mapped(*start, len.0),
@@ -231,7 +236,7 @@ impl Model {
             birth: at,
             kind: StoreKind::from_flags(created.flags, self.target.store_flags),
             tid: created.tid,
-            site: self.sites.of_stack(created.stack),
+            site: self.sites.of_store(created.stack, created.async_origin),
             stack: created.stack,
             gc_at_birth: self.gc.counts(created.tid),
             residency: Residency::default(),
@@ -347,6 +352,7 @@ fn created_from(address: u64, store: &LiveStore) -> StoreCreated {
         flags: store.flags,
         tid: Tid(store.tid),
         stack: crate::base::StackId(store.stack_id),
+        async_origin: AsyncOriginId(store.origin_id),
     }
 }
 

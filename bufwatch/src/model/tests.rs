@@ -4,7 +4,7 @@ use bufwatch_common::LiveStore;
 
 use super::*;
 use crate::base::StackId;
-use crate::event::{GcKind, StoreFlagBits};
+use crate::event::{Creates, GcKind, StoreFlagBits};
 
 const MAIN: Tid = Tid(7);
 
@@ -21,6 +21,7 @@ fn created(address: u64, id: u32, size: u64) -> Payload {
         flags: 0,
         tid: MAIN,
         stack: StackId(3),
+        async_origin: AsyncOriginId::NONE,
     })
 }
 
@@ -45,6 +46,7 @@ fn resolved(id: u64, function: &str) -> Payload {
     };
     Payload::StackResolved {
         id: StackId(id),
+        creates: Creates::Store,
         latency: Nanos(0),
         frames: [frame].into(),
         is_cut: false,

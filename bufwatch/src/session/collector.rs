@@ -273,12 +273,13 @@ impl Collector<'_> {
             }
             _ => {}
         }
-        if let Payload::StackCaptured { id, tid, frames, is_cut } = &event.payload {
+        if let Payload::StackCaptured { id, tid, frames, is_cut, creates } = &event.payload {
             let frames = self.symbolizer.resolve(*tid, frames);
             self.say_trust();
             self.stack_came_at = Some(event.at);
             let latency = clock::now().since(event.at);
-            let payload = Payload::StackResolved { id: *id, latency, frames, is_cut: *is_cut };
+            let (id, is_cut, creates) = (*id, *is_cut, *creates);
+            let payload = Payload::StackResolved { id, creates, latency, frames, is_cut };
             self.model.apply(&Event { at: event.at, payload });
         }
         self.model.apply(event);

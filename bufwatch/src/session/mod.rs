@@ -34,6 +34,8 @@ pub struct SessionConfig {
     pub has_empty_probes: bool,
     /// Lines of generated scripts are shown with the lines they were made from.
     pub has_source_maps: bool,
+    /// Stores are told by where the async resource was created whose callback made them.
+    pub has_async_origin: bool,
     pub min_size: Bytes,
     pub ring_bytes: u32,
     /// Where plans are kept between runs, if anywhere.

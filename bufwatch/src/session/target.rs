@@ -1,6 +1,6 @@
 //! From a pid to everything that attaching and reading it needs: identity, plan, probe points and constants.
 
-use bufwatch_common::{FRAMES_MAX, ProbeConfig};
+use bufwatch_common::{CallbackFunctions, FRAMES_MAX, ProbeConfig};
 
 use crate::base::{Svma, sanitize};
 use crate::event::residency::Allocator;
@@ -64,7 +64,11 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
     if let Some(purpose) = missing_requirement(&plan) {
         return Err(TargetError::Unusable(purpose, sanitize(&identity.node.path)).into());
     }
-    let points = plan.probes.iter().flat_map(|probe| points(probe, &identity));
+    let async_origin = async_origin(config, &identity, &plan);
+    let is_wanted =
+        |purpose: ProbePurpose| async_origin.is_some() || !purpose.is_for_async_origin();
+    let probes = plan.probes.iter().filter(|probe| is_wanted(probe.purpose));
+    let points = probes.flat_map(|probe| points(probe, &identity, async_origin.is_some()));
     let points = if config.has_empty_probes {
         points.map(|point| AttachPoint { program: ProgramName::Nothing, ..point }).collect()
     } else {
@@ -74,10 +78,13 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         anchor_tid: config.anchor_tid.unwrap_or_else(|| procfs::second_thread(config.pid)),
         probe: probe_config(config, &identity, &plan),
         interpreter_copies: interpreter_copies(&identity, plan.frames.interpreter.get()),
+        async_origin,
         ring_bytes: config.ring_bytes,
         points,
     };
-    let missing = plan.missing.iter();
+    let is_missed =
+        |purpose: ProbePurpose| config.has_async_origin || !purpose.is_for_async_origin();
+    let missing = plan.missing.iter().filter(|missing| is_missed(missing.purpose));
     let notices = missing.map(|m| format!("no probe for {}: {}", m.purpose.name(), m.consequence));
     let notices = notices.chain(javascript_notice(&plan));
     Ok(Prepared {
@@ -93,6 +100,24 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         pidfd,
         identity,
     })
+}
+
+/// Where callbacks of async resources run; `None` if that was not asked for or cannot be told.
+fn async_origin(
+    config: &SessionConfig,
+    identity: &NodeIdentity,
+    plan: &ProbePlan,
+) -> Option<CallbackFunctions> {
+    if !config.has_async_origin || !plan.has_async_origins() {
+        return None;
+    }
+    let avma = |svma: Svma| identity.node.bias.to_avma(svma).0;
+    let mut functions = CallbackFunctions::default();
+    let entries = functions.starts.iter_mut().zip(&mut functions.ends);
+    for ((start, end), range) in entries.zip(&plan.callback_functions) {
+        (*start, *end) = (avma(range.start), avma(range.end));
+    }
+    Some(functions)
 }
 
 /// What of JavaScript frames cannot be told, or is not sure yet.
@@ -136,9 +161,15 @@ fn identified(
     }
 }
 
-fn points(probe: &Probe, identity: &NodeIdentity) -> Vec<AttachPoint> {
+fn points(probe: &Probe, identity: &NodeIdentity, has_async_origin: bool) -> Vec<AttachPoint> {
     let programs: &[ProgramName] = match probe.purpose {
+        ProbePurpose::StoreCreatedArg1 if has_async_origin => {
+            &[ProgramName::StoreAttachedArg1Async]
+        }
         ProbePurpose::StoreCreatedArg1 => &[ProgramName::StoreAttachedArg1],
+        ProbePurpose::StoreCreatedArg2 if has_async_origin => {
+            &[ProgramName::StoreAttachedArg2Async]
+        }
         ProbePurpose::StoreCreatedArg2 => &[ProgramName::StoreAttachedArg2],
         ProbePurpose::StoreDestroyed => &[ProgramName::StoreDestroyed],
         ProbePurpose::StoreResize | ProbePurpose::StoreGrow | ProbePurpose::WasmGrow => {
@@ -151,6 +182,12 @@ fn points(probe: &Probe, identity: &NodeIdentity) -> Vec<AttachPoint> {
         ProbePurpose::Munmap => &[ProgramName::Unmapped],
         ProbePurpose::Mremap => &[ProgramName::Remapped],
         ProbePurpose::Madvise => &[ProgramName::Advised],
+        ProbePurpose::AsyncCreated => &[ProgramName::AsyncCreated],
+        ProbePurpose::AsyncCallback
+        | ProbePurpose::AsyncStreamRead
+        | ProbePurpose::AsyncFile
+        | ProbePurpose::AsyncMessage => &[ProgramName::CallbackEnteredArg0],
+        ProbePurpose::AsyncAccept => &[ProgramName::CallbackEnteredArg1],
     };
     let image = match probe.image {
         ProbeImage::Node => Some(&identity.node),
@@ -194,6 +231,10 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         .get()
         .and_then(|range| identity.node.image.file_offset_of(range.start))
         .unwrap_or_default();
+    let small = |constant: &Constant<u32>| constant.get().and_then(|it| u16::try_from(it).ok());
+    let names = small(&v8.script_name).zip(small(&v8.string_chars));
+    let (script_name_offset, string_chars_offset) =
+        names.filter(|_| config.has_async_origin).unwrap_or_default();
     let (poll_start, poll_end) = code(&frames.event_poll);
     let (loop_start, loop_end) = code(&frames.event_loop);
     ProbeConfig {
@@ -216,7 +257,8 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         store_flags_offset: plan.layout.flags_offset.get().unwrap_or_default(),
         tgid: config.pid,
         frames_max: FRAMES_MAX as u32,
-        reserved: 0,
+        script_name_offset,
+        string_chars_offset,
     }
 }
 

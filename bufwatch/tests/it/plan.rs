@@ -222,6 +222,39 @@ fn what_a_binary_lacks_is_missing_with_its_consequence() {
     assert!(plan.to_string().contains("Missing"));
 }
 
+const MAKE_CALLBACK: &str =
+    "_ZN4node9AsyncWrap12MakeCallbackEN2v85LocalINS1_8FunctionEEEiPNS2_INS1_5ValueEEE";
+
+/// Async origins need to see where resources are created and what they call back by; the rest can be missing.
+#[test]
+fn async_origins_are_told_only_where_they_can_be_right() {
+    let created = "_ZN4node9AsyncWrap10AsyncResetEN2v85LocalINS1_6ObjectEEEd";
+    let cases = [
+        (vec![(NAPI, TEXT), (ATTACH, TEXT)], false),
+        (vec![(NAPI, TEXT), (ATTACH, TEXT), (created, TEXT)], false),
+        (vec![(NAPI, TEXT), (ATTACH, TEXT), (MAKE_CALLBACK, TEXT)], false),
+        (vec![(NAPI, TEXT), (ATTACH, TEXT), (created, TEXT), (MAKE_CALLBACK, TEXT)], true),
+    ];
+    for (symbols, has_async_origins) in cases {
+        let text = vec![0x55; 0x80];
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let elf = SyntheticElf { symbols, text, ..SyntheticElf::default() };
+        file.write_all(&elf.build()).unwrap();
+        let plan = plan_of(file.path());
+        assert_eq!(plan.has_async_origins(), has_async_origins);
+        let missing = plan.missing.iter().find(|it| it.purpose == ProbePurpose::AsyncMessage);
+        assert!(missing.unwrap().consequence.contains("messages"));
+        // Missing or not, stores are seen without them.
+        assert!(!ProbePurpose::AsyncCreated.is_required());
+    }
+    for (_, plan) in plans() {
+        assert!(plan.has_async_origins());
+        let n_callbacks = plan.probes.iter().filter(|probe| probe.purpose.runs_callbacks()).count();
+        assert_eq!(plan.callback_functions.len(), n_callbacks);
+        assert!(n_callbacks <= bufwatch_common::N_CALLBACK_FUNCTIONS);
+    }
+}
+
 #[test]
 fn a_pipe_is_refused_at_once() {
     let directory = tempfile::tempdir().unwrap();

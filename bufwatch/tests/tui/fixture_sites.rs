@@ -125,6 +125,7 @@ fn site(n: usize, spec: &SiteSpec, second: u64) -> SiteRow {
         spec.inner.iter().chain(spec.outer).map(|text| frame(text)).collect();
     let origin = Origin::of(&frames);
     SiteRow {
+        async_stack: None,
         stack: StackId(0x1000 + n as u64),
         frames,
         is_cut: n == 4,
@@ -179,6 +180,7 @@ pub(crate) fn groups(sites: &[SiteRow]) -> Vec<GroupRow> {
             n_sites: 1,
             tally: site.tally.clone(),
             heaviest: Heaviest {
+                async_stack: None,
                 stack: site.stack,
                 frames: Arc::clone(&site.frames),
                 is_cut: site.is_cut,

@@ -34,6 +34,7 @@ fn snapshot(stacks: &[(&str, u64, u64)]) -> Snapshot {
             stack.trim_end_matches(" cut").split_whitespace().map(frame).collect();
         let origin = Origin::of(&frames);
         SiteRow {
+            async_stack: None,
             stack: StackId(n as u64),
             frames,
             is_cut,

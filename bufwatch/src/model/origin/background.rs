@@ -38,6 +38,8 @@ const NATIVE: &[(&str, &str)] = &[
     ("node::UDPWrap::OnRecv", "UDP datagram"),
     ("node::worker::MessagePort::OnMessage", "message received (MessagePort)"),
     ("node::crypto::CryptoJob::AfterThreadPoolWork", "crypto job (result)"),
+    // Node 26 reads small files so, for fs.readFile as for fs.promises.readFile.
+    ("node::fs::ReadFileJob::AfterThreadPoolWork", "readFile job (result)"),
     ("CompressionStream::AfterThreadPoolWork", "zlib stream"),
     ("WasmEngine::AsyncInstantiate", "WebAssembly.instantiate"),
     ("node::fs::FileHandle::", "file handle read (native)"),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::event::place;
 use crate::event::{Frame, FrameKind};
+use crate::model::async_origin::AsyncStack;
 
 /// What to call a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,24 @@ impl Origin {
         }
     }
 }
+
+impl Origin {
+    /// The same for what ran in the turn of an async resource: what has no line of its own goes by the line that
+    /// began it, marked as such, and its own name becomes the API.
+    pub(crate) fn in_turn_of(&self, async_stack: &AsyncStack) -> Self {
+        match async_stack.user_frame() {
+            Some(begun_by) if self.user_frame.is_none() => Self {
+                via: Some(Arc::clone(&self.label)),
+                label: format!("{} {ASYNC_MARK}", place::short_frame(begun_by)).into(),
+                ..self.clone()
+            },
+            _ => self.clone(),
+        }
+    }
+}
+
+/// Behind a line that did not allocate, but began what did.
+const ASYNC_MARK: &str = "(async)";
 
 /// The API by what it called itself: the outermost frame of Node, otherwise of V8's builtins or of native
 /// code that is an API. What lies between belongs to the machinery of calls.

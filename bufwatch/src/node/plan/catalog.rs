@@ -23,6 +23,28 @@ pub const GC_EPILOGUE: Pattern = Prefix("_ZN2v88internal4Heap25GarbageCollection
 /// Called once an isolate, when its worker or the process ends.
 pub const HEAP_TEAR_DOWN: Pattern = Exact("_ZN2v88internal4Heap8TearDownEv");
 
+/// `AsyncWrap::AsyncReset(Local<Object>, …)`, which every constructor calls; not the one that JavaScript calls.
+pub const ASYNC_RESET: Pattern = Prefix("_ZN4node9AsyncWrap10AsyncResetEN2v85LocalINS1_6ObjectEEE");
+/// All callbacks of an `AsyncWrap` into JavaScript go through it, but those of promises and some of HTTP.
+pub const MAKE_CALLBACK: Pattern =
+    Exact("_ZN4node9AsyncWrap12MakeCallbackEN2v85LocalINS1_8FunctionEEEiPNS2_INS1_5ValueEEE");
+/// Makes the store of what was read before it calls back.
+pub const STREAM_READ: Pattern = Prefix("_ZN4node15LibuvStreamWrap8OnUvReadE");
+/// `Instantiate(Environment*, AsyncWrap* parent, SocketType)`, for a connection that a server accepted.
+pub const ACCEPT_TCP: Pattern = Prefix("_ZN4node7TCPWrap11InstantiateE");
+pub const ACCEPT_PIPE: Pattern = Prefix("_ZN4node8PipeWrap11InstantiateE");
+/// Settle the promises of `fs.promises`; those for statistics of a file system and in `BigInt` are left out.
+pub const PROMISE_RESOLVE: Pattern = Exact(
+    "_ZN4node2fs12FSReqPromiseINS_17AliasedBufferBaseIdN2v812Float64ArrayEEEE7ResolveENS3_5LocalINS3_5ValueEEE",
+);
+pub const PROMISE_RESOLVE_STAT: Pattern = Exact(
+    "_ZN4node2fs12FSReqPromiseINS_17AliasedBufferBaseIdN2v812Float64ArrayEEEE11ResolveStatEPK9uv_stat_t",
+);
+/// Node 26 reads small files in one job, and makes the store before it calls back.
+pub const READ_FILE_JOB: Pattern = Exact("_ZN4node2fs11ReadFileJob19AfterThreadPoolWorkEi");
+/// Makes the stores of what a message carries before it calls back.
+pub const PORT_MESSAGE: Pattern = Prefix("_ZN4node6worker11MessagePort9OnMessageE");
+
 /// What runs inside of is a garbage collection; the first is there even where the second is inlined.
 pub const COLLECT_GARBAGE: Pattern = Prefix("_ZN2v88internal4Heap14CollectGarbageE");
 pub const MICROTASK_QUEUE_VTABLE: Pattern = Exact("_ZTVN2v88internal14MicrotaskQueueE");
@@ -79,6 +101,15 @@ pub const PATTERNS: &[Pattern] = &[
     GC_EPILOGUE_SAFEPOINT,
     GC_EPILOGUE,
     HEAP_TEAR_DOWN,
+    ASYNC_RESET,
+    MAKE_CALLBACK,
+    STREAM_READ,
+    ACCEPT_TCP,
+    ACCEPT_PIPE,
+    PROMISE_RESOLVE,
+    PROMISE_RESOLVE_STAT,
+    READ_FILE_JOB,
+    PORT_MESSAGE,
     COLLECT_GARBAGE,
     MICROTASK_QUEUE_VTABLE,
     STATED_NUMBERS,
@@ -135,6 +166,18 @@ pub enum ProbePurpose {
     Mremap,
     /// As `Mmap`.
     Madvise,
+    /// rdi is the `AsyncWrap`.
+    AsyncCreated,
+    /// rdi is the `AsyncWrap`, whose callback runs in this function.
+    AsyncCallback,
+    /// As `AsyncCallback`.
+    AsyncStreamRead,
+    /// As `AsyncCallback`.
+    AsyncFile,
+    /// As `AsyncCallback`.
+    AsyncMessage,
+    /// As `AsyncCallback`, with the `AsyncWrap` in rsi.
+    AsyncAccept,
 }
 
 impl ProbePurpose {
@@ -152,6 +195,12 @@ impl ProbePurpose {
             Self::Munmap => "munmap",
             Self::Mremap => "mremap",
             Self::Madvise => "madvise",
+            Self::AsyncCreated => "async created",
+            Self::AsyncCallback => "async callback",
+            Self::AsyncStreamRead => "async stream read",
+            Self::AsyncFile => "async file",
+            Self::AsyncMessage => "async message",
+            Self::AsyncAccept => "async accept",
         }
     }
 
@@ -172,12 +221,36 @@ impl ProbePurpose {
             }
             Self::Mmap | Self::Munmap | Self::Mremap => "placement of stores is only sampled",
             Self::Madvise => "released pages are only seen when residency is sampled",
+            Self::AsyncCreated | Self::AsyncCallback => "--async-origin is not available",
+            Self::AsyncStreamRead => "what sockets and pipes read has no async origin",
+            Self::AsyncFile => {
+                "what fs.promises reads (in Node 26 fs.readFile too) has no async origin"
+            }
+            Self::AsyncMessage => "what messages carry has no async origin",
+            Self::AsyncAccept => "what accepted connections read has no async origin",
         }
     }
 
     /// Nothing can be traced without it.
     pub const fn is_required(self) -> bool {
         matches!(self, Self::StoreCreatedArg1 | Self::StoreCreatedArg2 | Self::StoreDestroyed)
+    }
+
+    /// Only attached with `--async-origin`.
+    pub const fn is_for_async_origin(self) -> bool {
+        self.runs_callbacks() || matches!(self, Self::AsyncCreated)
+    }
+
+    /// The function runs callbacks of an async resource.
+    pub const fn runs_callbacks(self) -> bool {
+        matches!(
+            self,
+            Self::AsyncCallback
+                | Self::AsyncStreamRead
+                | Self::AsyncFile
+                | Self::AsyncMessage
+                | Self::AsyncAccept
+        )
     }
 
     /// A return probe goes with it, so only the function's entry will do.

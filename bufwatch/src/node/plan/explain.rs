@@ -23,7 +23,9 @@ impl Display for ProbePlan {
                 write!(place, "+{:#x}", probe.offset_in_function)?;
             }
             let substitute = if probe.is_substitute { " (substitute)" } else { "" };
-            writeln!(f, "  {:17} {place}{substitute}", probe.purpose.name())?;
+            let optional =
+                if probe.purpose.is_for_async_origin() { " (with --async-origin)" } else { "" };
+            writeln!(f, "  {:17} {place}{substitute}{optional}", probe.purpose.name())?;
             let cost = match probe.cost {
                 Cost::Emulated => "emulated, about 0.75 µs a hit",
                 Cost::SingleStepped => "single-stepped, about 10 µs a hit",

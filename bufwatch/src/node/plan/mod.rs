@@ -72,6 +72,8 @@ pub struct ProbePlan {
     pub v8_version: Option<V8Version>,
     pub probes: Vec<Probe>,
     pub missing: Vec<Missing>,
+    /// The whole code of the probed functions that run callbacks of async resources.
+    pub callback_functions: Vec<CodeRange>,
     pub layout: StoreLayout,
     pub frames: FrameConstants,
     pub allocator: Option<AllocatorFacts>,
@@ -84,6 +86,12 @@ impl ProbePlan {
     /// The probes for one purpose; Node 18 has two for the start of a GC.
     pub fn probes_for(&self, purpose: ProbePurpose) -> impl Iterator<Item = &Probe> {
         self.probes.iter().filter(move |probe| probe.purpose == purpose)
+    }
+
+    /// Async origins can be told: where resources are created, and what most of them call back by.
+    pub fn has_async_origins(&self) -> bool {
+        let mut needed = [ProbePurpose::AsyncCreated, ProbePurpose::AsyncCallback].into_iter();
+        needed.all(|purpose| self.probes_for(purpose).next().is_some())
     }
 
     /// How headers of V8's pages are laid out.

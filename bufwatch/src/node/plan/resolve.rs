@@ -10,7 +10,7 @@ use crate::node::plan::census::CensusSymbols;
 use crate::node::plan::instruction::{
     Point, PointIssue, choose_after_syscall, choose_entry, choose_exact_entry,
 };
-use crate::node::plan::layout::{AllocatorFacts, FrameConstants, StoreLayout};
+use crate::node::plan::layout::{AllocatorFacts, CodeRange, FrameConstants, StoreLayout};
 use crate::node::plan::{Missing, Probe, ProbeImage, ProbePlan};
 use crate::node::survey::{Stated, Survey};
 use crate::v8::Metadata;
@@ -31,6 +31,7 @@ pub(super) fn resolve(image: &Image, survey: &Survey) -> ProbePlan {
         v8_version: survey.v8_version,
         probes: Vec::new(),
         missing: Vec::new(),
+        callback_functions: Vec::new(),
         layout: StoreLayout::resolve(image, survey),
         frames: FrameConstants::resolve(image, survey),
         allocator: AllocatorFacts::resolve(survey),
@@ -56,7 +57,35 @@ pub(super) fn resolve(image: &Image, survey: &Survey) -> ProbePlan {
         let (rank, symbols) = chosen.unwrap_or_default();
         add_probes(&mut plan, image, purpose, &symbols, rank > 0, patterns);
     }
+    add_async(&mut plan, image, survey);
     plan
+}
+
+/// What tells async origins: of each purpose all functions there are.
+fn add_async(plan: &mut ProbePlan, image: &Image, survey: &Survey) {
+    let rows: [(ProbePurpose, &[Pattern]); 6] = [
+        (ProbePurpose::AsyncCreated, &[catalog::ASYNC_RESET]),
+        (ProbePurpose::AsyncCallback, &[catalog::MAKE_CALLBACK]),
+        (ProbePurpose::AsyncStreamRead, &[catalog::STREAM_READ]),
+        (
+            ProbePurpose::AsyncFile,
+            &[catalog::PROMISE_RESOLVE, catalog::PROMISE_RESOLVE_STAT, catalog::READ_FILE_JOB],
+        ),
+        (ProbePurpose::AsyncMessage, &[catalog::PORT_MESSAGE]),
+        (ProbePurpose::AsyncAccept, &[catalog::ACCEPT_TCP, catalog::ACCEPT_PIPE]),
+    ];
+    for (purpose, patterns) in rows {
+        let symbols: Vec<&Symbol> =
+            patterns.iter().flat_map(|pattern| functions(survey.find(*pattern))).collect();
+        add_probes(plan, image, purpose, &symbols, false, patterns);
+        if purpose.runs_callbacks() {
+            let ranges = symbols.iter().filter_map(|symbol| {
+                let end = symbol.svma.checked_add(symbol.size)?;
+                Some(CodeRange { start: symbol.svma, end })
+            });
+            plan.callback_functions.extend(ranges);
+        }
+    }
 }
 
 /// The function that gives an array buffer its store; which register has it follows from the signature.

@@ -24,8 +24,15 @@ pub enum ProgramName {
     Unmapped,
     Remapped,
     Advised,
+    // Callbacks before what is created in them.
+    CallbackEnteredArg0,
+    CallbackEnteredArg1,
+    AsyncCreated,
     StoreAttachedArg1,
     StoreAttachedArg2,
+    /// As the two above, with async origins.
+    StoreAttachedArg1Async,
+    StoreAttachedArg2Async,
     /// In place of all others: what the probes cost by themselves.
     Nothing,
 }
@@ -43,15 +50,33 @@ impl ProgramName {
             Self::Unmapped => "unmapped",
             Self::Remapped => "remapped",
             Self::Advised => "advised",
+            Self::CallbackEnteredArg0 => "callback_entered_arg0",
+            Self::CallbackEnteredArg1 => "callback_entered_arg1",
+            Self::AsyncCreated => "async_created",
             Self::StoreAttachedArg1 => "store_attached_arg1",
             Self::StoreAttachedArg2 => "store_attached_arg2",
+            Self::StoreAttachedArg1Async => "store_attached_arg1_async",
+            Self::StoreAttachedArg2Async => "store_attached_arg2_async",
             Self::Nothing => "nothing",
         }
     }
 
     /// True if there is nothing to show without it.
     const fn is_needed(self) -> bool {
-        matches!(self, Self::StoreDestroyed | Self::StoreAttachedArg1 | Self::StoreAttachedArg2)
+        matches!(
+            self,
+            Self::StoreDestroyed
+                | Self::StoreAttachedArg1
+                | Self::StoreAttachedArg2
+                | Self::StoreAttachedArg1Async
+                | Self::StoreAttachedArg2Async
+        )
+    }
+
+    /// True for what async origins are told by: if one callback goes unseen, what it makes is taken for that of
+    /// another one around it.
+    const fn is_for_async_origin(self) -> bool {
+        matches!(self, Self::CallbackEnteredArg0 | Self::CallbackEnteredArg1 | Self::AsyncCreated)
     }
 }
 
@@ -91,11 +116,16 @@ pub(super) fn attach_points(
     points: &[AttachPoint],
     anchor_tid: u32,
 ) -> Result<(Vec<UProbeLink>, Vec<String>), LoadError> {
-    let (mut links, mut notices) = (Vec::new(), Vec::new());
+    let (mut links, mut async_links, mut notices) = (Vec::new(), Vec::new(), Vec::new());
+    let mut has_async_origin = true;
     let mut points: Vec<&AttachPoint> = points.iter().collect();
     points.sort_by_key(|point| point.program);
     for point in points {
         let name = point.program.name();
+        let is_for_async_origin = point.program.is_for_async_origin();
+        if is_for_async_origin && !has_async_origin {
+            continue;
+        }
         let program: &mut UProbe = find(ebpf, name)?;
         if program.fd().is_err() {
             program.load().map_err(|source| LoadError::Program { name, source })?;
@@ -106,15 +136,22 @@ pub(super) fn attach_points(
         let attached =
             program.attach(location, &point.path, scope).and_then(|link| program.take_link(link));
         match attached {
+            Ok(link) if is_for_async_origin => async_links.push(link),
             Ok(link) => links.push(link),
             Err(source) if point.program.is_needed() => {
                 return Err(LoadError::Attach { symbol: point.symbol.clone(), source });
             }
             Err(source) => {
                 notices.push(format!("`{}` is not probed: {}", point.symbol, root(&source)));
+                if is_for_async_origin {
+                    has_async_origin = false;
+                    async_links.clear();
+                    notices.push("there are no async origins without it".to_owned());
+                }
             }
         }
     }
+    links.append(&mut async_links);
     Ok((links, notices))
 }
 

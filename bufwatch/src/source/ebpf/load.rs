@@ -37,12 +37,22 @@ impl LoadError {
     }
 }
 
-pub(super) fn load(ring_bytes: u32) -> Result<Ebpf, LoadError> {
+/// Maps that only async origins need, which have one entry without them.
+const ASYNC_MAPS: [&str; 3] = ["CALLBACKS", "ASYNC_RESOURCES", "ASYNC_ORIGINS"];
+
+pub(super) fn load(ring_bytes: u32, has_async_origin: bool) -> Result<Ebpf, LoadError> {
     if OBJECT.is_empty() {
         return Err(LoadError::NotBuilt);
     }
     let ring_bytes = ring_bytes.clamp(4_096, 1 << 30).next_power_of_two();
-    Ok(EbpfLoader::new().map_max_entries("EVENTS", ring_bytes).load(OBJECT)?)
+    let mut loader = EbpfLoader::new();
+    loader.map_max_entries("EVENTS", ring_bytes);
+    if !has_async_origin {
+        for name in ASYNC_MAPS {
+            loader.map_max_entries(name, 1);
+        }
+    }
+    Ok(loader.load(OBJECT)?)
 }
 
 /// Takes the map `name` out of the object, as the type that the caller wants.

@@ -8,9 +8,11 @@ mod load;
 mod ring;
 
 use aya::Ebpf;
-use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::uprobe::UProbeLink;
-use bufwatch_common::{InterpreterCopies, LiveStore, ProbeConfig, SizeClassCounters};
+use bufwatch_common::{
+    CallbackFunctions, InterpreterCopies, LiveStore, ProbeConfig, SizeClassCounters,
+};
 
 pub use attach::{AttachPoint, ProgramName};
 pub use load::LoadError;
@@ -30,6 +32,8 @@ pub struct EbpfConfig {
     pub probe: ProbeConfig,
     /// Where V8's interpreter is mapped besides its place in the binary.
     pub interpreter_copies: Vec<u64>,
+    /// What runs callbacks of async resources, if their origins are asked for.
+    pub async_origin: Option<CallbackFunctions>,
     /// Rounded up to a power of two of at least one page.
     pub ring_bytes: u32,
     pub points: Vec<AttachPoint>,
@@ -41,6 +45,8 @@ pub struct EbpfSource {
     /// Before the programs, so that they go first.
     links: Vec<UProbeLink>,
     copies: Array<MapData, InterpreterCopies>,
+    /// Address of an `AsyncWrap` → its origin.
+    async_resources: HashMap<MapData, u64, u64>,
     /// Holds the programs and the links of tracepoints.
     ebpf: Ebpf,
     anchor_tid: u32,
@@ -60,7 +66,7 @@ impl EbpfSource {
     /// Loads and attaches. Points that could not be attached come back in words, unless one of them is
     /// needed to see stores at all, which is an error.
     pub fn start(config: &EbpfConfig) -> Result<(Self, Vec<String>), LoadError> {
-        let mut ebpf = load::load(config.ring_bytes)?;
+        let mut ebpf = load::load(config.ring_bytes, config.async_origin.is_some())?;
         let mut settings: Array<_, ProbeConfig> = load::take_map(&mut ebpf, "CONFIG")?;
         settings
             .set(0, config.probe, 0)
@@ -72,6 +78,11 @@ impl EbpfSource {
         let mut map: Array<_, InterpreterCopies> = load::take_map(&mut ebpf, "COPIES")?;
         map.set(0, copies, 0).map_err(|source| LoadError::Map { name: "COPIES", source })?;
         let copies = map;
+        let mut functions: Array<_, CallbackFunctions> =
+            load::take_map(&mut ebpf, "CALLBACK_FUNCTIONS")?;
+        functions
+            .set(0, config.async_origin.unwrap_or_default(), 0)
+            .map_err(|source| LoadError::Map { name: "CALLBACK_FUNCTIONS", source })?;
         let mut notices = attach::attach_tracepoints(&mut ebpf)?;
         let (links, more) = attach::attach_points(&mut ebpf, &config.points, config.anchor_tid)?;
         notices.extend(more);
@@ -85,6 +96,7 @@ impl EbpfSource {
             sequences: load::take_map(&mut ebpf, "SEQUENCES")?,
             links,
             copies,
+            async_resources: load::take_map(&mut ebpf, "ASYNC_RESOURCES")?,
             ebpf,
             anchor_tid: config.anchor_tid,
             forget_before: Nanos(0),
@@ -159,6 +171,13 @@ impl EbpfSource {
         anchor_tid: u32,
         now: Nanos,
     ) -> Result<Vec<String>, LoadError> {
+        // Others may have come to be at their addresses, and callbacks in their places, while nobody looked.
+        let stale: Vec<u64> = self.async_resources.keys().flatten().collect();
+        for address in stale {
+            if let Err(error) = self.async_resources.remove(&address) {
+                tracing::debug!(%error, "an async resource had gone before it was forgotten");
+            }
+        }
         let (links, notices) = attach::attach_points(&mut self.ebpf, points, anchor_tid)?;
         self.anchor_tid = anchor_tid;
         self.forget_before = now;
