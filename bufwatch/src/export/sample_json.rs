@@ -139,6 +139,9 @@ fn census(snapshot: &Snapshot) -> Value {
 fn site(row: &SiteRow) -> Value {
     let tally = &row.tally;
     let frames: Vec<Value> = row.frames.iter().map(frame).collect();
+    let async_stack = row.async_stack.as_deref();
+    let async_frames: Option<Vec<Value>> = async_stack.map(|it| it.frames().map(frame).collect());
+    let async_index = |at: Option<usize>| async_stack.zip(at).map(|(it, at)| it.index_of(at));
     json!({
         "stack": format!("{:016x}", row.stack.0),
         "label": row.label.as_ref(),
@@ -147,6 +150,9 @@ fn site(row: &SiteRow) -> Value {
         "user_frame": row.user_frame,
         "app_frame": row.app_frame,
         "is_cut": row.is_cut,
+        "async_frames": async_frames,
+        "async_user_frame": async_index(async_stack.map(|it| it.user_frame)),
+        "async_app_frame": async_index(async_stack.and_then(|it| it.app_frame)),
         "n_live": tally.n_live,
         "live_bytes": tally.live_bytes.0,
         "peak_bytes": tally.peak_bytes.0,

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod any_census;
 #[cfg(test)]
+mod async_origin;
+#[cfg(test)]
 mod census;
 #[cfg(test)]
 mod census_keys;

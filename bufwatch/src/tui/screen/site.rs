@@ -36,8 +36,10 @@ pub fn page(
         Some(site) => (&site.frames, site.is_cut, site.user_frame, site.app_frame),
         None => (&heaviest.frames, heaviest.is_cut, heaviest.user_frame, heaviest.app_frame),
     };
+    let async_stack = stacks.get(at).map_or(&heaviest.async_stack, |site| &site.async_stack);
     let is_marked = |n| [user_frame, app_frame].contains(&Some(n));
     page.extend(stack::lines(frames, is_cut, is_marked, n_columns));
+    page.extend(async_stack.iter().flat_map(|it| stack::async_lines(it, n_columns)));
     page.push(Line::new());
     page.extend(histograms(&row.tally, n_columns));
     page
@@ -48,6 +50,17 @@ fn places(row: &GroupRow, n_columns: usize) -> Page {
     let heaviest = &row.heaviest;
     let frame = |at: Option<usize>| at.and_then(|at| heaviest.frames.get(at));
     let mut page = Page::new();
+    if heaviest.user_frame.is_none()
+        && let Some(async_stack) = &heaviest.async_stack
+        && let Some(place) = async_stack.user_frame().and_then(full_place)
+    {
+        page.extend(fact("begun at", &place, Role::Title, n_columns));
+        let caller = async_stack.app_frame.filter(|at| *at != async_stack.user_frame);
+        let caller = caller.and_then(|at| async_stack.stacks.last()?.get(at));
+        if let Some(caller) = caller {
+            page.extend(fact("begun by", &full_frame(caller), Role::Title, n_columns));
+        }
+    }
     if let Some(place) = frame(heaviest.user_frame).and_then(full_place) {
         page.extend(fact("at", &place, Role::Title, n_columns));
     }

@@ -17,6 +17,8 @@ pub fn page(key: StoreKey, snapshot: &Snapshot, latest: &Snapshot, n_columns: us
         let mut page = facts(&detail.row, detail.is_live, n_columns);
         let is_marked = |n| [detail.user_frame, detail.app_frame].contains(&Some(n));
         page.extend(stack::lines(&detail.frames, detail.is_cut, is_marked, n_columns));
+        let async_stack = detail.async_stack.iter();
+        page.extend(async_stack.flat_map(|it| stack::async_lines(it, n_columns)));
         return page;
     }
     let Some(row) = snapshot.table.rows.iter().find(|row| row.key == key) else {
@@ -31,6 +33,8 @@ pub fn page(key: StoreKey, snapshot: &Snapshot, latest: &Snapshot, n_columns: us
         Some(found) => {
             let is_marked = |n| [found.user_frame, found.app_frame].contains(&Some(n));
             page.extend(stack::lines(&found.frames, found.is_cut, is_marked, n_columns));
+            let async_stack = found.async_stack.iter();
+            page.extend(async_stack.flat_map(|it| stack::async_lines(it, n_columns)));
         }
         None => page.push(vec![span(Role::Unknown, "  its stack comes with the next snapshot")]),
     }
