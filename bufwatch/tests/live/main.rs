@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod allocator;
+mod async_origin;
 mod bad_input;
 mod census;
 mod census_diff;
@@ -59,6 +60,8 @@ macro_rules! on_every_node {
 on_every_node!(allocator_keeps, super::allocator::kept_by_malloc);
 on_every_node!(allocator_gives_back, super::allocator::given_back);
 on_every_node!(allocator_busy, super::allocator::busy);
+on_every_node!(async_origins, super::async_origin::lines_that_began_it);
+on_every_node!(async_origins_off, super::async_origin::nothing_without_the_flag);
 on_every_node!(census_pinned, super::census::pinned_and_copied);
 on_every_node!(census_holders, super::census::holders);
 on_every_node!(census_slices, super::census::slices_of_one);

@@ -21,7 +21,7 @@ struct Code {
 }
 
 /// How many bytes of the target's code differ from its files.
-fn n_changed_bytes(pid: u32) -> usize {
+pub(crate) fn n_changed_bytes(pid: u32) -> usize {
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     maps.lines().filter_map(Code::parse).map(|code| code.n_changed(&memory)).sum()

@@ -128,6 +128,12 @@ pub(crate) struct Site {
     /// Index into the frames.
     #[serde(default)]
     pub(crate) user_frame: Option<usize>,
+    /// Of the stacks that began it; none without `--async-origin`.
+    #[serde(default)]
+    pub(crate) async_frames: Option<Vec<Frame>>,
+    /// Index into those.
+    #[serde(default)]
+    pub(crate) async_user_frame: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
