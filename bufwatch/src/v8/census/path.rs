@@ -149,8 +149,8 @@ impl<'a> Paths<'a> {
                 (None, None) => None,
             };
             let Some(step) = step else { continue };
-            // A linked list is told once.
-            if steps.last() == Some(&step) {
+            // A linked list is told once; of arrays in arrays, each.
+            if !step.is_keyed() && steps.last() == Some(&step) {
                 continue;
             }
             steps.push(step);

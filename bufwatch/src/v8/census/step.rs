@@ -23,6 +23,11 @@ impl Step {
         Self { text, pattern: ANY_KEY.to_owned() }
     }
 
+    /// It says a key, which differs between views.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.text != self.pattern
+    }
+
     pub(super) fn append(mut self, more: &str) -> Self {
         self.text.push_str(more);
         self.pattern.push_str(more);
