@@ -11,8 +11,9 @@ const STACK_BYTES_MAX: u64 = 32 << 20;
 /// Stack below `Isolate::js_entry_sp` that belongs to the frame of the entry.
 const ENTRY_FRAME_BYTES: u64 = 256;
 
-/// Static storage of a thread below its base: variables of the executable.
+/// Static storage of a thread below its base: variables of the executable, measured 0xb0 to 0x2a0 bytes.
 const VARIABLES_BYTES: u64 = 0x1000;
+const PAGE_MASK: u64 = 0xfff;
 
 /// Above its base: glibc's `struct pthread`, in which the first 32 keys lie at 0x310.
 const KEYS_END: u64 = 0x510;
@@ -79,10 +80,14 @@ pub(super) fn isolate_of(
     thread: &ThreadState,
     isolates: &[IsolatePlace],
 ) -> Option<Avma> {
-    let around = [
-        read_words(memory, Avma(thread.fs_base.checked_sub(VARIABLES_BYTES)?), VARIABLES_BYTES),
-        read_words(memory, Avma(thread.fs_base), KEYS_END),
-    ];
+    let base = thread.fs_base;
+    let mut variables =
+        read_words(memory, Avma(base.checked_sub(VARIABLES_BYTES)?), VARIABLES_BYTES);
+    if variables.is_empty() {
+        // Their mapping begins with the page that the base is in; what is before it can be anything.
+        variables = read_words(memory, Avma(base & !PAGE_MASK), base & PAGE_MASK);
+    }
+    let around = [variables, read_words(memory, Avma(base), KEYS_END)];
     let words = around.iter().flatten();
     words
         .filter_map(|word| isolates.iter().find(|place| place.isolate.0 == *word))
