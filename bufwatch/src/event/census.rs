@@ -37,7 +37,7 @@ pub struct Counts {
     pub n_live_objects: u64,
     /// Found and looked like a buffer or view, but contradict themselves.
     pub n_rejected: u64,
-    /// Stops that met a garbage collection and were tried again.
+    /// Stops that met a garbage collection, or of which a thread was not part, and were tried again.
     pub n_retries: u64,
     /// Of live stores that Node's allocator has handed out.
     pub allocator_bytes: Option<Bytes>,

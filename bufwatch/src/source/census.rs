@@ -1,32 +1,45 @@
-//! Takes the census of a live process: finds V8's pages, stops the process, copies pages and roots, lets it run on, analyses the copy.
-//! What the copy says is `v8::census`'s part.
+//! Takes the census of a live process: prepares room for its heap, stops it, lets it run on, analyses the copy; again if it was not the
+//! moment for it. What is read while the process stands still is the part of `standstill`, what the copy says that of `v8::census`.
 
-use crate::base::{Avma, Bytes, Nanos};
+use crate::base::{Nanos, ProcessKey};
 use crate::event::census::{Census, Timing};
 use crate::node::plan::Planned;
+use crate::source::standstill::{Look, Place};
 use crate::sys::clock;
-use crate::sys::memory::ProcessMemory;
-use crate::sys::procfs::{self, MapEntry, ProcfsError};
-use crate::sys::ptrace::{StopError, StopReport, Stopped, with_stopped};
-use crate::v8::allocator::{self, AllocatorFacts, read_total};
-use crate::v8::census::copy::{Destination, HeapCopy};
-use crate::v8::census::roots::{IsolatePlace, RootFacts, Roots, ThreadState};
+use crate::sys::life::Life;
+use crate::sys::memory::{ProcessMemory, prefer_large_pages};
+use crate::sys::procfs::ProcfsError;
+use crate::sys::ptrace::{StopError, with_stopped};
+use crate::v8::census::copy::Destination;
+use crate::v8::census::room::Room;
 use crate::v8::census::store::StoreFacts;
-use crate::v8::census::take::{self, Detail, Moment, Refusal};
-use crate::v8::page::{MemoryRange, Page, PageLayout, find_pages};
+use crate::v8::census::take::{self, Detail, Refusal};
 use crate::v8::{Layout, Metadata};
 
-/// How long a process may stand still. A gigabyte of heap takes about a quarter of a second.
+/// How long a process may stand still. A gigabyte of heap takes about a quarter of a second with one core, half of that with two.
 pub const STOP_LIMIT: Nanos = Nanos::from_secs(2);
 
 /// Stops that met a garbage collection are tried again as often.
-const TRIES_MAX: u64 = 8;
+const COLLECTING_MAX: u64 = 8;
+
+/// Stops of which a thread was not part are tried again as often, and then do without it: on a machine with too much to do a thread
+/// may wait long for its turn to stop.
+const INCOMPLETE_MAX: u64 = 3;
 
 /// Before the next try; doubled each time. Most collections take a few milliseconds.
 const BACK_OFF: Nanos = Nanos::from_millis(5);
 
-/// Isolates looked for.
-const ISOLATES_MAX: usize = 1_024;
+/// How long a process without a heap is looked at: it may be starting.
+const STARTING_PATIENCE: Nanos = Nanos::from_secs(2);
+
+/// A program that is younger may still be starting: Node takes 20 to 100 ms on a machine that has nothing else to do.
+const STARTING_AGE: Nanos = Nanos::from_secs(10);
+
+/// From the moment at which nothing can be read of a process that was killed until it counts as ended.
+const ENDING_LIMIT: Nanos = Nanos::from_millis(200);
+
+/// Threads that copy and walk a heap. More would only wait for memory.
+const THREADS_MAX: usize = 4;
 
 /// A census that could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +52,12 @@ pub enum CensusError {
     Unknown(String),
     #[error("no V8 heap was found in the process")]
     NoHeap,
+    #[error("the process began {age} ago and is still starting: {reason}")]
+    Starting { age: Nanos, reason: Box<Self> },
     #[error("the process was collecting garbage at each of {0} stops")]
     Collecting(u64),
+    #[error("{0} threads could not be stopped")]
+    Incomplete(usize),
     #[error(
         "reading the heap would have taken longer than {0}, the longest that bufwatch stops a process"
     )]
@@ -59,7 +76,10 @@ impl CensusError {
             Self::Stop(error) => error.hint(),
             Self::Unknown(_) => "`bufwatch plan --pid PID` says what is known of this binary",
             Self::NoHeap => "is the process just starting or ending? try again",
-            Self::Collecting(_) => "try again when the process has less to do",
+            Self::Starting { .. } => "try again in a moment",
+            Self::Collecting(_) | Self::Incomplete(_) => {
+                "try again when the process has less to do"
+            }
             Self::TooLong(_) => "the heap is larger than bufwatch can read in this time",
             Self::Ended { .. } => "`bufwatch ps` lists the Node processes of this host",
             Self::Refused(refusal) => refusal.hint(),
@@ -80,20 +100,11 @@ impl CensusError {
 /// Takes censuses of one process.
 #[derive(Debug)]
 pub struct CensusTaker {
-    pid: u32,
-    memory: ProcessMemory,
+    key: ProcessKey,
+    place: Place,
     layout: Layout,
-    pages: PageLayout,
-    roots: RootFacts,
-    heap_in_isolate: u64,
-    allocator: Option<AllocatorFacts>,
     stores: Option<StoreFacts>,
-}
-
-/// What one stop brought.
-struct Stop {
-    moment: Moment,
-    allocated: Option<Bytes>,
+    n_threads: usize,
 }
 
 impl CensusTaker {
@@ -103,125 +114,141 @@ impl CensusTaker {
         check(&plan.v8)?;
         let pages = plan.page_layout().ok_or_else(|| unknown("the layout of V8's pages"))?;
         let heap_in_isolate = plan.allocator.as_ref().and_then(|facts| facts.heap_in_isolate.get());
+        let key = identity.key;
         Ok(Self {
-            pid: identity.key.pid,
-            memory: ProcessMemory::new(identity.key.pid),
+            key,
+            place: Place {
+                pid: key.pid,
+                memory: ProcessMemory::new(key.pid),
+                pages,
+                roots: plan.census.facts(identity.node.bias),
+                heap_in_isolate: u64::from(
+                    heap_in_isolate.ok_or_else(|| unknown("where an isolate has its heap"))?,
+                ),
+                allocator: plan.allocator_facts(identity.node.bias),
+            },
             layout: plan.v8.layout(),
-            pages,
-            roots: plan.census.facts(identity.node.bias),
-            heap_in_isolate: u64::from(
-                heap_in_isolate.ok_or_else(|| unknown("where an isolate has its heap"))?,
-            ),
-            allocator: plan.allocator_facts(identity.node.bias),
             stores: plan.layout.store_facts(),
+            n_threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS_MAX)),
         })
     }
 
-    /// Stops the process once, or a few times if it is collecting garbage, and says what is alive.
+    /// Stops the process once, or a few times if it is collecting garbage or just starting, and says what is alive.
     pub fn take(&self, detail: Detail) -> Result<Census, CensusError> {
         let start = clock::now();
-        let key = procfs::process_key(self.pid)?;
-        let (stop, report, n_retries) = self.stop()?;
-        let mut census = take::analyse(
-            &stop.moment,
-            &self.layout,
-            stop.allocated,
-            detail,
-            &self.memory,
-            self.stores,
-        )
-        .map_err(|refusal| match procfs::process_key(self.pid) {
-            Ok(now) if now == key => CensusError::Refused(refusal),
-            _ => CensusError::Ended { pid: self.pid },
+        let life = Life::of(self.key);
+        let mut room = Destination::default();
+        let (mut n_collecting, mut n_incomplete) = (0_u64, 0_u64);
+        let mut pause = BACK_OFF;
+        loop {
+            let needs_all = n_incomplete < INCOMPLETE_MAX;
+            let error = match self.try_to_take(detail, &life, needs_all, &mut room) {
+                Ok(mut census) => {
+                    census.counts.n_retries = n_collecting.saturating_add(n_incomplete);
+                    census.timing.total = clock::now().since(start);
+                    return Ok(census);
+                }
+                Err(error) => error,
+            };
+            let age = life.age().filter(|age| *age < STARTING_AGE);
+            let has_patience = clock::now().since(start) < STARTING_PATIENCE;
+            let is_temporary = match &error {
+                CensusError::Collecting(_) => {
+                    n_collecting = n_collecting.saturating_add(1);
+                    n_collecting < COLLECTING_MAX
+                }
+                CensusError::Incomplete(_) => {
+                    n_incomplete = n_incomplete.saturating_add(1);
+                    true
+                }
+                CensusError::NoHeap => has_patience,
+                // Of a heap that is being set up nothing is as it should be.
+                CensusError::Refused(_) => has_patience && age.is_some(),
+                _ => false,
+            };
+            tracing::debug!(%error, is_temporary, "no census");
+            if life.has_ended(if is_temporary { pause } else { ENDING_LIMIT }) {
+                return Err(CensusError::Ended { pid: self.key.pid });
+            }
+            if is_temporary {
+                pause = Nanos(pause.0.saturating_mul(2));
+                continue;
+            }
+            return Err(match (error, age) {
+                (CensusError::Collecting(_), _) => CensusError::Collecting(n_collecting),
+                (error @ (CensusError::NoHeap | CensusError::Refused(_)), Some(age)) => {
+                    CensusError::Starting { age, reason: Box::new(error) }
+                }
+                (error, _) => error,
+            });
+        }
+    }
+
+    /// With one stop. `room` is kept between two.
+    fn try_to_take(
+        &self,
+        detail: Detail,
+        life: &Life,
+        needs_all_threads: bool,
+        room: &mut Destination,
+    ) -> Result<Census, CensusError> {
+        let start = clock::now();
+        let pages = self.place.find_pages()?;
+        if pages.is_empty() {
+            return Err(CensusError::NoHeap);
+        }
+        let destination = std::mem::take(room).for_pages(&pages, Room::new(prefer_large_pages));
+        let prepared = clock::now();
+        let (look, report) = with_stopped(self.key.pid, STOP_LIMIT, |stopped| {
+            if needs_all_threads && !stopped.running.is_empty() {
+                return Ok(Look::Incomplete(destination, stopped.running.len()));
+            }
+            self.place.look(stopped, destination, self.n_threads)
         })?;
+        let mut stop = match look? {
+            Look::Taken(stop) => stop,
+            Look::Collecting(destination) => {
+                *room = destination;
+                return Err(CensusError::Collecting(1));
+            }
+            Look::Incomplete(destination, n) => {
+                *room = destination;
+                return Err(CensusError::Incomplete(n));
+            }
+        };
+        if stop.moment.heap.is_cut {
+            return Err(CensusError::TooLong(STOP_LIMIT));
+        }
+        // Of a process that is killed while it is read, some is missing.
+        if stop.moment.heap.n_pages_lost > 0 && life.has_ended(ENDING_LIMIT) {
+            return Err(CensusError::Ended { pid: self.key.pid });
+        }
+        stop.moment.heap.shrink();
+        let copied = clock::now();
+        let memory = &self.place.memory;
+        let mut census =
+            take::analyse(&stop.moment, &self.layout, stop.allocated, detail, memory, self.stores)?;
+        tracing::debug!(
+            preparing = %prepared.since(start),
+            stopped = %report.duration,
+            analysing = %clock::now().since(copied),
+            "census"
+        );
         if report.n_running > 0 {
             let n = report.n_running;
             census.gaps.push(format!("{n} threads were in the kernel and could not be stopped"));
         }
-        census.counts.n_retries = n_retries;
-        census.timing = Timing {
-            stopped_at: report.since,
-            stopped: report.duration,
-            total: clock::now().since(start),
-        };
+        if life.has_ended(Nanos(0)) {
+            census.gaps.push(ENDED_AFTER_COPY.to_owned());
+        }
+        let (stopped_at, stopped) = (report.since, report.duration);
+        census.timing = Timing { stopped_at, stopped, total: Nanos(0) };
         Ok(census)
     }
-
-    fn stop(&self) -> Result<(Stop, StopReport, u64), CensusError> {
-        let mut pause = BACK_OFF;
-        for n_retries in 0..TRIES_MAX {
-            let pages = self.find_pages()?;
-            if pages.is_empty() {
-                return Err(CensusError::NoHeap);
-            }
-            let destination = Destination::for_pages(&pages);
-            let (stop, report) =
-                with_stopped(self.pid, STOP_LIMIT, |stopped| self.copy(stopped, destination))?;
-            let stop = stop?;
-            if stop.moment.heap.is_cut {
-                return Err(CensusError::TooLong(STOP_LIMIT));
-            }
-            if !stop.moment.roots.isolates.iter().any(|isolate| isolate.is_collecting) {
-                return Ok((stop, report, n_retries));
-            }
-            std::thread::sleep(std::time::Duration::from_nanos(pause.0));
-            pause = Nanos(pause.0.saturating_mul(2));
-        }
-        Err(CensusError::Collecting(TRIES_MAX))
-    }
-
-    /// While the process stands still.
-    fn copy(&self, stopped: &Stopped, destination: Destination) -> Result<Stop, CensusError> {
-        let maps = procfs::maps(self.pid)?;
-        let (pages, _) = find_pages(&self.memory, self.pages, &anonymous(&maps));
-        let has_time = || stopped.left().0 > 0;
-        let isolates = self.isolates(&pages);
-        let threads: Vec<ThreadState> =
-            stopped.threads.iter().map(|thread| thread_state(thread, &maps)).collect();
-        let roots = Roots::collect(&self.memory, &self.roots, &isolates, &threads);
-        let allocated = self.allocated(&isolates);
-        let is_collecting = roots.isolates.iter().any(|isolate| isolate.is_collecting);
-        let heap = if is_collecting {
-            HeapCopy::default()
-        } else {
-            HeapCopy::read(&self.memory, &pages, destination, has_time)
-        };
-        Ok(Stop { moment: Moment { heap, roots, isolates }, allocated })
-    }
-
-    fn find_pages(&self) -> Result<Vec<Page>, CensusError> {
-        let maps = procfs::maps(self.pid)?;
-        Ok(find_pages(&self.memory, self.pages, &anonymous(&maps)).0)
-    }
-
-    fn isolates(&self, pages: &[Page]) -> Vec<IsolatePlace> {
-        let mut isolates: Vec<IsolatePlace> = Vec::new();
-        for heap in pages.iter().filter_map(|page| page.heap) {
-            if isolates.iter().any(|known| known.heap == heap) || isolates.len() >= ISOLATES_MAX {
-                continue;
-            }
-            if let Some(isolate) = heap.0.checked_sub(self.heap_in_isolate) {
-                isolates.push(IsolatePlace { heap, isolate: Avma(isolate) });
-            }
-        }
-        isolates
-    }
-
-    /// What all allocators of the process have handed out.
-    fn allocated(&self, isolates: &[IsolatePlace]) -> Option<Bytes> {
-        let facts = self.allocator?;
-        let mut allocators: Vec<Avma> = isolates
-            .iter()
-            .filter_map(|place| allocator::allocator_of_heap(&self.memory, facts, place.heap.0))
-            .collect();
-        allocators.sort_unstable();
-        allocators.dedup();
-        let totals: Option<Vec<Bytes>> =
-            allocators.iter().map(|it| read_total(&self.memory, facts, *it)).collect();
-        let totals = totals.filter(|totals| !totals.is_empty())?;
-        Some(totals.into_iter().sum())
-    }
 }
+
+/// What is read of the process itself, not of the copy.
+const ENDED_AFTER_COPY: &str = "the process ended after its heap was copied: lengths of growable shared buffers and owners of stores may be missing";
 
 /// Without these no object can be told from another.
 fn check(metadata: &Metadata) -> Result<(), CensusError> {
@@ -243,39 +270,5 @@ fn check(metadata: &Metadata) -> Result<(), CensusError> {
             Err(CensusError::Unknown(format!("{name} is {}", constant.provenance())))
         }
         None => Ok(()),
-    }
-}
-
-/// Mappings that V8's pages can be in.
-fn anonymous(maps: &[MapEntry]) -> Vec<MemoryRange> {
-    let is_anonymous = |entry: &&MapEntry| {
-        entry.is_readable
-            && entry.inode == 0
-            && (entry.path.is_empty() || entry.path.starts_with("[anon:"))
-    };
-    let ranges = maps.iter().filter(is_anonymous).map(|entry| MemoryRange {
-        start: entry.start,
-        end: entry.end,
-        is_writable: entry.is_writable,
-        is_executable: entry.is_executable,
-    });
-    ranges.collect()
-}
-
-fn thread_state(thread: &crate::sys::ptrace::StoppedThread, maps: &[MapEntry]) -> ThreadState {
-    let sp = thread.stack_pointer;
-    let stack = maps.iter().find(|entry| (entry.start..entry.end).contains(&sp));
-    // glibc puts a thread's static storage at the upper end of its stack; other mappings may follow without a gap.
-    let storage = thread.fs_base;
-    let end = stack
-        .map_or(sp, |entry| if (sp..entry.end).contains(&storage) { storage } else { entry.end });
-    ThreadState {
-        tid: thread.tid,
-        stack_pointer: sp,
-        frame_pointer: thread.frame_pointer,
-        instruction_pointer: thread.instruction_pointer,
-        fs_base: thread.fs_base,
-        general: thread.general.to_vec(),
-        stack_end: end,
     }
 }

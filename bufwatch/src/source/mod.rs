@@ -4,5 +4,6 @@ pub mod census;
 pub mod ebpf;
 pub mod residency;
 pub mod sampler;
+mod standstill;
 
 pub use ebpf::EbpfSource;

@@ -24,10 +24,18 @@ pub fn thread_cpu() -> Nanos {
 /// The wall clock's time of a moment that /proc gives in clock ticks since boot, rounded down to a tick
 /// (10 ms). Time asleep counts in both. If the wall clock was set since, it is off by as much.
 pub fn wall_time_of_ticks(ticks: u64) -> Option<Nanos> {
-    let per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
-    let since_boot = ticks.checked_mul(1_000_000_000_u64.checked_div(per_second)?)?;
     let boot = read(ClockId::CLOCK_REALTIME).0.checked_sub(read(ClockId::CLOCK_BOOTTIME).0)?;
-    boot.checked_add(since_boot).map(Nanos)
+    boot.checked_add(since_boot(ticks)?.0).map(Nanos)
+}
+
+/// How long ago a moment was that /proc gives in clock ticks since boot, a tick more or less (10 ms). Time asleep counts.
+pub fn age_of_ticks(ticks: u64) -> Option<Nanos> {
+    Some(read(ClockId::CLOCK_BOOTTIME).since(since_boot(ticks)?))
+}
+
+fn since_boot(ticks: u64) -> Option<Nanos> {
+    let per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+    ticks.checked_mul(1_000_000_000_u64.checked_div(per_second)?).map(Nanos)
 }
 
 /// These clocks exist on every Linux; zero is what a missing one would read.

@@ -32,17 +32,24 @@ impl PidFd {
 
     /// Waits at most `timeout`, or until somebody wakes; true if the process has ended.
     pub fn wait(&self, waker: &Waker, timeout: Nanos) -> bool {
+        let waker_fd = PollFd::new(waker.as_fd(), PollFlags::POLLIN);
+        let has_ended =
+            Self::poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN), waker_fd], timeout);
+        waker.clear();
+        has_ended
+    }
+
+    /// Waits at most `timeout`; true if the process has ended.
+    pub fn wait_alone(&self, timeout: Nanos) -> bool {
+        Self::poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], timeout)
+    }
+
+    /// The process comes first.
+    fn poll(fds: &mut [PollFd<'_>], timeout: Nanos) -> bool {
         let millis = timeout.0.div_ceil(1_000_000);
         let millis = u16::try_from(millis).unwrap_or(u16::MAX);
-        let mut fds = [
-            PollFd::new(self.fd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(waker.as_fd(), PollFlags::POLLIN),
-        ];
-        let outcome = poll(&mut fds, PollTimeout::from(millis));
-        let [process, _] = fds;
-        waker.clear();
-        match outcome {
-            Ok(_) => process.any().unwrap_or(true),
+        match poll(fds, PollTimeout::from(millis)) {
+            Ok(_) => fds.first().and_then(PollFd::any).unwrap_or(true),
             Err(Errno::EINTR) => false,
             Err(_) => true,
         }

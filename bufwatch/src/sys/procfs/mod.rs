@@ -125,19 +125,22 @@ pub fn exe_path(pid: u32) -> Result<PathBuf, ProcfsError> {
     fs::read_link(&path).map_err(|source| ProcfsError::from_io(pid, path, source))
 }
 
-/// Ids and names of the threads of a process; not sanitized. A thread that ends meanwhile is left out.
-pub fn threads(pid: u32) -> Vec<(u32, String)> {
+/// Ids of the threads of a process.
+pub fn thread_ids(pid: u32) -> Vec<u32> {
     /// Threads looked at; Node has about a dozen and one to four a worker.
     const THREADS_MAX: usize = 4_096;
     let Ok(entries) = fs::read_dir(process_path(pid, "task")) else { return Vec::new() };
-    entries
-        .take(THREADS_MAX)
-        .filter_map(|entry| {
-            let tid = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let name = read_text(pid, &format!("task/{tid}/comm")).ok()?;
-            Some((tid, name.trim_end_matches('\n').to_owned()))
-        })
-        .collect()
+    let tid = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    entries.take(THREADS_MAX).filter_map(tid).collect()
+}
+
+/// Ids and names of the threads of a process; not sanitized. A thread that ends meanwhile is left out.
+pub fn threads(pid: u32) -> Vec<(u32, String)> {
+    let name = |tid: u32| {
+        let name = read_text(pid, &format!("task/{tid}/comm")).ok()?;
+        Some((tid, name.trim_end_matches('\n').to_owned()))
+    };
+    thread_ids(pid).into_iter().filter_map(name).collect()
 }
 
 /// Where the stacks of a process's threads are, of those that wait in the kernel (`proc_pid_syscall(5)`); of the others it is not known.
@@ -148,12 +151,12 @@ pub fn stack_pointers(pid: u32) -> Vec<u64> {
         let word = words.nth(1)?.strip_prefix("0x")?;
         u64::from_str_radix(word, 16).ok()
     };
-    threads(pid).into_iter().filter_map(|(tid, _)| of_thread(tid)).collect()
+    thread_ids(pid).into_iter().filter_map(of_thread).collect()
 }
 
 /// The oldest thread of a process besides the main thread; the main thread if there is no other.
 pub fn second_thread(pid: u32) -> u32 {
-    let others = threads(pid).into_iter().map(|(tid, _)| tid).filter(|tid| *tid != pid);
+    let others = thread_ids(pid).into_iter().filter(|tid| *tid != pid);
     let start = |tid: u32| parse_start_ticks(&read_text(pid, &format!("task/{tid}/stat")).ok()?);
     let started = others.filter_map(|tid| Some((start(tid)?, tid)));
     started.min().map_or(pid, |(_, tid)| tid)

@@ -1,6 +1,8 @@
 //! A bit for each word of a copied heap, and the rank of a set bit, so that an array can have one entry for each object.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use crate::v8::census::room::Room;
+
 /// Bits by word index.
 #[derive(Clone, Debug, Default)]
 pub struct Bitmap {
@@ -9,7 +11,11 @@ pub struct Bitmap {
 
 impl Bitmap {
     pub fn new(n_bits: usize) -> Self {
-        Self { blocks: vec![0; n_bits.div_ceil(64)] }
+        Self::in_room(n_bits, Room::default())
+    }
+
+    pub fn in_room(n_bits: usize, room: Room) -> Self {
+        Self { blocks: room.words(n_bits.div_ceil(64)) }
     }
 
     #[inline]
@@ -35,6 +41,22 @@ impl Bitmap {
 
     pub fn n_set(&self) -> u64 {
         self.blocks.iter().map(|block| u64::from(block.count_ones())).fold(0, u64::saturating_add)
+    }
+
+    /// Parts that threads can set bits in at the same time: each from the end of the one before to its own, both rounded up to 64 bits.
+    pub fn split(&mut self, ends: impl Iterator<Item = usize>) -> Vec<BitmapPart<'_>> {
+        let mut rest = self.blocks.as_mut_slice();
+        let mut first = 0_usize;
+        ends.map(|end| {
+            let n = end.div_ceil(64).saturating_sub(first).min(rest.len());
+            let (blocks, behind) =
+                std::mem::take(&mut rest).split_at_mut_checked(n).unwrap_or_default();
+            rest = behind;
+            let part = BitmapPart { blocks, first };
+            first = first.saturating_add(n);
+            part
+        })
+        .collect()
     }
 
     /// The first set bit after `index` and before `end`.
@@ -91,17 +113,36 @@ impl Bitmap {
 
     /// Counts for [`Ranks::of`].
     pub fn ranks(&self) -> Ranks {
+        self.ranks_in(Room::default())
+    }
+
+    pub fn ranks_in(&self, room: Room) -> Ranks {
+        let mut before = room.numbers(self.blocks.len());
         let mut n = 0_u32;
-        let before = self
-            .blocks
-            .iter()
-            .map(|block| {
-                let before = n;
-                n = n.saturating_add(block.count_ones());
-                before
-            })
-            .collect();
+        for (before, block) in before.iter_mut().zip(&self.blocks) {
+            *before = n;
+            n = n.saturating_add(block.count_ones());
+        }
         Ranks { before, n }
+    }
+}
+
+/// Some of the bits of a bitmap.
+#[derive(Debug)]
+pub struct BitmapPart<'a> {
+    blocks: &'a mut [u64],
+    /// Number of its first block in the bitmap.
+    first: usize,
+}
+
+impl BitmapPart<'_> {
+    /// Sets a bit, by its index in the whole bitmap; outside of the part nothing happens.
+    #[inline]
+    pub fn insert(&mut self, index: usize) {
+        let block = (index / 64).checked_sub(self.first);
+        if let Some(block) = block.and_then(|at| self.blocks.get_mut(at)) {
+            *block |= 1_u64 << (index % 64);
+        }
     }
 }
 
@@ -142,12 +183,20 @@ mod tests {
         fn ranks_and_neighbours_are_those_of_a_sorted_list(
             set in proptest::collection::btree_set(0_usize..1_000, 0..80),
             end in 0_usize..1_000,
+            cut in 0_usize..1_000,
         ) {
             let mut bitmap = Bitmap::new(1_000);
             for index in &set {
                 prop_assert!(bitmap.insert(*index));
                 prop_assert!(!bitmap.insert(*index));
             }
+            let mut in_parts = Bitmap::new(1_000);
+            for mut part in in_parts.split([cut, 1_000].into_iter()) {
+                for index in &set {
+                    part.insert(*index);
+                }
+            }
+            prop_assert_eq!(&in_parts.blocks, &bitmap.blocks);
             let ranks = bitmap.ranks();
             prop_assert_eq!(ranks.n(), set.len());
             prop_assert_eq!(bitmap.n_set(), set.len() as u64);

@@ -1,39 +1,50 @@
 //! A copy of V8's pages, in one piece: words by index, and from addresses of the process to indices. Knows pages, no objects.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use object::pod::bytes_of_slice_mut;
-
-use crate::base::{Avma, MemoryError, ReadMemory, ReadPart};
-use crate::v8::page::{PAGE_ALIGNMENT, Page};
+use crate::base::{Avma, MemoryError, ReadMemory};
+use crate::v8::census::fill::{Filled, fill};
+use crate::v8::census::room::Room;
+use crate::v8::census::slots::{Place, Slots};
+use crate::v8::page::Page;
 
 /// Largest heap copied. Indices of words fit in 31 bits with it, see `mark`.
 pub const HEAP_BYTES_MAX: u64 = 8 << 30;
 
-/// Bytes read at once, so that a time limit is looked at in between.
-const READ_BYTES: usize = 32 << 20;
-
 /// Spare room of a destination that is prepared before the process stands still, for pages that V8 adds meanwhile.
-const SPARE_BYTES: u64 = 8 << 20;
+const SPARE_BYTES: u64 = 4 << 20;
 
 const WORDS_PER_MEMORY_PAGE: usize = 512;
+
+/// Pages begin at multiples of this in the copy, so that no two of them share a block of a bitmap.
+const WORDS_PER_BLOCK: usize = 64;
 
 /// Room for a copy, with memory behind it: what is not touched before costs page faults while the target stands still.
 #[derive(Debug, Default)]
 pub struct Destination {
     words: Vec<u64>,
+    room: Room,
 }
 
 impl Destination {
-    pub fn for_pages(pages: &[Page]) -> Self {
-        let n_bytes: u64 = pages.iter().map(|page| page.size).fold(0, u64::saturating_add);
+    /// Room for these pages; the same again if it is large enough.
+    #[must_use]
+    pub fn for_pages(self, pages: &[Page], room: Room) -> Self {
+        let copied = pages.iter().filter(|page| !page.is_from_space());
+        let n_bytes: u64 = copied.map(|page| page.size).fold(0, u64::saturating_add);
         let spare = (n_bytes / 64).saturating_add(SPARE_BYTES);
         let n_bytes = n_bytes.saturating_add(spare).min(HEAP_BYTES_MAX);
-        let mut words = vec![0_u64; usize::try_from(n_bytes / 8).unwrap_or(0)];
+        let n_words = usize::try_from(n_bytes / 8).unwrap_or(0);
+        if self.words.len() >= n_words {
+            return self;
+        }
+        // Not both at once.
+        drop(self);
+        let mut words = room.words(n_words);
         for word in words.iter_mut().step_by(WORDS_PER_MEMORY_PAGE) {
             *word = 1;
         }
         std::hint::black_box(&mut words);
-        Self { words }
+        Self { words, room }
     }
 }
 
@@ -64,12 +75,14 @@ impl CopiedPage {
     }
 }
 
-/// V8's pages as they were at one moment.
+/// V8's pages as they were at one moment; the empty half of new space is left out.
 #[derive(Debug, Default)]
 pub struct HeapCopy {
     words: Vec<u64>,
     pages: Vec<CopiedPage>,
-    slots: PageSlots,
+    slots: Slots,
+    room: Room,
+    n_threads: usize,
     /// Pages that could not be read, or that there was no room for.
     pub n_pages_lost: usize,
     /// The time was up before all was read.
@@ -77,24 +90,40 @@ pub struct HeapCopy {
 }
 
 impl HeapCopy {
-    /// Reads the pages; `has_time` is asked between reads of [`READ_BYTES`].
+    /// Reads the pages with `n_threads`; `has_time` is asked between two reads. The threads' number also holds for the work on the copy.
     pub fn read(
-        memory: &impl ReadMemory,
+        memory: &(impl ReadMemory + Sync),
         pages: &[Page],
         destination: Destination,
-        has_time: impl Fn() -> bool,
+        n_threads: usize,
+        has_time: impl Fn() -> bool + Sync,
     ) -> Self {
-        let mut words = destination.words;
-        let (pages, n_words, mut n_pages_lost) = place(pages);
+        let Destination { mut words, room } = destination;
+        let (pages, n_words, n_without_room) = place(pages);
         // More than was prepared for: slower, and right.
         if n_words > words.len() {
             words.resize(n_words, 0);
         }
         words.truncate(n_words);
-        let (n_lost, is_cut) = read_all(memory, &pages, &mut words, has_time);
-        n_pages_lost = n_pages_lost.saturating_add(n_lost);
-        let slots = PageSlots::of(&pages);
-        Self { words, pages, slots, n_pages_lost, is_cut }
+        let Filled { n_lost, is_cut } = fill(memory, &pages, &mut words, n_threads, has_time);
+        let n_pages_lost = n_without_room.saturating_add(n_lost);
+        let slots = Slots::of(&pages);
+        Self { words, pages, slots, room, n_threads, n_pages_lost, is_cut }
+    }
+
+    /// Gives the spare room back, which can wait until the process runs on.
+    pub fn shrink(&mut self) {
+        self.words.shrink_to_fit();
+    }
+
+    /// How many threads may work on it.
+    pub const fn n_threads(&self) -> usize {
+        self.n_threads
+    }
+
+    /// For arrays as large as the heap.
+    pub const fn room(&self) -> Room {
+        self.room
     }
 
     pub fn pages(&self) -> &[CopiedPage] {
@@ -132,21 +161,18 @@ impl HeapCopy {
     /// Index of the word at an address.
     #[inline]
     pub fn find(&self, address: u64) -> Option<usize> {
-        self.locate(address).map(|(_, index)| index)
+        self.slots.find(address).map(|place| place.index)
     }
 
-    /// Index of the word at an address, and its page.
+    /// Where an address is.
     #[inline]
-    pub fn locate(&self, address: u64) -> Option<(&CopiedPage, usize)> {
-        let page = self.page_of(address)?;
-        let offset = address.checked_sub(page.page.start)?;
-        let index = page.first.checked_add((offset / 8) as usize)?;
-        (index < page.end).then_some((page, index))
+    pub fn place(&self, address: u64) -> Option<Place> {
+        self.slots.find(address)
     }
 
     #[inline]
     pub fn page_of(&self, address: u64) -> Option<&CopiedPage> {
-        self.pages.get(self.slots.find(address / PAGE_ALIGNMENT)?)
+        self.pages.get(self.slots.find(address)?.page)
     }
 
     /// The page that a word is in.
@@ -163,145 +189,23 @@ impl HeapCopy {
     }
 }
 
-/// Where each page comes in the copy; those beyond [`HEAP_BYTES_MAX`] are left out.
+/// Where each page comes in the copy, ascending; those beyond [`HEAP_BYTES_MAX`] are left out.
 fn place(pages: &[Page]) -> (Vec<CopiedPage>, usize, usize) {
     let mut placed = Vec::with_capacity(pages.len());
     let mut at = 0_usize;
     let mut n_lost = 0_usize;
-    for page in pages {
+    for page in pages.iter().filter(|page| !page.is_from_space()) {
         let end = usize::try_from(page.size / 8).ok().and_then(|n| at.checked_add(n));
-        match end {
-            Some(end) if (end as u64).saturating_mul(8) <= HEAP_BYTES_MAX => {
+        let next = end.and_then(|end| end.checked_next_multiple_of(WORDS_PER_BLOCK));
+        match (end, next) {
+            (Some(end), Some(next)) if (next as u64).saturating_mul(8) <= HEAP_BYTES_MAX => {
                 placed.push(CopiedPage { page: *page, first: at, end });
-                at = end;
+                at = next;
             }
             _ => n_lost = n_lost.saturating_add(1),
         }
     }
     (placed, at, n_lost)
-}
-
-fn read_all(
-    memory: &impl ReadMemory,
-    pages: &[CopiedPage],
-    words: &mut [u64],
-    has_time: impl Fn() -> bool,
-) -> (usize, bool) {
-    let mut n_lost = 0_usize;
-    let mut parts = Vec::new();
-    let mut n_bytes = 0_usize;
-    let mut rest = words;
-    for (n, page) in pages.iter().enumerate() {
-        let n_words = page.end.saturating_sub(page.first);
-        let Some((piece, others)) = rest.split_at_mut_checked(n_words) else { break };
-        rest = others;
-        // Nobody reads the header in the copy, and behind it there may be a guard.
-        let skipped = page.area().start.saturating_sub(page.first);
-        let out = bytes_of_slice_mut(piece.get_mut(skipped..).unwrap_or_default());
-        n_bytes = n_bytes.saturating_add(out.len());
-        parts.push(ReadPart::new(Avma(page.address(page.area().start)), out));
-        if n_bytes >= READ_BYTES || n.saturating_add(1) == pages.len() {
-            if !has_time() {
-                return (n_lost, true);
-            }
-            memory.read_parts(&mut parts);
-            for part in &mut parts {
-                if !part.is_read {
-                    n_lost = n_lost.saturating_add(usize::from(!read_piecewise(memory, part)));
-                }
-            }
-            parts.clear();
-            n_bytes = 0;
-        }
-    }
-    (n_lost, false)
-}
-
-/// Of a page with holes, what can be read; the rest is zero.
-fn read_piecewise(memory: &impl ReadMemory, part: &mut ReadPart<'_>) -> bool {
-    const PIECE: usize = 4 << 10;
-    let mut is_any = false;
-    let mut address = part.address.0;
-    for piece in part.out.chunks_mut(PIECE) {
-        if memory.read(Avma(address), piece).is_ok() {
-            is_any = true;
-        } else {
-            piece.fill(0);
-        }
-        address = address.saturating_add(PIECE as u64);
-    }
-    is_any
-}
-
-/// From 256 KiB of address space to the page there: a hash table with linear probing, since this is looked up for every word that
-/// could be a pointer.
-#[derive(Debug, Default)]
-struct PageSlots {
-    /// Number of the slot of address space and of the page; the number of no slot where there is none.
-    entries: Vec<(u64, u32)>,
-    shift: u32,
-}
-
-const NO_SLOT: u64 = u64::MAX;
-
-impl PageSlots {
-    fn of(pages: &[CopiedPage]) -> Self {
-        let n_slots: u64 = pages
-            .iter()
-            .map(|page| page.page.size.div_ceil(PAGE_ALIGNMENT))
-            .fold(0, u64::saturating_add);
-        // At most a quarter full: misses end soon.
-        let capacity =
-            n_slots.saturating_mul(4).max(64).checked_next_power_of_two().unwrap_or(1 << 20);
-        let mut slots = Self {
-            entries: vec![(NO_SLOT, 0); usize::try_from(capacity).unwrap_or(64)],
-            shift: 64_u32.saturating_sub(capacity.trailing_zeros()),
-        };
-        for (number, page) in pages.iter().enumerate() {
-            let first = page.page.start / PAGE_ALIGNMENT;
-            for slot in 0..page.page.size.div_ceil(PAGE_ALIGNMENT) {
-                slots.insert(first.saturating_add(slot), number as u32);
-            }
-        }
-        slots
-    }
-
-    const fn hash(&self, slot: u64) -> usize {
-        // Fibonacci hashing: pages follow each other in address space, or are spread at random.
-        (slot.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
-    }
-
-    fn insert(&mut self, slot: u64, page: u32) {
-        let n = self.entries.len();
-        let start = self.hash(slot);
-        for step in 0..n {
-            let at = start.wrapping_add(step) & n.saturating_sub(1);
-            let Some(entry) = self.entries.get_mut(at) else { return };
-            if entry.0 == NO_SLOT {
-                *entry = (slot, page);
-                return;
-            }
-            if entry.0 == slot {
-                return;
-            }
-        }
-    }
-
-    #[inline]
-    fn find(&self, slot: u64) -> Option<usize> {
-        let mask = self.entries.len().checked_sub(1)?;
-        let mut at = self.hash(slot) & mask;
-        loop {
-            let (key, page) = *self.entries.get(at)?;
-            if key == slot {
-                return Some(page as usize);
-            }
-            if key == NO_SLOT {
-                return None;
-            }
-            at = at.wrapping_add(1) & mask;
-        }
-    }
 }
 
 impl ReadMemory for HeapCopy {

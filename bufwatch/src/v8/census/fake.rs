@@ -195,7 +195,7 @@ impl FakeHeap {
 
     pub(crate) fn copy(&self) -> HeapCopy {
         let pages = [self.page()];
-        HeapCopy::read(self, &pages, Destination::default(), || true)
+        HeapCopy::read(self, &pages, Destination::default(), 2, || true)
     }
 }
 

@@ -6,7 +6,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::v8::census::mark::HeapView;
-use crate::v8::census::sizes::{is_context, is_raw, is_receiver};
+use crate::v8::census::sizes::{MapFacts, is_context, is_raw, is_receiver};
 
 /// `EphemeronHashTable`: header of two words, three counts, then pairs of key and value.
 const EPHEMERONS_START: usize = 5;
@@ -33,15 +33,27 @@ impl HeapView<'_> {
     /// Tells all that the object at an index refers to.
     #[inline]
     pub(super) fn visit(&self, index: usize, visitor: &mut impl Visitor) {
+        if let Some(facts) = self.facts(index) {
+            self.visit_known(index, facts, self.end_of(index, facts), visitor);
+        }
+    }
+
+    /// The same for an object of which more is known.
+    #[inline]
+    pub(super) fn visit_known(
+        &self,
+        index: usize,
+        facts: MapFacts,
+        end: usize,
+        visitor: &mut impl Visitor,
+    ) {
         let Some(map_word) = self.heap.word(index) else { return };
-        let Some(facts) = self.facts(index) else { return };
         visitor.strong(map_word);
         let kind = facts.kind;
         let layout = self.layout;
         if is_raw(kind, layout) {
             return;
         }
-        let end = self.end_of(index, facts);
         let body = index.saturating_add(1)..end;
         if kind == self.ephemeron_kind {
             self.ephemerons(index, end, visitor);

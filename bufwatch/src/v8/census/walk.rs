@@ -1,30 +1,28 @@
-//! Finds every object in a copied heap: first all maps, then the start of each object, and on the way the array buffers and views.
-//! What is alive is not decided here: dead objects that the collector has not yet reclaimed are found as well.
+//! Finds every object in a copied heap: the start of each, and on the way the array buffers and views. What is alive is not decided
+//! here: dead objects that the collector has not yet reclaimed are found as well.
 //!
-//! The way (v8-heap-census.md §2): a map is what has a meta map, which is its own map. A word that points to a map begins an object; its
-//! size is believed only if another object or the end of the page follows, otherwise the search goes on at the next word.
+//! The way (v8-heap-census.md §2): a word that points to a map begins an object; its size is believed only if another object or the end
+//! of the page follows, otherwise the search goes on at the next word.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use crate::base::FastSet;
-use crate::v8::census::bitmap::Bitmap;
+use std::panic::resume_unwind;
+use std::thread;
+
+use crate::v8::census::bitmap::{Bitmap, BitmapPart};
 use crate::v8::census::copy::{CopiedPage, HeapCopy};
+use crate::v8::census::maps::{self, MapMemory};
 use crate::v8::census::sizes::{MapFacts, object_bytes};
 use crate::v8::metadata::Layout;
-
-/// Meta maps: one, and from V8 12 on one more for each native context.
-const META_MAPS_MAX: usize = 4_096;
 
 /// Array buffers and views listed: more are counted, not listed.
 pub const LISTED_MAX: usize = 16 << 20;
 
-/// Words of a map (`Map::kSize` is 9 or 10 words; the meta map describes itself).
-const MAP_WORDS: std::ops::RangeInclusive<u64> = 8..=12;
+/// Weak collections listed: enough to learn from.
+const SAMPLES_MAX: usize = 256;
 
 /// The objects of a heap.
 #[derive(Debug, Default)]
 pub struct Walk {
-    /// Words at which a map begins.
-    pub maps: Bitmap,
     /// Words at which an object begins; and the first word of each page, so that no object reaches into the next page.
     pub starts: Bitmap,
     /// Indices of `JSArrayBuffer`s.
@@ -38,32 +36,64 @@ pub struct Walk {
     /// Bytes between objects of known size: what no size rule covers.
     pub unsized_bytes: u64,
     pub is_list_cut: bool,
+    /// How to recognise a map.
+    layout: Layout,
 }
 
 impl Walk {
+    /// The result does not depend on the number of threads.
     pub fn take(heap: &HeapCopy, layout: &Layout) -> Self {
-        let mut walk = Self {
-            maps: Bitmap::new(heap.n_words()),
-            starts: Bitmap::new(heap.n_words()),
-            ..Self::default()
-        };
-        walk.find_maps(heap, layout);
-        for page in heap.pages() {
-            walk.starts.insert(page.first);
-            if !page.page.is_from_space() {
-                walk.walk_page(heap, layout, page);
+        let mut starts = Bitmap::in_room(heap.n_words(), heap.room());
+        let groups = in_groups(heap.pages(), heap.n_threads());
+        let ends = groups.iter().filter_map(|group| group.last()).map(|page| page.end);
+        let parts = starts.split(ends);
+        let walk_group = |pages: &[CopiedPage], starts: BitmapPart<'_>| {
+            let found = Self::default();
+            let mut walker = Walker { heap, layout, starts, found, maps: MapMemory::new() };
+            for page in pages {
+                walker.walk_page(page);
             }
-        }
+            walker.found
+        };
+        let mut walk = Self { layout: *layout, ..Self::default() };
+        thread::scope(|scope| {
+            let mut work = groups.into_iter().zip(parts);
+            let own = work.next();
+            let others: Vec<_> = work
+                .map(|(pages, starts)| scope.spawn(move || walk_group(pages, starts)))
+                .collect();
+            if let Some((pages, starts)) = own {
+                walk.append(walk_group(pages, starts));
+            }
+            for other in others {
+                walk.append(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+        });
+        walk.starts = starts;
         walk
+    }
+
+    /// Objects on later pages.
+    fn append(&mut self, later: Self) {
+        let Self { starts: _, buffers, views, weak_collections, .. } = later;
+        let mut is_cut = self.is_list_cut || later.is_list_cut;
+        for (all, more) in [(&mut self.buffers, buffers), (&mut self.views, views)] {
+            is_cut |= all.len().saturating_add(more.len()) > LISTED_MAX;
+            all.extend(more);
+            all.truncate(LISTED_MAX);
+        }
+        self.is_list_cut = is_cut;
+        self.weak_collections.extend(weak_collections);
+        self.weak_collections.truncate(SAMPLES_MAX);
+        self.n_maps = self.n_maps.saturating_add(later.n_maps);
+        self.n_objects = self.n_objects.saturating_add(later.n_objects);
+        self.unsized_bytes = self.unsized_bytes.saturating_add(later.unsized_bytes);
     }
 
     /// The map that a word points to.
     #[inline]
     pub fn map_of(&self, heap: &HeapCopy, word: u64) -> Option<usize> {
-        if word & 7 != 1 {
-            return None;
-        }
-        heap.find(word.wrapping_sub(1)).filter(|index| self.maps.has(*index))
+        maps::map_of(heap, word, &self.layout)
     }
 
     /// Where the object at an address begins in the copy, if one does.
@@ -78,115 +108,17 @@ impl Walk {
     /// What the map of the object at an index says.
     #[inline]
     pub fn facts(&self, heap: &HeapCopy, index: usize, layout: &Layout) -> Option<MapFacts> {
-        let map = self.map_of(heap, heap.word(index)?)?;
-        MapFacts::read(heap, map, layout)
+        maps::facts_of(heap, heap.word(index)?, layout)
     }
 
     /// Index behind the last word of an object.
+    #[inline]
     pub fn end_of(&self, heap: &HeapCopy, index: usize, map: MapFacts, layout: &Layout) -> usize {
         let n_words = heap.n_words();
         let next = self.starts.next_after(index, n_words).unwrap_or(n_words);
         match object_bytes(heap, index, map, layout) {
             Some(bytes) => next.min(index.saturating_add((bytes / 8) as usize)),
             None => next,
-        }
-    }
-
-    fn find_maps(&mut self, heap: &HeapCopy, layout: &Layout) {
-        let mut meta_maps = FastSet::default();
-        let has_maps = |page: &&CopiedPage| !page.page.is_executable && !page.page.is_large();
-        for page in heap.pages().iter().filter(has_maps) {
-            let area = page.area();
-            let mut own = page.page.area_start | 1;
-            for (word, index) in heap.slice(area.clone()).iter().zip(area) {
-                if *word == own
-                    && MapFacts::read(heap, index, layout).is_some_and(|facts| {
-                        facts.kind == layout.type_map
-                            && MAP_WORDS.contains(&(facts.instance_bytes / 8))
-                    })
-                    && meta_maps.len() < META_MAPS_MAX
-                {
-                    meta_maps.insert(own);
-                }
-                own = own.wrapping_add(8);
-            }
-        }
-        // The last one that matched: nearly all maps of a page have the same.
-        let mut last = 0;
-        let may_have_maps = |page: &&CopiedPage| has_maps(page) && !page.page.is_from_space();
-        for page in heap.pages().iter().filter(may_have_maps) {
-            let area = page.area();
-            for (word, index) in heap.slice(area.clone()).iter().zip(area) {
-                if word & 7 == 1 && (*word == last || meta_maps.contains(word)) {
-                    last = *word;
-                    if self.maps.insert(index) {
-                        self.n_maps = self.n_maps.saturating_add(1);
-                    }
-                }
-            }
-        }
-    }
-
-    fn walk_page(&mut self, heap: &HeapCopy, layout: &Layout, page: &CopiedPage) {
-        let area = page.area();
-        let mut at = area.start;
-        while at < area.end {
-            let Some(map) = heap.word(at).and_then(|word| self.map_of(heap, word)) else {
-                at = at.saturating_add(1);
-                self.unsized_bytes = self.unsized_bytes.saturating_add(8);
-                continue;
-            };
-            let Some(facts) = MapFacts::read(heap, map, layout) else { return };
-            let n_words = object_bytes(heap, at, facts, layout).map_or(0, |it| (it / 8) as usize);
-            let end = at.saturating_add(n_words);
-            let is_followed = n_words > 0
-                && (end == area.end
-                    || end < area.end
-                        && heap.word(end).is_some_and(|word| self.map_of(heap, word).is_some()));
-            if facts.kind == layout.type_free_space {
-                // It ends the object before it, whose size may not be known. Its body is stale; one that leads nowhere is stale itself.
-                self.starts.insert(at);
-                at = if is_followed { end } else { at.saturating_add(1) };
-                continue;
-            }
-            self.found(at, facts.kind, layout);
-            let is_large_object = page.page.is_large() && at == area.start;
-            if is_followed {
-                at = end;
-            } else if is_large_object && n_words > 0 && end <= area.end {
-                // Nothing follows a large object in its page.
-                return;
-            } else {
-                at = at.saturating_add(1);
-                self.unsized_bytes = self.unsized_bytes.saturating_add(8);
-            }
-        }
-    }
-
-    fn found(&mut self, index: usize, kind: u64, layout: &Layout) {
-        /// Enough to learn from.
-        const SAMPLES_MAX: usize = 256;
-        self.starts.insert(index);
-        self.n_objects = self.n_objects.saturating_add(1);
-        let list = if kind == layout.type_array_buffer {
-            &mut self.buffers
-        } else if kind == layout.type_typed_array
-            || kind == layout.type_data_view
-            || kind == layout.type_rab_data_view
-            || kind == layout.type_detached_typed_array
-        {
-            &mut self.views
-        } else if (kind == layout.type_weak_map || kind == layout.type_weak_set)
-            && self.weak_collections.len() < SAMPLES_MAX
-        {
-            &mut self.weak_collections
-        } else {
-            return;
-        };
-        if list.len() < LISTED_MAX {
-            list.push(index);
-        } else {
-            self.is_list_cut = true;
         }
     }
 
@@ -207,5 +139,124 @@ impl Walk {
         }
         let winner = votes.into_iter().max_by_key(|(_, n)| *n);
         winner.map_or(layout.type_ephemeron_table, |(kind, _)| kind)
+    }
+}
+
+/// Walks some pages.
+struct Walker<'a> {
+    heap: &'a HeapCopy,
+    layout: &'a Layout,
+    starts: BitmapPart<'a>,
+    /// All but the starts.
+    found: Walk,
+    maps: MapMemory,
+}
+
+impl Walker<'_> {
+    fn walk_page(&mut self, page: &CopiedPage) {
+        self.starts.insert(page.first);
+        let area = page.area();
+        let mut at = area.start;
+        while at < area.end {
+            let Some(facts) = self.map_at(at) else {
+                at = at.saturating_add(1);
+                self.found.unsized_bytes = self.found.unsized_bytes.saturating_add(8);
+                continue;
+            };
+            let n_words =
+                object_bytes(self.heap, at, facts, self.layout).map_or(0, |it| (it / 8) as usize);
+            let end = at.saturating_add(n_words);
+            let is_followed =
+                n_words > 0 && (end == area.end || end < area.end && self.map_at(end).is_some());
+            if facts.kind == self.layout.type_free_space {
+                // It ends the object before it, whose size may not be known. Its body is stale; one that leads nowhere is stale itself.
+                self.starts.insert(at);
+                at = if is_followed { end } else { at.saturating_add(1) };
+                continue;
+            }
+            self.note(at, facts.kind);
+            let is_large_object = page.page.is_large() && at == area.start;
+            if is_followed {
+                at = end;
+            } else if is_large_object && n_words > 0 && end <= area.end {
+                // Nothing follows a large object in its page.
+                return;
+            } else {
+                at = at.saturating_add(1);
+                self.found.unsized_bytes = self.found.unsized_bytes.saturating_add(8);
+            }
+        }
+    }
+
+    #[inline]
+    fn map_at(&mut self, index: usize) -> Option<MapFacts> {
+        self.maps.facts_of(self.heap, self.heap.word(index)?, self.layout)
+    }
+
+    #[inline]
+    fn note(&mut self, index: usize, kind: u64) {
+        let (layout, found) = (self.layout, &mut self.found);
+        self.starts.insert(index);
+        found.n_objects = found.n_objects.saturating_add(1);
+        let list = if kind == layout.type_array_buffer {
+            &mut found.buffers
+        } else if kind == layout.type_typed_array
+            || kind == layout.type_data_view
+            || kind == layout.type_rab_data_view
+            || kind == layout.type_detached_typed_array
+        {
+            &mut found.views
+        } else if kind == layout.type_map {
+            found.n_maps = found.n_maps.saturating_add(1);
+            return;
+        } else if (kind == layout.type_weak_map || kind == layout.type_weak_set)
+            && found.weak_collections.len() < SAMPLES_MAX
+        {
+            &mut found.weak_collections
+        } else {
+            return;
+        };
+        if list.len() < LISTED_MAX {
+            list.push(index);
+        } else {
+            found.is_list_cut = true;
+        }
+    }
+}
+
+/// Pages in at most `n` groups of about the same number of words.
+fn in_groups(pages: &[CopiedPage], n: usize) -> Vec<&[CopiedPage]> {
+    let n_words = pages.last().map_or(0, |page| page.end);
+    let share = n_words.div_ceil(n.max(1));
+    let group = |page: &CopiedPage| page.first.checked_div(share);
+    pages.chunk_by(|page, next| group(page) == group(next)).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "made-up pages")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::v8::census::fake::FakeHeap;
+
+    proptest! {
+        #[test]
+        fn groups_are_all_pages_in_order(
+            sizes in proptest::collection::vec(1_usize..9, 0..40),
+            n in 0_usize..6,
+        ) {
+            let page = FakeHeap::new().page();
+            let mut first = 0;
+            let mut pages = Vec::new();
+            for size in sizes {
+                pages.push(CopiedPage { page, first, end: first + size * 512 });
+                first += size * 512;
+            }
+            let groups = in_groups(&pages, n);
+            prop_assert!(groups.len() <= n.max(1));
+            let firsts = |pages: &[CopiedPage]| pages.iter().map(|it| it.first).collect::<Vec<_>>();
+            prop_assert_eq!(firsts(&groups.concat()), firsts(&pages));
+        }
     }
 }

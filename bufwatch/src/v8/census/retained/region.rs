@@ -177,11 +177,11 @@ impl<'a> Regions<'a> {
         if word & 7 != 1 {
             return None;
         }
-        let (page, index) = self.view.heap.locate(word.wrapping_sub(1))?;
-        let rank = self.tree.ranks.of(&self.view.walk.starts, index)?;
+        let place = self.view.heap.place(word.wrapping_sub(1))?;
+        let rank = self.tree.ranks.of(&self.view.walk.starts, place.index)?;
         let entry = *self.tree.parents.get(rank)?;
-        let is_read_only = page.page.is_read_only();
-        Some(Target { index, rank, entry, address: word, is_read_only })
+        let is_read_only = place.is_read_only;
+        Some(Target { index: place.index, rank, entry, address: word, is_read_only })
     }
 
     pub(super) fn object(&self, index: usize) -> Option<Target> {

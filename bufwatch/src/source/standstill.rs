@@ -1,0 +1,153 @@
+//! What a census reads while the process stands still: where V8's pages are by now, what keeps objects alive, and the pages themselves.
+//! In as few and as large reads as possible; when and how often is decided by `census`.
+
+use std::ops::Range;
+
+use crate::base::{Avma, Bytes};
+use crate::source::census::CensusError;
+use crate::sys::clock;
+use crate::sys::memory::ProcessMemory;
+use crate::sys::procfs::{self, MapEntry};
+use crate::sys::ptrace::{Stopped, StoppedThread};
+use crate::v8::allocator::{self, AllocatorFacts, read_total};
+use crate::v8::census::copy::{Destination, HeapCopy};
+use crate::v8::census::roots::{IsolatePlace, RootFacts, Roots, ThreadState};
+use crate::v8::census::take::Moment;
+use crate::v8::page::{MemoryRange, Page, PageLayout, find_pages};
+
+/// Isolates looked for.
+const ISOLATES_MAX: usize = 1_024;
+
+/// Where everything is that a census reads.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) pid: u32,
+    pub(super) memory: ProcessMemory,
+    pub(super) pages: PageLayout,
+    pub(super) roots: RootFacts,
+    pub(super) heap_in_isolate: u64,
+    pub(super) allocator: Option<AllocatorFacts>,
+}
+
+/// What one stop brought.
+pub(super) struct Stop {
+    pub(super) moment: Moment,
+    /// What Node's allocators had handed out.
+    pub(super) allocated: Option<Bytes>,
+}
+
+pub(super) enum Look {
+    Taken(Stop),
+    /// A garbage collection was running; the room for the copy was not used.
+    Collecting(Destination),
+    /// So many threads were not stopped; the room was not used.
+    Incomplete(Destination, usize),
+}
+
+impl Place {
+    /// As long as the process runs, these may come and go.
+    pub(super) fn find_pages(&self) -> Result<Vec<Page>, CensusError> {
+        let maps = procfs::maps(self.pid)?;
+        Ok(find_pages(&self.memory, self.pages, &anonymous(&maps)).0)
+    }
+
+    /// While the process stands still.
+    pub(super) fn look(
+        &self,
+        stopped: &Stopped,
+        destination: Destination,
+        n_threads: usize,
+    ) -> Result<Look, CensusError> {
+        let gathered = stopped.elapsed();
+        let maps = procfs::maps(self.pid)?;
+        let memory = self.memory.standing_still(readable(&maps, |_| true));
+        let (pages, _) = find_pages(&memory, self.pages, &anonymous(&maps));
+        let found = stopped.elapsed();
+        // Thousands of an isolate's pointers lead to builtins, and no root lies there.
+        let is_code = |entry: &MapEntry| entry.is_executable && entry.inode != 0;
+        let memory = self.memory.standing_still(readable(&maps, |entry| !is_code(entry)));
+        let isolates = self.isolates(&pages);
+        let threads: Vec<ThreadState> =
+            stopped.threads.iter().map(|thread| thread_state(thread, &maps)).collect();
+        let roots = Roots::collect(&memory, &self.roots, &isolates, &threads);
+        if roots.isolates.iter().any(|isolate| isolate.is_collecting) {
+            return Ok(Look::Collecting(destination));
+        }
+        let allocated = self.allocated(&isolates);
+        let rooted = stopped.elapsed();
+        let deadline = stopped.deadline();
+        let has_time = || clock::now() < deadline;
+        let heap = HeapCopy::read(&memory, &pages, destination, n_threads, has_time);
+        let copied = stopped.elapsed();
+        tracing::debug!(%gathered, pages = %found, roots = %rooted, %copied, "standstill");
+        Ok(Look::Taken(Stop { moment: Moment { heap, roots, isolates }, allocated }))
+    }
+
+    fn isolates(&self, pages: &[Page]) -> Vec<IsolatePlace> {
+        let mut isolates: Vec<IsolatePlace> = Vec::new();
+        for heap in pages.iter().filter_map(|page| page.heap) {
+            if isolates.iter().any(|known| known.heap == heap) || isolates.len() >= ISOLATES_MAX {
+                continue;
+            }
+            if let Some(isolate) = heap.0.checked_sub(self.heap_in_isolate) {
+                isolates.push(IsolatePlace { heap, isolate: Avma(isolate) });
+            }
+        }
+        isolates
+    }
+
+    /// What all allocators of the process have handed out.
+    fn allocated(&self, isolates: &[IsolatePlace]) -> Option<Bytes> {
+        let facts = self.allocator?;
+        let mut allocators: Vec<Avma> = isolates
+            .iter()
+            .filter_map(|place| allocator::allocator_of_heap(&self.memory, facts, place.heap.0))
+            .collect();
+        allocators.sort_unstable();
+        allocators.dedup();
+        let totals: Option<Vec<Bytes>> =
+            allocators.iter().map(|it| read_total(&self.memory, facts, *it)).collect();
+        let totals = totals.filter(|totals| !totals.is_empty())?;
+        Some(totals.into_iter().sum())
+    }
+}
+
+/// Ascending, as /proc has them.
+fn readable(maps: &[MapEntry], is_wanted: impl Fn(&MapEntry) -> bool) -> Vec<Range<u64>> {
+    let wanted = maps.iter().filter(|entry| entry.is_readable && is_wanted(entry));
+    wanted.map(|entry| entry.start..entry.end).collect()
+}
+
+/// Mappings that V8's pages can be in.
+fn anonymous(maps: &[MapEntry]) -> Vec<MemoryRange> {
+    let is_anonymous = |entry: &&MapEntry| {
+        entry.is_readable
+            && entry.inode == 0
+            && (entry.path.is_empty() || entry.path.starts_with("[anon:"))
+    };
+    let ranges = maps.iter().filter(is_anonymous).map(|entry| MemoryRange {
+        start: entry.start,
+        end: entry.end,
+        is_writable: entry.is_writable,
+        is_executable: entry.is_executable,
+    });
+    ranges.collect()
+}
+
+fn thread_state(thread: &StoppedThread, maps: &[MapEntry]) -> ThreadState {
+    let sp = thread.stack_pointer;
+    let stack = maps.iter().find(|entry| (entry.start..entry.end).contains(&sp));
+    // glibc puts a thread's static storage at the upper end of its stack; other mappings may follow without a gap.
+    let storage = thread.fs_base;
+    let end = stack
+        .map_or(sp, |entry| if (sp..entry.end).contains(&storage) { storage } else { entry.end });
+    ThreadState {
+        tid: thread.tid,
+        stack_pointer: sp,
+        frame_pointer: thread.frame_pointer,
+        instruction_pointer: thread.instruction_pointer,
+        fs_base: thread.fs_base,
+        general: thread.general.to_vec(),
+        stack_end: end,
+    }
+}
