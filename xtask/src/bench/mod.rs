@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what bufwatch costs its target and itself, as ratios within one run. The
 //! results go to docs/benchmarks.md with the command that made them.
 
+mod census;
 mod overhead;
 mod own_cost;
 mod report;
@@ -28,6 +29,8 @@ enum What {
     /// The processor time and the memory of bufwatch itself, and its time to the first screen
     #[command(name = "self")]
     OwnCost(NodeArgs),
+    /// How long a census stops its target, how long it takes and how much memory, on small and large heaps
+    Census(census::Args),
     /// What call stacks cost the target and bufwatch, and how well bufwatch keeps up with new ones
     Stacks(stacks::Args),
 }
@@ -49,6 +52,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let node = match &args.what {
         What::Overhead(args) => &args.node,
         What::OwnCost(args) => args,
+        What::Census(args) => &args.node,
         What::Stacks(args) => &args.node,
     };
     setup::for_node(workspace, &node.node)?;
@@ -56,6 +60,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     match &args.what {
         What::Overhead(args) => overhead::run(workspace, args),
         What::OwnCost(args) => own_cost::run(workspace, args),
+        What::Census(args) => census::run(workspace, args),
         What::Stacks(args) => stacks::run(workspace, args),
     }
 }

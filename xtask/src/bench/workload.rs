@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::process::{Lines, Running, bound_to_us};
 use crate::workspace::Workspace;
 
-/// A workload prepares files and stores before it is ready.
-const READY_LIMIT: Duration = Duration::from_mins(1);
+/// A workload prepares files, stores or a heap before it is ready.
+const READY_LIMIT: Duration = Duration::from_mins(3);
 
 /// The slowest known run is `churn64k` under bpftrace, about a minute.
 const RUN_LIMIT: Duration = Duration::from_mins(10);
@@ -64,6 +65,13 @@ impl Workload {
         parse(&line).with_context(|| format!("read `{line}`"))
     }
 
+    /// Sends a word and reads the line of JSON that answers it.
+    pub(super) fn ask(&mut self, word: &str) -> Result<Value> {
+        self.node.tell(word)?;
+        let line = self.lines.next(RUN_LIMIT)?;
+        serde_json::from_str(&line).with_context(|| format!("read `{line}`"))
+    }
+
     /// Lets the program end by itself, so that it removes its files.
     pub(super) fn finish(mut self) -> Result<()> {
         self.node.close_input();
@@ -72,14 +80,13 @@ impl Workload {
 }
 
 fn parse(line: &str) -> Result<Timed> {
-    let value: serde_json::Value = serde_json::from_str(line)?;
-    let number = |key: &str| {
-        value
-            .get(key)
-            .and_then(serde_json::Value::as_f64)
-            .with_context(|| format!("`{key}` is no number"))
-    };
-    Ok(Timed { ops: number("ops")?, seconds: number("seconds")? })
+    let value: Value = serde_json::from_str(line)?;
+    Ok(Timed { ops: number(&value, "ops")?, seconds: number(&value, "seconds")? })
+}
+
+/// The value of a key of an answer.
+pub(super) fn number(answer: &Value, key: &str) -> Result<f64> {
+    answer.get(key).and_then(Value::as_f64).with_context(|| format!("`{key}` is no number"))
 }
 
 #[cfg(test)]
