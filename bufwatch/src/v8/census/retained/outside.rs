@@ -74,18 +74,11 @@ impl Regions<'_> {
         view.visit(object, &mut Entering { regions: self });
     }
 
+    /// Values of weak maps whose keys are found here stay where they are: each answer looks at the pairs.
     fn spread(&mut self) -> Result<(), Exceeded> {
         while let Some(object) = self.pending.pop() {
             self.budget.spend(1)?;
             self.enter_from(object);
-            for n in self.pairs_of(object) {
-                let Some(pair) = self.pairs.get(n).copied() else { continue };
-                if self.place(pair.table as usize) == Place::Outside
-                    && let Some(value) = self.view.heap.address(pair.value as usize)
-                {
-                    self.enter_by(value.0 | 1);
-                }
-            }
         }
         Ok(())
     }

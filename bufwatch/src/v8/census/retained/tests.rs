@@ -202,6 +202,66 @@ fn values_of_weak_maps_die_with_their_key_and_with_the_map() {
     }
 }
 
+/// Every way in which the value of a weak map may be alive without what is asked about.
+#[test]
+fn values_of_weak_maps_live_with_others() {
+    let object = (1 + N_SLOTS as u64) * 8;
+    let [root_object, asked, other, key, value, between, map] = [0, 1, 2, 3, 4, 5, 6];
+    let check = |references: &[(usize, usize)], questions: &[usize], expected: u64| {
+        let mut graph = Graph::new(6, 1, &[]);
+        let mut n_used = [0; 7];
+        for (from, to) in references {
+            graph.refer(*from, n_used[*from], *to);
+            n_used[*from] += 1;
+        }
+        graph.pair(0, 0, key, value);
+        let objects = graph.objects.clone();
+        let roots = [root(objects[root_object]), root(objects[map])];
+        let questions: Vec<Vec<u64>> = questions.iter().map(|n| vec![objects[*n]]).collect();
+        let answers = retained(&graph.fake, &roots, &questions);
+        assert_eq!(heap_of(answers[0]), expected, "{references:?}");
+        assert_eq!(answers[0], Some(naive(&mut graph.fake, &roots, &questions[0])));
+    };
+    let both = [(root_object, asked), (root_object, other), (asked, key)];
+    // Only what is asked about holds the key.
+    check(&both, &[asked], 3 * object);
+    // Something outside holds the key as well; something that is asked about in another question does.
+    let with_other = [&both[..], &[(other, key)]].concat();
+    check(&with_other, &[asked], object);
+    check(&with_other, &[asked, other], object);
+    // What was reached later than the map holds the value: from outside, and from another region.
+    let with_value = [&both[..], &[(other, between), (between, value)]].concat();
+    check(&with_value, &[asked], 2 * object);
+    check(&with_value, &[asked, other], 2 * object);
+}
+
+/// The map and what else holds the value are below one head, the key is below another.
+#[test]
+fn a_value_may_be_held_from_where_its_map_is() {
+    let [root_object, asked, other, key, value, between, further, map] = [0, 1, 2, 3, 4, 5, 6, 7];
+    let mut graph = Graph::new(7, 1, &[]);
+    let references = [
+        (root_object, 0, asked),
+        (root_object, 1, other),
+        (asked, 0, key),
+        (other, 0, map),
+        (other, 1, between),
+        (between, 0, further),
+        (further, 0, value),
+    ];
+    for (from, slot, to) in references {
+        graph.refer(from, slot, to);
+    }
+    graph.pair(0, 0, key, value);
+    let objects = graph.objects.clone();
+    let roots = [root(objects[root_object])];
+    let questions = [vec![objects[asked]], vec![objects[other]]];
+    let answers = retained(&graph.fake, &roots, &questions);
+    for (answer, question) in answers.into_iter().zip(&questions) {
+        assert_eq!(answer, Some(naive(&mut graph.fake, &roots, question)));
+    }
+}
+
 #[test]
 fn the_owner_of_a_group_is_what_all_paths_have_in_common() {
     // 0 → array → {1, 2} → {3, 4}
