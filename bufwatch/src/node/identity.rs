@@ -145,12 +145,19 @@ impl IdentityError {
 
 /// Opens the images of a process and reads their headers; the versions stay unknown.
 pub fn open(pid: u32) -> Result<NodeIdentity, IdentityError> {
+    open_running(pid).map_err(|error| {
+        // Of one that has ended nothing makes sense, also before anybody has waited for it.
+        if procfs::is_zombie(pid) { ProcfsError::NoSuchProcess { pid }.into() } else { error }
+    })
+}
+
+fn open_running(pid: u32) -> Result<NodeIdentity, IdentityError> {
     let key = procfs::process_key(pid)?;
     let status = procfs::status(pid)?;
     let command = procfs::command_line(pid)?;
     let exe_path = match procfs::exe_path(pid) {
         Ok(path) => path.to_string_lossy().into_owned(),
-        // A kernel thread or zombie: its exe is a dangling link.
+        // A kernel thread: its exe is a dangling link.
         Err(ProcfsError::Read { .. }) => {
             let name = procfs::comm(pid).unwrap_or_default();
             return Err(IdentityError::NotNode { path: format!("[{name}]") });

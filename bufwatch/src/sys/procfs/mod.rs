@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 pub use maps::{MapEntry, parse_maps};
-pub use status::{Status, parse_start_ticks, parse_status};
+pub use status::{Status, parse_start_ticks, parse_state, parse_status};
 
 use crate::base::{Bytes, ProcessKey};
 
@@ -89,6 +89,11 @@ pub fn maps(pid: u32) -> Result<Vec<MapEntry>, ProcfsError> {
 
 pub fn status(pid: u32) -> Result<Status, ProcfsError> {
     Ok(parse_status(&read_text(pid, "status")?))
+}
+
+/// It has ended, and whoever started it has not waited for it yet.
+pub fn is_zombie(pid: u32) -> bool {
+    read_text(pid, "stat").is_ok_and(|stat| matches!(parse_state(&stat), Some('Z' | 'X')))
 }
 
 /// Identity of the process that has this pid now.

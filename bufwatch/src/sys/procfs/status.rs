@@ -44,6 +44,11 @@ pub fn parse_status(text: &str) -> Status {
     status
 }
 
+/// What the process is doing, field 3: a letter of `proc_pid_stat(5)`.
+pub fn parse_state(stat: &str) -> Option<char> {
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
 /// Start time in clock ticks since boot, field 22. The name in parentheses may contain anything.
 pub fn parse_start_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -72,5 +77,7 @@ mod tests {
         let stat = "7 (a) R 1 2) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 11 0 987654 1 2 3";
         assert_eq!(parse_start_ticks(stat), Some(987_654));
         assert_eq!(parse_start_ticks("7 (node"), None);
+        assert_eq!(parse_state("7 (a) Z) (b) S 1 2"), Some('S'));
+        assert_eq!(parse_state("7 (node"), None);
     }
 }
