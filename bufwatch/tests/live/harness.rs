@@ -110,6 +110,19 @@ impl Lab {
         name: &str,
         args: &[&str],
     ) -> Scenario {
+        let mut scenario = self.starting(environment, name, args);
+        scenario.ready = scenario.answer();
+        assert_eq!(scenario.ready["ready"], true, "{name} said {}", scenario.ready);
+        scenario
+    }
+
+    /// A scenario that has said nothing yet; its process may still be on its way to become Node.
+    pub(crate) fn starting(
+        &self,
+        environment: &[(&str, &str)],
+        name: &str,
+        args: &[&str],
+    ) -> Scenario {
         let script = workspace().join("bufwatch/tests/live/scenarios").join(name);
         let mut command = bound_to_us(&self.node);
         command.arg("--expose-gc").arg(script).args(args).envs(environment.iter().copied());
@@ -121,10 +134,7 @@ impl Lab {
         }
         command.env_remove("BUFWATCH_ADDON").envs(addon().map(|path| ("BUFWATCH_ADDON", path)));
         let program = Program::start(command, name);
-        let mut scenario = Scenario { program, n_read: 0, ready: Value::Null };
-        scenario.ready = scenario.answer();
-        assert_eq!(scenario.ready["ready"], true, "{name} said {}", scenario.ready);
-        scenario
+        Scenario { program, n_read: 0, ready: Value::Null }
     }
 
     /// Starts bufwatch with any arguments.
@@ -340,6 +350,10 @@ impl Scenario {
         self.program.stdout.lines.lock().unwrap().lines.len() > self.n_read
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.program.signal(signal);
+    }
+
     pub(crate) fn kill(&mut self) {
         self.program.signal(Signal::SIGKILL);
         self.program.wait(EXIT_LIMIT);
@@ -398,6 +412,10 @@ impl Watch {
     /// Waits for the end and returns the exit code; a signal has none.
     pub(crate) fn wait_for_exit(&mut self) -> Option<i32> {
         self.program.wait(EXIT_LIMIT).code()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.program.child.try_wait().unwrap().is_some()
     }
 
     pub(crate) fn stdout(&self) -> String {
