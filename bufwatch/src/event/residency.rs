@@ -206,10 +206,28 @@ pub struct AllocatorSurvey {
     pub n_free: u64,
     /// Of free chunks, resident or not. What is resident of them in whole pages is [`RssPart::AllocatorFree`].
     pub free: Bytes,
+    /// Of `free`, at the ends of heaps, from where only trimming gives it back.
+    pub free_at_end: Bytes,
+    /// Of `free`, in arenas of threads other than the first.
+    pub free_in_threads: Bytes,
+    /// By what malloc decides; `None` if they were not found.
+    pub thresholds: Option<MallocThresholds>,
     /// Blocks with a mapping of their own that are no traced store: made before bufwatch came, or not for a Buffer. `None` if they were
     /// not all found.
     pub untraced_mapped: Option<UntracedMapped>,
     pub took: Nanos,
+}
+
+/// What glibc decides by, as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MallocThresholds {
+    /// Blocks of this size and above get a mapping of their own, which goes back to the kernel when they are freed. Rises to the size of
+    /// the largest such block that was freed, up to 32 MiB, unless it is fixed.
+    pub mmap: Bytes,
+    /// More free memory than this at the end of a heap is given back. Twice the other, unless it is fixed.
+    pub trim: Bytes,
+    /// Set by the environment or the program: they stay as they are.
+    pub is_fixed: bool,
 }
 
 /// Large blocks of the allocator that are no traced stores.

@@ -64,6 +64,11 @@ fn allocator(split: &RssSplit) -> Value {
         "n_chunks": counted(survey.n_chunks),
         "n_free": counted(survey.n_free),
         "free_bytes": counted(survey.free.0),
+        "free_at_end_bytes": counted(survey.free_at_end.0),
+        "free_in_threads_bytes": counted(survey.free_in_threads.0),
+        "mmap_threshold_bytes": survey.thresholds.map(|it| it.mmap.0),
+        "trim_threshold_bytes": survey.thresholds.map(|it| it.trim.0),
+        "are_thresholds_fixed": survey.thresholds.map(|it| it.is_fixed),
         "free_resident_bytes": counted(split.get(RssPart::AllocatorFree).0),
         "walk_ns": counted(survey.took.0),
         "untraced_mapped": survey.untraced_mapped.map(|blocks| json!({

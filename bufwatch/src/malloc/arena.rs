@@ -13,11 +13,14 @@ const N_BINS: usize = 127;
 /// Bins that must be empty for a record to be believed: most sizes are never freed, and 20 is far from chance.
 const N_EMPTY_MIN: usize = 20;
 
+/// Bins that are being changed right now.
+const N_CHANGING_MAX: usize = 2;
+
 /// Of the longest form.
 const RECORD_BYTES: usize = 2_200;
 
 /// Bytes of the C library's data that are searched: about 8 KB are usual.
-const DATA_BYTES_MAX: usize = 1 << 20;
+pub(super) const DATA_BYTES_MAX: usize = 1 << 20;
 
 /// Arenas followed from one to the next; glibc makes at most eight a processor.
 const ARENAS_MAX: usize = 4_096;
@@ -34,7 +37,7 @@ pub(super) struct Form {
     pub(super) bytes: usize,
 }
 
-/// glibc 2.27 to 2.42; 2.26, which has no `have_fastchunks`; and the one after 2.42, which has no fast bins.
+/// glibc 2.27 to 2.42; 2.26, which has no `have_fastchunks`; and 2.43, which has no fast bins.
 const FORMS: [Form; 3] = [
     Form { top: 96, bins: 112, next: 2_160, bytes: 2_200 },
     Form { top: 88, bins: 104, next: 2_152, bytes: 2_192 },
@@ -62,7 +65,7 @@ impl Arena {
 
     fn parse(form: Form, bytes: &[u8], address: u64) -> Option<Self> {
         let word = |at: usize| word(bytes, at);
-        let mut n_empty = 0_usize;
+        let (mut n_empty, mut n_changing) = (0_usize, 0_usize);
         for n in 0..N_BINS {
             let at = form.bins.checked_add(n.checked_mul(16)?)?;
             // `bin_at`: links point to where a chunk would begin whose links these were.
@@ -74,8 +77,9 @@ impl Arena {
                 && backward.is_multiple_of(8)
                 && backward != 0
                 && is_empty == (backward == itself);
-            is_bin.then_some(())?;
-            n_empty = n_empty.saturating_add(usize::from(is_empty));
+            n_changing = n_changing.saturating_add(usize::from(!is_bin));
+            (n_changing <= N_CHANGING_MAX).then_some(())?;
+            n_empty = n_empty.saturating_add(usize::from(is_bin && is_empty));
         }
         let top = word(form.top)?;
         let next = word(form.next)?;
@@ -131,6 +135,6 @@ pub(super) fn thread_arenas(memory: &impl ReadMemory, main: &Arena) -> Vec<(u64,
     all
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }

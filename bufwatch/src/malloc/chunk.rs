@@ -57,12 +57,28 @@ impl Header {
         self.size() >= CHUNK_BYTES_MIN && self.size().is_multiple_of(ALIGNMENT)
     }
 
-    /// A chunk with a mapping of its own begins here, unless it was aligned specially (`sysmalloc_mmap`): bytes.
+    /// A chunk with a mapping of its own begins here, unless it was aligned specially (`sysmalloc_mmap`): bytes of the mapping.
     pub(super) fn mapping_bytes(self) -> Option<u64> {
-        let is_mapped = self.previous_size == 0
-            && self.size_and_flags & FLAGS == IS_MMAPPED
-            && self.size() != 0
-            && self.size().is_multiple_of(super::PAGE);
-        is_mapped.then_some(self.size())
+        let is_mapped = self.previous_size == 0 && self.size_and_flags & FLAGS == IS_MMAPPED;
+        // Since glibc 2.43 the size is that of an ordinary chunk, without the header of one that would follow.
+        let with_next = self.size().checked_add(HEADER_BYTES)?;
+        let sizes = [self.size(), with_next];
+        sizes.into_iter().find(|size| is_mapped && *size != 0 && size.is_multiple_of(super::PAGE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mapped_chunks_are_whole_pages_with_or_without_the_next_header() {
+        let header = |previous_size, size_and_flags| Header { previous_size, size_and_flags };
+        assert_eq!(header(0, 0x10_1002).mapping_bytes(), Some(0x10_1000));
+        assert_eq!(header(0, 0x10_0ff2).mapping_bytes(), Some(0x10_1000));
+        for other in [0, 2, 0x10_1000, 0x10_1003, 0x10_1006, 0x10_1012, u64::MAX] {
+            assert_eq!(header(0, other).mapping_bytes(), None, "{other:#x}");
+        }
+        assert_eq!(header(0x10, 0x10_1002).mapping_bytes(), None);
     }
 }

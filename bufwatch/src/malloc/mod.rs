@@ -1,7 +1,7 @@
 //! glibc's heap as it lies in memory: which bytes of it are free, and which blocks have a mapping of their own. Reads chunk headers over any
 //! `ReadMemory`, while the target runs; what the blocks are for is not known here.
 //!
-//! The layout is that of glibc 2.26 to 2.42 on x86-64 (malloc/malloc.c, malloc/arena.c); which of its forms a process has is found by what
+//! The layout is that of glibc 2.26 to 2.43 on x86-64 (malloc/malloc.c, malloc/arena.c; seen on 2.31, 2.36, 2.41 and 2.43); which of its forms a process has is found by what
 //! fits, never by a version number. Every step is checked against what glibc keeps twice: a free chunk's size stands before and behind it, its
 //! neighbours are in use, the last chunk is the arena's top. Memory that changes under the walk contradicts itself sooner or later; then the
 //! walk goes back some chunks and reads again, and after some attempts the arena is not known.
@@ -14,6 +14,7 @@ mod chunk;
 mod heads;
 mod mapped;
 mod pages;
+mod parameters;
 mod survey;
 mod thread_heap;
 mod walk;
@@ -23,6 +24,7 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
+pub use parameters::Parameters;
 pub use survey::{Place, Survey, take};
 
 use crate::base::Nanos;

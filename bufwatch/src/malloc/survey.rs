@@ -10,6 +10,7 @@ use crate::malloc::arena::{Arena, find_main, thread_arenas};
 use crate::malloc::heads::{Budget, Heads};
 use crate::malloc::mapped::Search;
 use crate::malloc::pages::Pages;
+use crate::malloc::parameters::{self, Parameters};
 use crate::malloc::thread_heap::{self, ThreadHeap};
 use crate::malloc::walk::{Extent, Tally, walk};
 use crate::sys::pagemap::PageRun;
@@ -48,6 +49,11 @@ pub struct Survey {
     pub n_free: u64,
     /// Of free chunks, headers included.
     pub free_bytes: u64,
+    /// Of these, in the last chunks of arenas, which only trimming gives back.
+    pub top_bytes: u64,
+    /// Of `free_bytes`, in thread arenas.
+    pub free_thread_bytes: u64,
+    pub parameters: Option<Parameters>,
     /// Why an arena is not known: the first reason.
     pub obstacle: Option<Obstacle>,
     /// Why there may be more blocks.
@@ -87,6 +93,10 @@ pub fn take<M: ReadMemory>(
         }
     }
     survey.n_arenas_unknown = left.len() as u32;
+    if main.is_none() {
+        // There may be arenas that nobody named.
+        survey.obstacle = survey.obstacle.or(Some(Obstacle::UnknownForm));
+    }
 
     let mut search = Search::new(memory, pages, place.stores);
     for mapping in without(place.anonymous, &survey.heaps) {
@@ -99,6 +109,10 @@ pub fn take<M: ReadMemory>(
     survey.n_chunks = tally.counts.n_chunks;
     survey.n_free = tally.counts.n_free;
     survey.free_bytes = tally.counts.free_bytes;
+    survey.top_bytes = tally.counts.top_bytes;
+    survey.free_thread_bytes = tally.counts.free_thread_bytes;
+    let brk = place.brk.first();
+    survey.parameters = brk.and_then(|brk| parameters::find(memory, place.libc_data, brk.start));
     survey.free_pages = tally.free_pages;
     survey.free_pages.sort_unstable_by_key(|range| range.start);
     survey

@@ -56,6 +56,7 @@ fn free_chunks_and_the_top_are_counted_with_their_whole_pages() {
     assert_eq!((survey.n_arenas, survey.n_arenas_unknown, survey.obstacle), (1, 0, None));
     assert_eq!((survey.n_chunks, survey.n_free), (6, 3));
     assert_eq!(survey.free_bytes, 3 * PAGE + 64 + (top.end - top.start));
+    assert_eq!((survey.top_bytes, survey.free_thread_bytes), (top.end - top.start, 0));
     let first_free = BRK + PAGE..BRK + 3 * PAGE;
     assert_eq!(survey.free_pages, [first_free, whole_pages(top).unwrap()]);
 }
@@ -91,14 +92,56 @@ fn all_forms_of_an_arena_are_recognised() {
 }
 
 #[test]
+fn a_bin_that_is_being_changed_does_not_hide_an_arena() {
+    let mut fake = Fake::default();
+    fake.main_heap(&[(0x290, false), (0x10_0000, true), (0x20, false)], 0x3000);
+    fake.set(MAIN + 112 + 5 * 16, 0);
+    assert_eq!(fake.survey().obstacle, None);
+}
+
+#[test]
+fn what_malloc_decides_by_is_read_in_all_forms() {
+    // glibc 2.26, 2.35 and 2.43: what is before `n_mmaps`.
+    for n_before in [0_u64, 3, 4] {
+        let mut fake = Fake::default();
+        fake.main_heap(&[(0x290, false)], 0x3000);
+        let at = LIBC_DATA.start + 0x400;
+        let first = [65_019_904, 131_072, 32_509_952, 8, 0];
+        for (n, word) in first.into_iter().enumerate() {
+            fake.set(at + n as u64 * 8, word);
+        }
+        // 3 blocks of at most 65,536; 5 were the most; the thresholds move.
+        let ints = at + 40 + (n_before * 8).saturating_sub(u64::from(n_before > 0) * 4);
+        for (n, int) in [3_u64, 65_536, 5, 0].into_iter().enumerate() {
+            let place = ints + n as u64 * 4;
+            let word = fake.get(place & !7);
+            fake.set(
+                place & !7,
+                if place.is_multiple_of(8) { word | int } else { word | int << 32 },
+            );
+        }
+        let end = (ints + 16).next_multiple_of(8);
+        fake.set(end, 3 * 0x10_1000);
+        fake.set(end + 8, 5 * 0x10_1000);
+        fake.set(end + 16, BRK);
+        let wanted =
+            Parameters { mmap_threshold: 32_509_952, trim_threshold: 65_019_904, is_fixed: false };
+        assert_eq!(fake.survey().parameters, Some(wanted), "{n_before}");
+        fake.set(at + 16, u64::MAX);
+        assert_eq!(fake.survey().parameters, None);
+    }
+}
+
+#[test]
 fn without_the_arena_the_last_chunk_must_end_with_the_heap() {
     let mut fake = Fake::default();
     let top = fake.main_heap(&[(0x290, false), (0x10_0000, true), (0x20, false)], 0x3000);
     for at in (MAIN..MAIN + 2_200).step_by(8) {
         fake.set(at, 0);
     }
-    assert_eq!(fake.survey().obstacle, None);
-    assert_eq!(fake.survey().n_free, 2);
+    // There may be others.
+    assert_eq!(fake.survey().obstacle, Some(Obstacle::UnknownForm));
+    assert_eq!((fake.survey().n_free, fake.survey().n_arenas_unknown), (2, 0));
     fake.set(top.start + 8, (top.end - top.start - PAGE) | 1);
     assert_eq!(fake.survey().obstacle, Some(Obstacle::Changing));
 }
@@ -117,6 +160,7 @@ fn heaps_of_threads_are_walked_up_to_their_fences() {
     fake.anonymous.sort_unstable_by_key(|range| range.start);
     let survey = fake.survey();
     assert_eq!((survey.n_arenas, survey.obstacle), (2, None));
+    assert_eq!(survey.free_thread_bytes, rest + 0x8000 + (top.end - top.start));
     // Two tops, a free chunk, and all but the first chunk of the older heap.
     assert_eq!(survey.n_free, 4);
     assert_eq!(survey.heaps, [older..older + HEAP_BYTES, HEAP..HEAP + 0x21000]);

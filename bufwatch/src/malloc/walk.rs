@@ -36,6 +36,10 @@ pub(super) struct Counts {
     pub(super) n_free: u64,
     /// Of free chunks, headers included.
     pub(super) free_bytes: u64,
+    /// Of these, in the last chunk of an arena.
+    pub(super) top_bytes: u64,
+    /// Of free chunks, in thread arenas.
+    pub(super) free_thread_bytes: u64,
     n_ranges: usize,
 }
 
@@ -178,6 +182,10 @@ impl<M: ReadMemory> Walk<'_, '_, M> {
     /// Foreign bytes must not claim what is not the heap's.
     fn add_free(&mut self, start: u64, size: u64) -> Result<(), Obstacle> {
         let end = start.saturating_add(size).min(self.extent.end);
+        if !self.extent.is_main {
+            let bytes = &mut self.tally.counts.free_thread_bytes;
+            *bytes = bytes.saturating_add(end.saturating_sub(start));
+        }
         self.tally.add_free(start..end)
     }
 
@@ -214,7 +222,11 @@ impl<M: ReadMemory> Walk<'_, '_, M> {
             return Err(Obstacle::Changing);
         }
         self.count_chunk();
+        let before = self.tally.counts.free_bytes;
         self.add_free(at, header.size())?;
+        let counts = &mut self.tally.counts;
+        let top_bytes = counts.free_bytes.saturating_sub(before);
+        counts.top_bytes = counts.top_bytes.saturating_add(top_bytes);
         Ok(true)
     }
 

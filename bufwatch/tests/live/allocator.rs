@@ -98,6 +98,10 @@ pub(crate) fn kept_by_malloc(lab: &Lab) {
         assert_near(kept(sample), dropped, dropped * 3 / 100, when);
         let free = number(&allocator(sample)["free_bytes"]);
         assert_near(free, number(&numbers["free"]), NOISE, when);
+        // Why: the block that was freed first.
+        let allocator = allocator(sample);
+        assert!(number(&allocator["mmap_threshold_bytes"]) >= 31 * MB, "{allocator}");
+        assert_eq!(allocator["are_thresholds_fixed"], false);
     }
     println!("{} of {dropped}; {} late; {}", kept(&early), kept(&late), allocator(&late));
     let after = looked_at_late(lab, &scenario);
@@ -119,6 +123,8 @@ pub(crate) fn given_back(lab: &Lab) {
     for sample in [&early, &late] {
         assert_known(sample);
         assert!(kept(sample) < 10 * MB, "{}", sample.value()["rss_parts"]);
+        assert_eq!(allocator(sample)["mmap_threshold_bytes"], 131_072);
+        assert_eq!(allocator(sample)["are_thresholds_fixed"], true);
         assert_near(
             number(&allocator(sample)["free_bytes"]),
             number(&numbers["free"]),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::base::{Bytes, Nanos};
 use crate::event::residency::{
-    Allocator, AllocatorSurvey, Obstacle, PageBytes, RssPart, UntracedMapped,
+    Allocator, AllocatorSurvey, MallocThresholds, Obstacle, PageBytes, RssPart, UntracedMapped,
 };
 use crate::malloc::{self, Limits, Place, Survey};
 use crate::source::residency::StoreRange;
@@ -67,6 +67,13 @@ pub(super) fn survey(
     facts.n_chunks = found.n_chunks;
     facts.n_free = found.n_free;
     facts.free = Bytes(found.free_bytes);
+    facts.free_at_end = Bytes(found.top_bytes);
+    facts.free_in_threads = Bytes(found.free_thread_bytes);
+    facts.thresholds = found.parameters.map(|it| MallocThresholds {
+        mmap: Bytes(it.mmap_threshold),
+        trim: Bytes(it.trim_threshold),
+        is_fixed: it.is_fixed,
+    });
     facts.untraced_mapped = found.blocks_obstacle.is_none().then(|| untraced(&found, pages));
     facts.took = clock::now().since(started_at);
     Surveyed { facts, found }
