@@ -53,11 +53,18 @@ fn looked_at_late(lab: &Lab, scenario: &Scenario) -> Sample {
     watch.wait_for_sample("the whole process", |sample| sample.value()["residency"].is_object())
 }
 
+/// RSS is read right after the pass over the pages; three threads that allocate all the time change it meanwhile.
+const BUSY_SHARE: u64 = 10;
+
 /// All of RSS is explained, within one percent.
 fn assert_sums(sample: &Sample) {
+    assert_sums_within(sample, 100);
+}
+
+fn assert_sums_within(sample: &Sample, share: u64) {
     let residency = &sample.value()["residency"];
     let (rss, sum) = (number(&residency["rss_bytes"]), number(&residency["explained_bytes"]));
-    assert!(rss.abs_diff(sum) <= rss / 100, "parts are {sum} of {rss}: {}", sample.value());
+    assert!(rss.abs_diff(sum) <= rss / share, "parts are {sum} of {rss}: {}", sample.value());
 }
 
 fn allocator(sample: &Sample) -> &Value {
@@ -155,7 +162,7 @@ pub(crate) fn busy(lab: &Lab) {
         let sample = looked_at_late(lab, &scenario);
         let band = scenario.tell("band");
         let range = number(&band["least"])..=number(&band["most"]);
-        assert_sums(&sample);
+        assert_sums_within(&sample, BUSY_SHARE);
         let allocator = allocator(&sample);
         println!("{allocator} {range:?} {}", band["n"]);
         if allocator["is_known"] == true {
