@@ -15,7 +15,10 @@ pub(super) fn rss_parts(snapshot: &Snapshot) -> Value {
     match (&snapshot.memory.split, snapshot.memory.v8_heap) {
         (Some((_, split)), _) => {
             for part in RssPart::ALL {
-                parts.insert(part.name().to_owned(), json!(split.get(part).0));
+                // Without a look at the allocator it is among the others, and nobody knows how much it is.
+                let is_known = part != RssPart::AllocatorFree || is_surveyed(split);
+                let bytes = is_known.then(|| split.get(part).0);
+                parts.insert(part.name().to_owned(), json!(bytes));
             }
         }
         (None, Some(v8_heap)) => {
@@ -50,17 +53,21 @@ pub(super) fn residency(snapshot: &Snapshot) -> Value {
     })
 }
 
+/// Free memory of at least one arena is known.
+const fn is_surveyed(split: &RssSplit) -> bool {
+    split.survey.n_arenas > split.survey.n_arenas_unknown
+}
+
 /// What malloc itself says of its memory; what could not be found out is null.
 fn allocator(split: &RssSplit) -> Value {
     let survey = &split.survey;
-    let is_surveyed = survey.n_arenas > 0;
-    let counted = |n: u64| is_surveyed.then_some(n);
+    let counted = |n: u64| is_surveyed(split).then_some(n);
     json!({
         "name": survey.allocator.map(Allocator::name),
         "is_known": split.is_allocator_known,
         "obstacle": survey.obstacle.map(Obstacle::name),
-        "n_arenas": counted(survey.n_arenas.into()),
-        "n_arenas_unknown": counted(survey.n_arenas_unknown.into()),
+        "n_arenas": (survey.n_arenas > 0).then_some(survey.n_arenas),
+        "n_arenas_unknown": (survey.n_arenas > 0).then_some(survey.n_arenas_unknown),
         "n_chunks": counted(survey.n_chunks),
         "n_free": counted(survey.n_free),
         "free_bytes": counted(survey.free.0),
@@ -70,7 +77,7 @@ fn allocator(split: &RssSplit) -> Value {
         "trim_threshold_bytes": survey.thresholds.map(|it| it.trim.0),
         "are_thresholds_fixed": survey.thresholds.map(|it| it.is_fixed),
         "free_resident_bytes": counted(split.get(RssPart::AllocatorFree).0),
-        "walk_ns": counted(survey.took.0),
+        "walk_ns": (survey.n_arenas > 0).then_some(survey.took.0),
         "untraced_mapped": survey.untraced_mapped.map(|blocks| json!({
             "n": blocks.n,
             "bytes": blocks.bytes.0,

@@ -216,6 +216,13 @@ fn a_chunk_that_changes_under_the_walk_is_read_again() {
 }
 
 #[test]
+fn a_heap_that_somebody_else_grew_too_is_not_known() {
+    let mut fake = Fake::default();
+    fake.main_heap(&[(0x290, false), (0x8000, false), (16, false), (16, false)], 0x3000);
+    assert_eq!(fake.survey().obstacle, Some(Obstacle::UnknownForm));
+}
+
+#[test]
 fn swapped_headers_are_not_brought_in() {
     let mut fake = Fake::default();
     fake.main_heap(&[(0x290, false), (0x8000, true), (0x20, false)], 0x3000);

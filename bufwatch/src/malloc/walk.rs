@@ -230,8 +230,18 @@ impl<M: ReadMemory> Walk<'_, '_, M> {
         Ok(true)
     }
 
+    /// Two chunks of 16 bytes stand where the main heap goes on elsewhere: somebody else called `sbrk`, or could not (`sysmalloc`).
+    fn end_of_part(&mut self, at: u64) -> Result<Obstacle, Obstacle> {
+        let second = at.saturating_add(HEADER_BYTES);
+        let is_end = self.heads.at(second, self.extent.end)?.size() == HEADER_BYTES;
+        Ok(if is_end { Obstacle::UnknownForm } else { Obstacle::Changing })
+    }
+
     /// Where the next chunk begins.
-    fn next(&self, at: u64, header: Header) -> Result<u64, Obstacle> {
+    fn next(&mut self, at: u64, header: Header) -> Result<u64, Obstacle> {
+        if self.extent.is_main && header.size() == HEADER_BYTES {
+            return Err(self.end_of_part(at)?);
+        }
         let next = at.checked_add(header.size()).ok_or(Obstacle::Changing)?;
         let is_chunk = header.has_chunk_size()
             && !header.is_mmapped()
