@@ -197,7 +197,7 @@ impl Model {
             Payload::TearingDown { .. } | Payload::ThreadExited { .. } | Payload::TaskForked => {}
             Payload::MemorySampled(memory) => self.memory_sampled(at, *memory),
             Payload::CountersSampled(counters) => self.counters = Some((**counters).clone()),
-            Payload::ResidencyScanned(scan) => residency::scanned(self, at, scan),
+            Payload::ResidencyScanned(scan) => residency::scanned(self, scan),
             Payload::CensusStarted => self.census.is_underway = true,
             Payload::CensusTaken(taken) => {
                 let joined = census::join(self, at, taken);

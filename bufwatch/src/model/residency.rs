@@ -47,15 +47,10 @@ impl Residency {
 pub struct ResidencyLog {
     /// The last full scan: when it began, and what it found.
     pub split: Option<(Nanos, RssSplit)>,
-    pub n_full: u64,
-    pub n_partial: u64,
-    /// What the last full scan and the last partial one took.
-    pub full_took: Nanos,
-    pub partial_took: Nanos,
 }
 
-/// Folds a scan that ended at `at`.
-pub(super) fn scanned(model: &mut Model, at: Nanos, scan: &ResidencyScanned) {
+/// Folds a scan.
+pub(super) fn scanned(model: &mut Model, scan: &ResidencyScanned) {
     for seen in scan.stores.iter() {
         // What was born or moved during the scan was not looked at where it is now.
         let store = model.live.find_mut(seen.key);
@@ -64,17 +59,8 @@ pub(super) fn scanned(model: &mut Model, at: Nanos, scan: &ResidencyScanned) {
             store.residency.seen(scan.started_at, birth, size, seen.pages);
         }
     }
-    let log = &mut model.residency;
-    let took = at.since(scan.started_at);
-    if scan.is_full {
-        log.n_full += 1;
-        log.full_took = took;
-    } else {
-        log.n_partial += 1;
-        log.partial_took = took;
-    }
     if let Some(split) = &scan.split {
-        log.split = Some((scan.started_at, **split));
+        model.residency.split = Some((scan.started_at, **split));
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::harness::{Lab, Scenario, with_any_node};
+use crate::sample::number;
 
 /// Node's own array buffers are smaller.
 const SIZE_MIN: u64 = 100_000;
@@ -18,15 +19,15 @@ const GARBAGE_ALIVE_MAX: u64 = 4;
 pub(crate) type Rows = BTreeMap<(u64, u64, u64), u64>;
 
 pub(crate) fn take(lab: &Lab, pid: u32) -> Value {
+    take_with(lab, pid, &["--all"])
+}
+
+pub(crate) fn take_with(lab: &Lab, pid: u32, more: &[&str]) -> Value {
     let pid = pid.to_string();
-    let mut census = lab.bufwatch(&["census", "--pid", &pid, "--json", "--all"]);
+    let mut census = lab.bufwatch(&[&["census", "--pid", &pid, "--json"], more].concat());
     let exit = census.wait_for_exit();
     assert_eq!(exit, Some(0), "{}", census.stderr());
     serde_json::from_str(&census.stdout()).unwrap()
-}
-
-pub(crate) fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
 pub(crate) fn true_rows(answer: &Value) -> Rows {

@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use crate::census_truth::{assert_exact, list, take};
+use crate::census::take;
+use crate::census_truth::{assert_exact, list};
 use crate::harness::Lab;
 
 pub(crate) fn all(lab: &Lab) {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::census::take;
 use crate::harness::{Lab, Scenario};
+use crate::sample::number;
 
 /// Array buffers of Node itself, and what it reads into, are smaller.
 const SIZE_MIN: u64 = 100_000;
@@ -13,18 +15,6 @@ const SIZE_MIN: u64 = 100_000;
 /// What the load makes and drops: each of its tasks holds one or two, and what runs now a few more.
 const GARBAGE_SIZE: u64 = 200_000;
 const GARBAGE_ALIVE_MAX: usize = 24;
-
-pub(crate) fn take(lab: &Lab, pid: u32) -> Value {
-    let pid = pid.to_string();
-    let mut census = lab.bufwatch(&["census", "--pid", &pid, "--json", "--all"]);
-    let exit = census.wait_for_exit();
-    assert_eq!(exit, Some(0), "{}", census.stderr());
-    serde_json::from_str(&census.stdout()).unwrap()
-}
-
-pub(crate) fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
-}
 
 pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("{value} is no list"))

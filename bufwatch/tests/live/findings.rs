@@ -3,8 +3,9 @@
 
 use serde_json::Value;
 
+use crate::census::take_with;
 use crate::harness::{Lab, Scenario, Watch};
-use crate::sample::Sample;
+use crate::sample::{Sample, number};
 
 /// What a copy may cost beyond its length, at most: the constants in `detect::cost` are below.
 const COPY_COST_MAX: u64 = 512;
@@ -12,16 +13,8 @@ const COPY_COST_MAX: u64 = 512;
 /// What the parser of the scenario makes of what it receives: the rest of one chunk and the next.
 const CHUNK_MAX: u64 = 128 << 10;
 
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
-}
-
 fn findings_of(lab: &Lab, scenario: &Scenario) -> Vec<Value> {
-    let pid = scenario.pid().to_string();
-    let mut census = lab.bufwatch(&["census", "--pid", &pid, "--json"]);
-    let exit = census.wait_for_exit();
-    assert_eq!(exit, Some(0), "{}", census.stderr());
-    let census: Value = serde_json::from_str(&census.stdout()).unwrap();
+    let census = take_with(lab, scenario.pid(), &[]);
     census["findings"].as_array().unwrap().clone()
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::harness::{Lab, Scenario, Watch, with_any_node};
-use crate::sample::Sample;
+use crate::sample::{Sample, number};
 
 const PAGE: u64 = 4_096;
 
@@ -54,10 +54,6 @@ fn read_row(row: &Value) -> Row {
         huge: number(&row["huge_bytes"]),
         is_touched: row["touched_ns"].is_u64(),
     }
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
 /// Each store within a page of what the program says it wrote.

@@ -4,9 +4,10 @@
 
 use serde_json::Value;
 
-use crate::census::{number, take};
+use crate::census::take;
 use crate::harness::{Lab, Scenario};
 use crate::heap_snapshot::{HeapSnapshot, Retained};
+use crate::sample::number;
 
 /// A group of views: the end of its path, where its holder is in the snapshot, and what kind of object this is.
 const GROUPS: [(&str, &[&str], &str); 7] = [

@@ -4,6 +4,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+/// A number of any JSON that bufwatch or a scenario prints.
+pub(crate) fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
 /// One line of `--headless --json`.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {

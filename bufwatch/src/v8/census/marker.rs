@@ -32,7 +32,7 @@ pub(super) fn phase_of(view: HeapView<'_>, root: &Root) -> Option<u8> {
         | RootKind::TracedHandle
         | RootKind::EternalHandle => Some(1),
         RootKind::Microtask | RootKind::HandleScope => Some(2),
-        RootKind::Stack | RootKind::Register => Some(3),
+        RootKind::Stack => Some(3),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::base::FastMap;
-use crate::event::census;
+use crate::event::census::RootKind;
 use crate::v8::census::edge::{Edges, Link};
 use crate::v8::census::function_name::Author;
 use crate::v8::census::mark::{HeapView, Marks, Parent};
@@ -32,7 +32,7 @@ const GENERATOR_FUNCTION: u64 = 24;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     pub steps: Arc<[Step]>,
-    pub root: census::RootKind,
+    pub root: RootKind,
     /// Something of the application is on it.
     pub is_by_application: bool,
 }
@@ -70,8 +70,8 @@ impl<'a> Paths<'a> {
     pub fn to(&mut self, object: usize) -> Path {
         let Some(container) = self.container_of(object) else {
             let (root, step) = match self.marks.parent(self.view.walk, object) {
-                Some(Parent::Root(root)) => (root.kind.shown(), root_step(root.kind.shown())),
-                _ => (census::RootKind::default(), Step::plain("not reached")),
+                Some(Parent::Root(root)) => (root.kind, root_step(root.kind)),
+                _ => (RootKind::default(), Step::plain("not reached")),
             };
             return Path { steps: Arc::new([step]), root, is_by_application: false };
         };
@@ -122,8 +122,8 @@ impl<'a> Paths<'a> {
         // A native context is held by whoever made it; what hangs on it is held by its global object.
         let is_of_context = links.first().is_some_and(|it| self.view.is_native_context(it.kind));
         let root = match root {
-            Some(root) if !is_of_context => root.kind.shown(),
-            _ => census::RootKind::Isolate,
+            Some(root) if !is_of_context => root.kind,
+            _ => RootKind::Isolate,
         };
         let of_node = self.node_module(&links);
         let behind = of_node.map_or(0, |(_, context)| context);
@@ -134,7 +134,7 @@ impl<'a> Paths<'a> {
             _ => 0,
         });
         let mut steps = Vec::new();
-        if user.is_none() && (root != census::RootKind::Isolate || start == 0) {
+        if user.is_none() && (root != RootKind::Isolate || start == 0) {
             steps.push(root_step(root));
         }
         for (n, link) in links.iter().enumerate().skip(start) {
@@ -261,14 +261,14 @@ impl<'a> Paths<'a> {
     }
 }
 
-fn root_step(root: census::RootKind) -> Step {
+fn root_step(root: RootKind) -> Step {
     Step::plain(match root {
-        census::RootKind::Isolate => "V8",
-        census::RootKind::GlobalHandle
-        | census::RootKind::TracedHandle
-        | census::RootKind::EternalHandle => "held natively",
-        census::RootKind::HandleScope => "a native function that runs now",
-        census::RootKind::Microtask => "a job that waits to run",
-        census::RootKind::Stack => "a JavaScript function that runs now",
+        RootKind::Isolate => "V8",
+        RootKind::GlobalHandle | RootKind::TracedHandle | RootKind::EternalHandle => {
+            "held natively"
+        }
+        RootKind::HandleScope => "a native function that runs now",
+        RootKind::Microtask => "a job that waits to run",
+        RootKind::Stack => "a JavaScript function that runs now",
     })
 }

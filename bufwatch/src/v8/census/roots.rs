@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use crate::base::{Avma, ReadMemory, ReadPart};
-use crate::event::census;
+pub use crate::event::census::RootKind;
 use crate::v8::census::stack::isolate_of;
 use crate::v8::census::traced::TracedHandle;
 use crate::v8::page::is_pointer;
@@ -32,41 +32,6 @@ pub(super) const PART_WORDS: usize = 8;
 
 const MICROTASKS_MAX: u64 = 1 << 22;
 const MICROTASK_QUEUES_MAX: usize = 64;
-
-/// Where a root is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RootKind {
-    /// A field of the isolate.
-    Isolate,
-    /// A `v8::Global` that is not weak, held by native code.
-    GlobalHandle,
-    /// A `v8::TracedReference` of a C++ object that is alive, see `traced`.
-    TracedHandle,
-    /// A `v8::Eternal`.
-    EternalHandle,
-    /// A `v8::Local` of a native frame, or a handle of a compilation under way.
-    HandleScope,
-    /// A job that waits to run.
-    Microtask,
-    /// The stack of a thread that runs JavaScript.
-    Stack,
-    Register,
-}
-
-impl RootKind {
-    /// As a census tells it.
-    pub const fn shown(self) -> census::RootKind {
-        match self {
-            Self::Isolate => census::RootKind::Isolate,
-            Self::GlobalHandle => census::RootKind::GlobalHandle,
-            Self::TracedHandle => census::RootKind::TracedHandle,
-            Self::EternalHandle => census::RootKind::EternalHandle,
-            Self::HandleScope => census::RootKind::HandleScope,
-            Self::Microtask => census::RootKind::Microtask,
-            Self::Stack | Self::Register => census::RootKind::Stack,
-        }
-    }
-}
 
 /// One word that keeps an object alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

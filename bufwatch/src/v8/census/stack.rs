@@ -37,7 +37,7 @@ impl<M: ReadMemory> Collector<'_, M> {
                 self.push(RootKind::Stack, word);
             }
             for word in &thread.general {
-                self.push(RootKind::Register, *word);
+                self.push(RootKind::Stack, *word);
             }
         }
         self.found.is_collecting = self.is_collecting(thread);
