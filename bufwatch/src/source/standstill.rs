@@ -37,7 +37,7 @@ pub(super) struct Stop {
 }
 
 pub(super) enum Look {
-    Taken(Stop),
+    Taken(Box<Stop>),
     /// A garbage collection was running; the room for the copy was not used.
     Collecting(Destination),
     /// So many threads were not stopped; the room was not used.
@@ -80,7 +80,7 @@ impl Place {
         let heap = HeapCopy::read(&memory, &pages, destination, n_threads, has_time);
         let copied = stopped.elapsed();
         tracing::debug!(%gathered, pages = %found, roots = %rooted, %copied, "standstill");
-        Ok(Look::Taken(Stop { moment: Moment { heap, roots, isolates }, allocated }))
+        Ok(Look::Taken(Box::new(Stop { moment: Moment { heap, roots, isolates }, allocated })))
     }
 
     fn isolates(&self, pages: &[Page]) -> Vec<IsolatePlace> {

@@ -1,6 +1,7 @@
 //! The census of a V8 heap: which array buffers and views are alive, which views pin which parent, and who holds the views. Works on a
 //! copy; how the copy is made, and of what process, is the caller's part. The result is data, without a form of its own.
 
+pub mod area;
 mod bitmap;
 pub mod buffer;
 pub mod copy;

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::base::{Avma, ReadMemory, ReadPart};
 pub use crate::event::census::RootKind;
+use crate::v8::census::area::{AllocationArea, allocation_areas};
 use crate::v8::census::stack::isolate_of;
 use crate::v8::census::traced::TracedHandle;
 use crate::v8::page::is_pointer;
@@ -87,6 +88,8 @@ pub struct Roots {
     pub isolates: Vec<IsolateRoots>,
     /// These hold nothing by themselves.
     pub traced: Vec<TracedHandle>,
+    /// Where objects are made just now; some may be none.
+    pub areas: Vec<AllocationArea>,
 }
 
 /// What is known of the binary.
@@ -114,12 +117,14 @@ impl Roots {
             let threads = running.iter().filter(|(isolate, _)| *isolate == Some(place.isolate));
             let thread = threads.map(|(_, thread)| *thread).min_by_key(|thread| thread.tid);
             let words = read_words(memory, place.isolate, isolate_bytes(memory, place.isolate));
+            let pointees = read_pointees(memory, &words);
+            roots.areas.extend(allocation_areas(memory, place.heap, &words, &pointees));
             let mut collector = Collector {
                 memory,
                 facts,
                 place: *place,
                 number: number as u16,
-                pointees: read_pointees(memory, &words),
+                pointees,
                 words,
                 roots: &mut roots.words,
                 found: IsolateRoots { tid: thread.map(|thread| thread.tid), ..Default::default() },

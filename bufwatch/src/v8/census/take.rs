@@ -82,7 +82,8 @@ pub fn analyse(
     stores: Option<StoreFacts>,
 ) -> Result<Census, Refusal> {
     let heap = &moment.heap;
-    let walk = Walk::take(heap, layout);
+    let mut walk = Walk::take(heap, layout);
+    walk.end_at_tops(heap, &moment.roots.areas, layout);
     if walk.n_maps < MAPS_MIN {
         return Err(Refusal::NoMaps { n_maps: walk.n_maps, heap_bytes: Bytes(heap.n_bytes()) });
     }

@@ -8,6 +8,7 @@
 use std::panic::resume_unwind;
 use std::thread;
 
+use crate::v8::census::area::AllocationArea;
 use crate::v8::census::bitmap::{Bitmap, BitmapPart};
 use crate::v8::census::copy::{CopiedPage, HeapCopy};
 use crate::v8::census::maps::{self, MapMemory};
@@ -88,6 +89,26 @@ impl Walk {
         self.n_maps = self.n_maps.saturating_add(later.n_maps);
         self.n_objects = self.n_objects.saturating_add(later.n_objects);
         self.unsized_bytes = self.unsized_bytes.saturating_add(later.unsized_bytes);
+    }
+
+    /// Ends objects of unknown size where V8 makes the next ones: what is behind is stale, and would be taken for references. An object
+    /// whose size is known is never cut, whatever looks like an area.
+    pub fn end_at_tops(&mut self, heap: &HeapCopy, areas: &[AllocationArea], layout: &Layout) {
+        for area in areas {
+            let page = heap.page_of(area.top).map(|it| it.page);
+            let is_in_page =
+                page.is_some_and(|it| it.area_start <= area.start && area.limit <= it.area_end);
+            let Some(top) = heap.find(area.top).filter(|_| is_in_page) else { continue };
+            let before = top.checked_sub(1).and_then(|at| self.starts.at_or_before(at));
+            let is_within = before.is_some_and(|before| {
+                let facts = self.facts(heap, before, layout);
+                let bytes = facts.and_then(|it| object_bytes(heap, before, it, layout));
+                bytes.is_some_and(|bytes| before.saturating_add((bytes / 8) as usize) > top)
+            });
+            if !is_within {
+                self.starts.insert(top);
+            }
+        }
     }
 
     /// The map that a word points to.
