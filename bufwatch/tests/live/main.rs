@@ -61,11 +61,28 @@ macro_rules! on_every_node {
     };
 }
 
-on_every_node!(allocator_keeps, super::allocator::kept_by_malloc);
-on_every_node!(allocator_gives_back, super::allocator::given_back);
-on_every_node!(allocator_busy, super::allocator::busy);
+/// The oldest and the newest, for what costs much and depends less on the version: all five were tried by hand.
+macro_rules! on_outer_nodes {
+    ($name:ident, $check:path) => {
+        mod $name {
+            #[test]
+            fn node_18() {
+                super::harness::with_node("18", $check);
+            }
+
+            #[test]
+            fn node_26() {
+                super::harness::with_node("26", $check);
+            }
+        }
+    };
+}
+
+on_outer_nodes!(allocator_keeps, super::allocator::kept_by_malloc);
+on_outer_nodes!(allocator_gives_back, super::allocator::given_back);
+on_outer_nodes!(allocator_busy, super::allocator::busy);
 on_every_node!(async_origins, super::async_origin::lines_that_began_it);
-on_every_node!(async_origins_off, super::async_origin::nothing_without_the_flag);
+on_outer_nodes!(async_origins_off, super::async_origin::nothing_without_the_flag);
 on_every_node!(census_pinned, super::census::pinned_and_copied);
 on_every_node!(census_holders, super::census::holders);
 on_every_node!(census_slices, super::census::slices_of_one);
@@ -73,16 +90,16 @@ on_every_node!(census_load, super::census::under_load);
 on_every_node!(census_kinds_exact, super::census_kinds::all);
 on_every_node!(census_pools, super::census_kinds::pools);
 on_every_node!(census_holders_named, super::census_paths::all);
-on_every_node!(census_starting, super::census_robust::while_the_process_starts);
+on_outer_nodes!(census_starting, super::census_robust::while_the_process_starts);
 on_every_node!(finding_pinned, super::findings::pinned_parents);
 on_every_node!(finding_pool, super::findings::pool_slabs);
 on_every_node!(finding_aliases, super::findings::aliased_views);
 on_every_node!(finding_native, super::findings::native_handles);
 on_every_node!(finding_cut_pool, super::findings::cut_pools);
 on_every_node!(finding_none, super::findings::a_program_that_is_fine);
-on_every_node!(finding_traced, super::findings::traced_parents);
-on_every_node!(finding_no_buffer, super::findings::stores_without_buffer);
-on_every_node!(finding_free_list, super::findings::free_lists);
+on_outer_nodes!(finding_traced, super::findings::traced_parents);
+on_outer_nodes!(finding_no_buffer, super::findings::stores_without_buffer);
+on_outer_nodes!(finding_free_list, super::findings::free_lists);
 on_every_node!(census_retained, super::retained::as_in_a_heap_snapshot);
 on_every_node!(every_kind, super::completeness::every_kind);
 on_every_node!(random_lifetimes, super::completeness::random_lifetimes);
