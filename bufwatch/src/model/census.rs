@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::{Bytes, FastMap, Nanos, StoreKey};
 use crate::event::Frame;
-use crate::event::census::Census;
+use crate::event::census::{Census, ParentKind};
 use crate::model::Model;
 use crate::model::limits::ORPHANS_MAX;
 use crate::model::live::Store;
@@ -131,6 +131,14 @@ pub(super) fn join(model: &Model, at: Nanos, census: &Arc<Census>) -> JoinedCens
             site: Arc::clone(site),
         }
     };
+    let read: Vec<usize> = (0..census.parents.len())
+        .filter(|n| {
+            let parent = census.parents.get(*n).filter(|it| it.kind == ParentKind::Own);
+            let store = parent.and_then(|it| by_data.get(&it.address.0));
+            let site = store.and_then(|store| model.sites.get(store.site));
+            site.is_some_and(|site| site.origin.is_read)
+        })
+        .collect();
     let parents = census.parents.iter();
     let traced = parents.map(|it| by_data.get(&it.address.0).map(|it| of_store(it))).collect();
     let mut orphans: Vec<&Store> = if census.gaps.is_empty() {
@@ -146,7 +154,21 @@ pub(super) fn join(model: &Model, at: Nanos, census: &Arc<Census>) -> JoinedCens
     let orphans = orphans.into_iter();
     let orphans =
         orphans.map(|store| Orphan { size: store.size, store: of_store(store) }).collect();
-    JoinedCensus { taken_at: at, census: Arc::clone(census), traced, orphans }
+    JoinedCensus { taken_at: at, census: with_read(census, &read), traced, orphans }
+}
+
+/// Nothing in V8's heap tells what Node has read into from what the application made: the line that allocated it does.
+fn with_read(census: &Arc<Census>, read: &[usize]) -> Arc<Census> {
+    let mut census = Arc::clone(census);
+    if !read.is_empty() {
+        let told = Arc::make_mut(&mut census);
+        for n in read {
+            if let Some(parent) = told.parents.get_mut(*n) {
+                parent.kind = ParentKind::Read;
+            }
+        }
+    }
+    census
 }
 
 /// Where parents lie, by address.

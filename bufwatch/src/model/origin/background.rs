@@ -45,6 +45,23 @@ const NATIVE: &[(&str, &str)] = &[
     ("node::fs::FileHandle::", "file handle read (native)"),
 ];
 
+/// Names above of what was read from a connection or by a thread of Node's.
+const READS: &[&str] = &[
+    "HTTP/2 session data",
+    "TLS data (decrypted)",
+    "UDP datagram",
+    "file handle read (native)",
+    "fs.createReadStream",
+    "http data (libuv stream read)",
+    "readFile job (result)",
+    "socket data (or pipe, libuv stream read)",
+];
+
+/// A name that [`name`] gave, of what Node has read.
+pub(super) fn is_read(name: &str) -> bool {
+    READS.contains(&name)
+}
+
 /// Scripts that run whatever is due, and those through which any API allocates: they tell neither.
 const UNTELLING: &[&str] = &[
     "node:buffer",

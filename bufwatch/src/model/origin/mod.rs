@@ -22,6 +22,8 @@ pub struct Origin {
     pub via: Option<Arc<str>>,
     /// The user frame in short, or what made a stack that has none.
     pub label: Arc<str>,
+    /// Node made it to read a file or a connection into.
+    pub is_read: bool,
 }
 
 impl Origin {
@@ -38,13 +40,17 @@ impl Origin {
             None => (frames, None),
         };
         match caller {
-            Some(caller) => Self {
-                user_frame,
-                app_frame,
-                via: via(callees),
-                label: place::short_frame(caller).into(),
-            },
-            None => Self { user_frame, app_frame, via: None, label: background::name(frames) },
+            Some(caller) => {
+                let via = via(callees);
+                let is_read = via.as_deref().is_some_and(node_api::is_read);
+                let label = place::short_frame(caller).into();
+                Self { user_frame, app_frame, via, label, is_read }
+            }
+            None => {
+                let label = background::name(frames);
+                let is_read = background::is_read(&label) || node_api::is_read(&label);
+                Self { user_frame, app_frame, via: None, label, is_read }
+            }
         }
     }
 }

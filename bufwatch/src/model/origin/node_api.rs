@@ -68,3 +68,14 @@ pub(super) fn name(frame: &Frame) -> Arc<str> {
     }
     format!("{function} ({})", place::path(script)).into()
 }
+
+/// An API that makes a Buffer and reads a file into it.
+#[rustfmt::skip]
+const READS: &[&str] = &[
+    "fs.createReadStream", "fs.promises.readFile", "fs.read", "fs.readFile", "fs.readFile (async)", "fs.readFileSync", "fs.readSync",
+];
+
+/// A name that [`name`] gave, of what reads a file.
+pub(super) fn is_read(api: &str) -> bool {
+    READS.contains(&api)
+}

@@ -190,3 +190,15 @@ fn a_frame_that_could_not_be_resolved_is_a_user_frame_that_says_so() {
     assert_eq!((origin.user_frame, origin.app_frame), (Some(1), Some(2)));
     assert_eq!(origin.label.as_ref(), "js#12:4 (unresolved)");
 }
+
+#[test]
+fn what_node_read_is_told_from_what_the_application_made() {
+    let made = |frames: &[Frame]| Origin::of(frames).is_read;
+    assert!(made(&[native("node::EmitToJSStreamListener::OnStreamRead(long, uv_buf_t const&)")]));
+    assert!(made(&[node("_read", "node:internal/fs/streams")]));
+    assert!(made(&[node("readFileSync", "node:fs"), user()]));
+    assert!(!made(&[node("concat", "node:buffer"), user()]));
+    // A callback of the application on a stream's stack makes what it likes.
+    let stream = native("node::EmitToJSStreamListener::OnStreamRead(long, uv_buf_t const&)");
+    assert!(!made(&[node("allocUnsafe", "node:buffer"), user(), stream]));
+}

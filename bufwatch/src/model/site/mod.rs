@@ -81,8 +81,13 @@ impl Default for Sites {
             ticked_at: None,
         };
         for label in ["(no stack)", "(other sites)"] {
-            let origin =
-                Origin { user_frame: None, app_frame: None, via: None, label: label.into() };
+            let origin = Origin {
+                user_frame: None,
+                app_frame: None,
+                via: None,
+                label: label.into(),
+                is_read: false,
+            };
             sites.add(
                 StackId::NONE,
                 SiteKey { frames: Arc::from([]), origin, async_stack: None },
