@@ -13,6 +13,7 @@ mod arena;
 mod chunk;
 mod heads;
 mod mapped;
+mod owned;
 mod pages;
 mod parameters;
 mod survey;
@@ -24,6 +25,7 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
+pub use owned::{FIRST_BYTES, is_mallocs};
 pub use parameters::Parameters;
 pub use survey::{Place, Survey, take};
 

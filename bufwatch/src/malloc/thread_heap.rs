@@ -14,7 +14,7 @@ const HEAP_BYTES: u64 = 64 << 20;
 const HEAPS_MAX: usize = 1_024;
 
 /// Bytes of `heap_info` that are read: arena, previous heap, size, size that was made readable.
-const INFO_BYTES: usize = 32;
+pub(super) const INFO_BYTES: usize = 32;
 
 /// Bytes of a whole `heap_info`, before glibc 2.35 and since.
 const INFO_LENGTHS: [u64; 2] = [32, 48];
@@ -30,7 +30,7 @@ pub(super) struct ThreadHeap {
 }
 
 impl ThreadHeap {
-    fn parse(start: u64, info: &[u8; INFO_BYTES], room: u64) -> Option<Self> {
+    pub(super) fn parse(start: u64, info: &[u8; INFO_BYTES], room: u64) -> Option<Self> {
         let (words, _) = info.as_chunks::<8>();
         let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
         let [arena, previous, size, mapped_size] = words.as_slice() else { return None };

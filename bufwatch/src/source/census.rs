@@ -193,17 +193,18 @@ impl CensusTaker {
         room: &mut Destination,
     ) -> Result<Census, CensusError> {
         let start = clock::now();
-        let pages = self.place.find_pages()?;
+        let search = self.place.search()?;
+        let pages = &search.1.pages;
         if pages.is_empty() {
             return Err(CensusError::NoHeap);
         }
-        let destination = std::mem::take(room).for_pages(&pages, Room::new(prefer_large_pages));
+        let destination = std::mem::take(room).for_pages(pages, Room::new(prefer_large_pages));
         let prepared = clock::now();
         let (look, report) = with_stopped(self.key.pid, STOP_LIMIT, |stopped| {
             if needs_all_threads && !stopped.running.is_empty() {
                 return Ok(Look::Incomplete(destination, stopped.running.len()));
             }
-            self.place.look(stopped, destination, self.n_threads)
+            self.place.look(stopped, &search, destination, self.n_threads)
         })?;
         let mut stop = match look? {
             Look::Taken(stop) => stop,

@@ -2,6 +2,7 @@
 
 pub mod census;
 pub mod ebpf;
+mod page_search;
 pub mod residency;
 pub mod sampler;
 mod standstill;

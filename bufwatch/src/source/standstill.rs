@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::base::{Avma, Bytes};
 use crate::source::census::CensusError;
+use crate::source::page_search::{FoundPages, PageSearch};
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::procfs::{self, MapEntry};
@@ -13,7 +14,7 @@ use crate::v8::allocator::{self, AllocatorFacts, read_total};
 use crate::v8::census::copy::{Destination, HeapCopy};
 use crate::v8::census::roots::{IsolatePlace, RootFacts, Roots, ThreadState};
 use crate::v8::census::take::Moment;
-use crate::v8::page::{MemoryRange, Page, PageLayout, find_pages};
+use crate::v8::page::{Page, PageLayout};
 
 /// Isolates looked for.
 const ISOLATES_MAX: usize = 1_024;
@@ -45,23 +46,25 @@ pub(super) enum Look {
 }
 
 impl Place {
-    /// As long as the process runs, these may come and go.
-    pub(super) fn find_pages(&self) -> Result<Vec<Page>, CensusError> {
-        let maps = procfs::maps(self.pid)?;
-        Ok(find_pages(&self.memory, self.pages, &anonymous(&maps)).0)
+    /// As long as the process runs.
+    pub(super) fn search(&self) -> Result<(PageSearch, FoundPages), CensusError> {
+        let search = PageSearch::new(self.pid, self.pages);
+        let found = search.everywhere(&self.memory, &procfs::maps(self.pid)?);
+        Ok((search, found))
     }
 
     /// While the process stands still.
     pub(super) fn look(
         &self,
         stopped: &Stopped,
+        (search, before): &(PageSearch, FoundPages),
         destination: Destination,
         n_threads: usize,
     ) -> Result<Look, CensusError> {
         let gathered = stopped.elapsed();
         let maps = procfs::maps(self.pid)?;
         let memory = self.memory.standing_still(readable(&maps, |_| true));
-        let (pages, _) = find_pages(&memory, self.pages, &anonymous(&maps));
+        let pages = search.again(&memory, &maps, before);
         let found = stopped.elapsed();
         // Thousands of an isolate's pointers lead to builtins, and no root lies there.
         let is_code = |entry: &MapEntry| entry.is_executable && entry.inode != 0;
@@ -116,22 +119,6 @@ impl Place {
 fn readable(maps: &[MapEntry], is_wanted: impl Fn(&MapEntry) -> bool) -> Vec<Range<u64>> {
     let wanted = maps.iter().filter(|entry| entry.is_readable && is_wanted(entry));
     wanted.map(|entry| entry.start..entry.end).collect()
-}
-
-/// Mappings that V8's pages can be in.
-fn anonymous(maps: &[MapEntry]) -> Vec<MemoryRange> {
-    let is_anonymous = |entry: &&MapEntry| {
-        entry.is_readable
-            && entry.inode == 0
-            && (entry.path.is_empty() || entry.path.starts_with("[anon:"))
-    };
-    let ranges = maps.iter().filter(is_anonymous).map(|entry| MemoryRange {
-        start: entry.start,
-        end: entry.end,
-        is_writable: entry.is_writable,
-        is_executable: entry.is_executable,
-    });
-    ranges.collect()
 }
 
 fn thread_state(thread: &StoppedThread, maps: &[MapEntry]) -> ThreadState {

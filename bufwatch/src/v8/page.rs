@@ -139,18 +139,6 @@ impl PageLayout {
     }
 }
 
-/// The pages in these mappings, which ascend; ascending; and how many headers were looked at.
-pub fn find_pages(
-    memory: &impl ReadMemory,
-    layout: PageLayout,
-    ranges: &[MemoryRange],
-) -> (Vec<Page>, usize) {
-    let starts = |range: &MemoryRange| starts_in(&(range.start..range.end));
-    let candidates = ranges.iter().flat_map(|range| starts(range).map(move |at| (at, *range)));
-    let candidates: Vec<(u64, MemoryRange)> = candidates.take(CANDIDATES_MAX).collect();
-    (find_pages_at(memory, layout, &candidates, ranges), candidates.len())
-}
-
 /// The pages that begin at these places, ascending, each place with the mapping that it is in. `ranges`: all mappings that may have parts of pages,
 /// ascending.
 pub fn find_pages_at(
@@ -276,7 +264,11 @@ mod tests {
             range(START + 0x3000, START + 0x3_2000, true),
             range(0x528_0000, 0x52c_0000, false),
         ];
-        let (pages, _) = find_pages(&Headers, PageLayout::Plain, &ranges);
+        let places: Vec<(u64, MemoryRange)> = ranges
+            .iter()
+            .flat_map(|range| starts_in(&(range.start..range.end)).map(|at| (at, *range)))
+            .collect();
+        let pages = find_pages_at(&Headers, PageLayout::Plain, &places, &ranges);
         let [code, usual] = pages.as_slice() else { panic!("{pages:?}") };
         assert_eq!((code.start, code.size), (START, 0x3_2000));
         assert_eq!((code.area_start, code.area_end), (START + 0x3000, START + 0x3_2000));

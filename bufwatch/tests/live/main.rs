@@ -11,6 +11,7 @@ mod census;
 mod census_diff;
 mod census_kinds;
 mod census_paths;
+mod census_payload;
 mod census_robust;
 mod census_truth;
 mod churn;
