@@ -7,6 +7,7 @@ pub mod describe;
 pub mod finding;
 pub mod holder;
 pub mod holding;
+mod memory_usage;
 pub mod query;
 mod ranking;
 pub mod snapshot;

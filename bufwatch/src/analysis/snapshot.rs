@@ -97,6 +97,36 @@ pub struct Memory {
     /// RSS by what it is for, as of the last full scan: how long ago that began, and what it found.
     pub split: Option<(Nanos, RssSplit)>,
     pub residency: ResidencyTotals,
+    /// `None` until V8's pages were found.
+    pub usage: Option<MemoryUsage>,
+}
+
+/// What `process.memoryUsage()` says, told from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUsage {
+    /// How long ago V8's counters were read.
+    pub age: Nanos,
+    /// As Node reads it, which on newer kernels is some hundred kilobytes from [`Memory::rss`].
+    pub rss: Option<Bytes>,
+    /// Of the main thread; `None` if it cannot be told which isolate that has.
+    pub main: Option<HeapNumbers>,
+    /// All isolates together.
+    pub all: HeapNumbers,
+    pub n_isolates: u32,
+}
+
+/// V8's counters of one or more heaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeapNumbers {
+    /// Exact.
+    pub total: Bytes,
+    /// What is used is between these, but for what a collection leaves unswept for some time after it.
+    pub used_min: Bytes,
+    pub used_max: Bytes,
+    /// Exact, where this version of V8 is known.
+    pub external: Option<Bytes>,
+    /// Exact.
+    pub array_buffers: Option<Bytes>,
 }
 
 /// Pages of the live tracked stores, as far as they were looked at.

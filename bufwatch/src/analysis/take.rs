@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bufwatch_common::DropReason;
 
+use crate::analysis::memory_usage::memory_usage;
 use crate::analysis::query::{Condition, StoreFacts, StoreFilter, StoreQuery, StoreSort, is_site};
 use crate::analysis::ranking;
 use crate::analysis::snapshot::{
@@ -93,6 +94,7 @@ fn memory(model: &Model, residency: ResidencyTotals, now: Nanos) -> Memory {
         n_isolates: model.memory.n_isolates,
         split: model.residency.split.map(|(at, split)| (now.since(at), split)),
         residency,
+        usage: memory_usage(model, now),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bufwatch_common::{LiveStore, N_SIZE_CLASSES, RawFrame, SizeClassCounters};
 
-use crate::base::{AsyncOriginId, Bytes, Nanos, StackId, StoreKey, Tid};
+use crate::base::{AsyncOriginId, Avma, Bytes, Nanos, StackId, StoreKey, Tid};
 use crate::event::census::Census;
 use crate::event::residency::ResidencyScanned;
 
@@ -100,6 +100,8 @@ pub enum Payload {
     /// A new thread or child process: the list of threads is stale.
     TaskForked,
     MemorySampled(MemorySampled),
+    /// All isolates of the process.
+    HeapsSampled(Arc<[HeapSampled]>),
     /// Boxed: a kilobyte, while other events are a tenth of that.
     CountersSampled(Box<CountersSampled>),
     /// Boxed for its rareness.
@@ -319,9 +321,24 @@ pub struct MemorySampled {
     pub rss: Option<Bytes>,
     /// `process.memoryUsage().arrayBuffers` summed over isolates, read from the allocators.
     pub array_buffers: Option<Bytes>,
-    /// Resident bytes of mappings that V8 owns (`VmFlags` `dc`).
+    /// Resident bytes of V8's memory, as of the last full look at the page tables.
     pub v8_heap: Option<Bytes>,
     pub n_isolates: u32,
+    /// RSS as Node reads it, from /proc/PID/stat: the kernel adds up its per-CPU counters later there.
+    pub rss_in_node: Option<Bytes>,
+}
+
+/// One isolate's heap by V8's own counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeapSampled {
+    /// `Heap*`, which lies in the `Isolate`.
+    pub heap: Avma,
+    pub total: Bytes,
+    /// What is used is between these, but for what a collection leaves unswept for some time after it.
+    pub used_min: Bytes,
+    pub used_max: Bytes,
+    pub external: Option<Bytes>,
+    pub array_buffers: Option<Bytes>,
 }
 
 /// The counters that the programs keep, summed over CPUs, since attach.

@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::analysis::snapshot::{Placement, Snapshot, StoreRow};
+use crate::analysis::snapshot::{HeapNumbers, Placement, Snapshot, StoreRow};
+use crate::base::Bytes;
 use crate::event::residency::{Allocator, Obstacle, RssPart, RssSplit};
 
 /// Rows of `top_stores`.
@@ -84,6 +85,35 @@ fn allocator(split: &RssSplit) -> Value {
             "resident_bytes": blocks.resident.0,
         })),
     })
+}
+
+/// What `process.memoryUsage()` says in the main thread, and what all isolates have together; null before V8's heap was found.
+pub(super) fn memory_usage(snapshot: &Snapshot) -> Value {
+    let Some(usage) = &snapshot.memory.usage else { return Value::Null };
+    let mut value = heap_numbers(usage.main.as_ref());
+    value.insert("age_ns".to_owned(), json!(usage.age.0));
+    value.insert("rss".to_owned(), json!(usage.rss.map(|b| b.0)));
+    value.insert("n_isolates".to_owned(), json!(usage.n_isolates));
+    value.insert("all_isolates".to_owned(), Value::Object(heap_numbers(Some(&usage.all))));
+    Value::Object(value)
+}
+
+fn heap_numbers(numbers: Option<&HeapNumbers>) -> Map<String, Value> {
+    let of = |get: fn(&HeapNumbers) -> Option<Bytes>| json!(numbers.and_then(get).map(|b| b.0));
+    let used_is = numbers.map(|it| {
+        let is_exact = it.used_min == it.used_max;
+        if is_exact { "exact" } else { "the middle of heap_used_min and heap_used_max" }
+    });
+    let middle = |it: &HeapNumbers| Some(Bytes(it.used_min.0.midpoint(it.used_max.0)));
+    Map::from_iter([
+        ("heap_total".to_owned(), of(|it| Some(it.total))),
+        ("heap_used".to_owned(), of(middle)),
+        ("heap_used_min".to_owned(), of(|it| Some(it.used_min))),
+        ("heap_used_max".to_owned(), of(|it| Some(it.used_max))),
+        ("heap_used_is".to_owned(), json!(used_is)),
+        ("external".to_owned(), of(|it| it.external)),
+        ("array_buffers".to_owned(), of(|it| it.array_buffers)),
+    ])
 }
 
 /// The largest live stores, or what else the table of the snapshot was asked for. Times are ages at `t_ns`.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::analysis::snapshot::{Health, SiteRow, Snapshot, TargetState};
 use crate::event::{Frame, FrameKind};
 use crate::export::finding::to_values;
-use crate::export::residency_json::{residency, rss_parts, top_stores};
+use crate::export::residency_json::{memory_usage, residency, rss_parts, top_stores};
 
 /// The object that `--headless --json` prints per interval, on one line.
 pub fn sample(snapshot: &Snapshot) -> Value {
@@ -41,6 +41,7 @@ pub fn sample(snapshot: &Snapshot) -> Value {
             "longest_ns": snapshot.gc.longest.map(|ns| ns.0),
         },
         "rss_parts": rss_parts(snapshot),
+        "memory_usage": memory_usage(snapshot),
         "residency": residency(snapshot),
         "top_stores": top_stores(snapshot),
         "n_sites_total": snapshot.n_sites_total,

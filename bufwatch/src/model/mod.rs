@@ -24,8 +24,8 @@ use bufwatch_common::LiveStore;
 
 use crate::base::{AsyncOriginId, Bytes, FastMap, FastSet, Nanos, StoreKey, Tid};
 use crate::event::{
-    CountersSampled, Creates, Event, Frame, FrameKind, LiveSetRead, MemorySampled, Payload,
-    StoreCreated, StoreKind, TargetIdentified,
+    CountersSampled, Creates, Event, Frame, FrameKind, HeapSampled, LiveSetRead, MemorySampled,
+    Payload, StoreCreated, StoreKind, TargetIdentified,
 };
 use crate::model::census::CensusLog;
 use crate::model::gc::GcLog;
@@ -101,6 +101,8 @@ pub struct Model {
     pub address_space: AddressSpace,
     pub threads: FastMap<Tid, Arc<str>>,
     pub memory: MemorySampled,
+    /// V8's own counters of all isolates, and when they were read.
+    pub heaps: (Nanos, Arc<[HeapSampled]>),
     /// Bytes of stores older than the attach, inferred: what the allocators count beyond the tracked stores.
     pub before_attach: Option<Bytes>,
     pub counters: Option<CountersSampled>,
@@ -137,6 +139,7 @@ impl Model {
             address_space: AddressSpace::default(),
             threads: FastMap::default(),
             memory: MemorySampled::default(),
+            heaps: (Nanos(0), Arc::from([])),
             before_attach: None,
             counters: None,
             totals: Totals::default(),
@@ -196,6 +199,7 @@ impl Model {
             Payload::TearingDown { tid } if tid.0 == self.target.pid => self.phase = Phase::Ending,
             Payload::TearingDown { .. } | Payload::ThreadExited { .. } | Payload::TaskForked => {}
             Payload::MemorySampled(memory) => self.memory_sampled(at, *memory),
+            Payload::HeapsSampled(heaps) => self.heaps = (at, Arc::clone(heaps)),
             Payload::CountersSampled(counters) => self.counters = Some((**counters).clone()),
             Payload::ResidencyScanned(scan) => residency::scanned(self, scan),
             Payload::CensusStarted => self.census.is_underway = true,
@@ -274,6 +278,7 @@ impl Model {
             array_buffers: memory.array_buffers.or(self.memory.array_buffers),
             v8_heap: memory.v8_heap.or(self.memory.v8_heap),
             n_isolates: memory.n_isolates.max(self.memory.n_isolates),
+            rss_in_node: memory.rss_in_node.or(self.memory.rss_in_node),
         };
         self.infer_before_attach();
         self.totals.tick(at);

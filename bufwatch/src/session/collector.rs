@@ -55,22 +55,11 @@ pub(super) fn run(
     publish: &watch::Sender<Option<Arc<Snapshot>>>,
     publishing: mpsc::Sender<()>,
 ) -> Result<(), SessionError> {
-    let Prepared {
-        page_layout,
-        identified,
-        ebpf,
-        allocator,
-        malloc,
-        v8,
-        notices,
-        census,
-        pidfd,
-        identity,
-        interpreter,
-    } = prepared;
+    let Prepared { identified, ebpf, sampler, v8, notices, census, pidfd, identity, interpreter } =
+        prepared;
     let pid = config.pid;
     let started_at = clock::now();
-    let sampling = Sampling::start(pid, pidfd, allocator, page_layout, malloc)?;
+    let sampling = Sampling::start(pid, pidfd, sampler)?;
     let notices = notices.into_iter().chain(sampling.notices.iter().cloned()).collect();
     let recorder = config.record_reads.as_ref();
     let recorder = recorder.map(|_| Recorder::new(v8.clone(), identified.node_version.clone()));

@@ -8,16 +8,13 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{Builder, JoinHandle};
 
 use crate::base::Nanos;
-use crate::event::residency::Allocator;
 use crate::event::{Event, Payload};
 use crate::session::SessionError;
 use crate::source::residency::{ScanOrder, Scanner};
-use crate::source::sampler::{Sampler, TICK};
+use crate::source::sampler::{Sampler, SamplerFacts, TICK};
 use crate::sys::clock;
 use crate::sys::pidfd::PidFd;
 use crate::sys::wake::Waker;
-use crate::v8::allocator::AllocatorFacts;
-use crate::v8::page::PageLayout;
 
 /// The sampler on a thread of its own, since a look at all pages of a large process takes a tenth of a second.
 pub(super) struct Sampling {
@@ -39,13 +36,7 @@ struct Shared {
 }
 
 impl Sampling {
-    pub(super) fn start(
-        pid: u32,
-        pidfd: PidFd,
-        allocator: Option<AllocatorFacts>,
-        page_layout: Option<PageLayout>,
-        malloc: Option<Allocator>,
-    ) -> Result<Self, SessionError> {
+    pub(super) fn start(pid: u32, pidfd: PidFd, facts: SamplerFacts) -> Result<Self, SessionError> {
         let name = "bw-sample";
         let failed = |source| SessionError::Thread { name, source };
         let (sender, events) = mpsc::channel();
@@ -56,11 +47,11 @@ impl Sampling {
             is_stale: AtomicBool::new(false),
             waker: Waker::new().map_err(failed)?,
         });
-        let scanner = Scanner::new(pid, page_layout, malloc);
+        let scanner = Scanner::new(pid, facts);
         let notices = notice(&scanner).into_iter().collect();
         let looking = Looking {
             pidfd,
-            sampler: Sampler::new(pid, allocator),
+            sampler: Sampler::new(pid, facts),
             scanner: scanner.ok(),
             inbox,
             sender,
@@ -139,14 +130,16 @@ impl Looking {
     }
 
     fn scan(&mut self, order: ScanOrder) -> Vec<Event> {
-        let event = self.scanner.as_mut().and_then(|scanner| scanner.scan(order));
-        if let (Some(Payload::ResidencyScanned(scan)), Some(scanner)) =
-            (event.as_ref().map(|event| &event.payload), &self.scanner)
-            && let Some(split) = &scan.split
-        {
-            self.sampler.found_heaps(&scanner.heaps(), split.v8());
-        }
-        event.into_iter().collect()
+        let Some(scanner) = &mut self.scanner else { return Vec::new() };
+        let Some(event) = scanner.scan(order) else { return Vec::new() };
+        let heaps = match &event.payload {
+            Payload::ResidencyScanned(scan) => scan
+                .split
+                .as_ref()
+                .map(|split| self.sampler.found_heaps(scanner.heap_usages(), split.v8())),
+            _ => None,
+        };
+        std::iter::once(event).chain(heaps).collect()
     }
 }
 

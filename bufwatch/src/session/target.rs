@@ -3,7 +3,6 @@
 use bufwatch_common::{CallbackFunctions, FRAMES_MAX, ProbeConfig};
 
 use crate::base::{Svma, sanitize};
-use crate::event::residency::Allocator;
 use crate::event::{StoreFlagBits, TargetIdentified};
 use crate::node::allocator::allocator_of;
 use crate::node::identity::NodeIdentity;
@@ -13,12 +12,12 @@ use crate::node::plan::{
 use crate::session::{SessionConfig, SessionError};
 use crate::source::census::{CensusError, CensusTaker};
 use crate::source::ebpf::{AttachPoint, EbpfConfig, ProgramName};
+use crate::source::sampler::SamplerFacts;
 use crate::symbolize::V8Facts;
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
-use crate::v8::allocator::AllocatorFacts;
+use crate::v8::heap_usage::HeapUsageFacts;
 use crate::v8::metadata::is_measured;
-use crate::v8::page::PageLayout;
 use crate::v8::readable::Readable;
 use crate::v8::{BytecodeSizes, Encoding, Release, TranslationOpcodes};
 
@@ -40,10 +39,7 @@ impl TargetError {
 pub(super) struct Prepared {
     pub(super) identified: TargetIdentified,
     pub(super) ebpf: EbpfConfig,
-    pub(super) allocator: Option<AllocatorFacts>,
-    /// Who gives it memory that is not V8's.
-    pub(super) malloc: Option<Allocator>,
-    pub(super) page_layout: Option<PageLayout>,
+    pub(super) sampler: SamplerFacts,
     pub(super) v8: V8Facts,
     pub(super) notices: Vec<String>,
     pub(super) census: Result<CensusTaker, CensusError>,
@@ -90,9 +86,12 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
     Ok(Prepared {
         identified: identified(config, &identity, &plan),
         ebpf,
-        allocator: plan.allocator_facts(identity.node.bias),
-        malloc: allocator_of(&identity),
-        page_layout: plan.page_layout(),
+        sampler: SamplerFacts {
+            allocator: plan.allocator_facts(identity.node.bias),
+            malloc: allocator_of(&identity),
+            page_layout: plan.page_layout(),
+            heap_usage: plan.v8_version.and_then(|v| HeapUsageFacts::of(v.major, v.minor)),
+        },
         v8: v8_facts(&identity, &plan),
         interpreter: plan.frames.interpreter.get(),
         notices: notices.collect(),

@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use crate::base::{Avma, Bytes, Nanos, Tid};
-use crate::event::{Event, Mapping, MappingKind, MemorySampled, Payload, Thread};
+use crate::event::residency::Allocator;
+use crate::event::{Event, HeapSampled, Mapping, MappingKind, MemorySampled, Payload, Thread};
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::procfs;
 use crate::v8::allocator::{AllocatorFacts, allocator_of_heap, read_total};
+use crate::v8::heap_usage::{HeapUsage, HeapUsageFacts};
+use crate::v8::page::PageLayout;
 
 /// Between two looks at RSS and the allocators: about 30 µs each.
 pub const TICK: Nanos = Nanos::from_millis(250);
@@ -19,13 +22,26 @@ const RARE_MIN: Nanos = Nanos::from_secs(5);
 /// … and at least this many times what the last one took: 0.5 % of a core.
 const RARE_FACTOR: u64 = 200;
 
+/// What the plan says about a binary, as far as samples need it. What is missing stays unknown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SamplerFacts {
+    /// How to find the allocators, which count `arrayBuffers`.
+    pub allocator: Option<AllocatorFacts>,
+    /// Who gives it memory that is not V8's.
+    pub malloc: Option<Allocator>,
+    /// How to recognise V8's pages.
+    pub page_layout: Option<PageLayout>,
+    pub heap_usage: Option<HeapUsageFacts>,
+}
+
 /// Samples one process.
 #[derive(Debug)]
 pub struct Sampler {
     pid: u32,
     memory: ProcessMemory,
-    facts: Option<AllocatorFacts>,
-    allocators: Vec<Avma>,
+    facts: SamplerFacts,
+    /// Each with its `Heap*`.
+    allocators: Vec<(Avma, Avma)>,
     /// As of the last full scan of the page tables.
     v8_heap: Option<Bytes>,
     rare_due: Nanos,
@@ -34,8 +50,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// `facts`: how to find the allocators; without them `arrayBuffers` is unknown.
-    pub fn new(pid: u32, facts: Option<AllocatorFacts>) -> Self {
+    pub fn new(pid: u32, facts: SamplerFacts) -> Self {
         Self {
             pid,
             memory: ProcessMemory::new(pid),
@@ -63,23 +78,38 @@ impl Sampler {
             array_buffers: self.array_buffers(),
             v8_heap: self.v8_heap,
             n_isolates: self.allocators.len() as u32,
+            rss_in_node: procfs::rss_in_stat(self.pid).ok(),
         };
         events.push(event(Payload::MemorySampled(memory)));
         let own_rss = procfs::rss(std::process::id()).unwrap_or_default();
         events.push(event(Payload::SelfSampled { cpu: clock::own_cpu(), rss: own_rss }));
     }
 
-    /// Takes what a full scan has found: V8's heaps, and how much of them is in memory.
-    pub fn found_heaps(&mut self, heaps: &[Avma], resident: Bytes) {
+    /// Takes what a full scan has found: V8's heaps, and how much of its memory is resident.
+    pub fn found_heaps(&mut self, usages: &[HeapUsage], resident: Bytes) -> Event {
         self.v8_heap = Some(resident);
-        let Some(facts) = self.facts else { return };
-        for heap in heaps {
-            if let Some(allocator) = allocator_of_heap(&self.memory, facts, heap.0)
-                && !self.allocators.contains(&allocator)
-            {
-                self.allocators.push(allocator);
-            }
+        let heaps = usages.iter().map(|usage| HeapSampled {
+            heap: usage.heap,
+            total: usage.total,
+            used_min: usage.used_min,
+            used_max: usage.used_max,
+            external: usage.external,
+            array_buffers: self.array_buffers_of(usage.heap),
+        });
+        let heaps = heaps.collect();
+        event(Payload::HeapsSampled(heaps))
+    }
+
+    fn array_buffers_of(&mut self, heap: Avma) -> Option<Bytes> {
+        let facts = self.facts.allocator?;
+        let known = self.allocators.iter().find(|(of, _)| *of == heap).map(|(_, known)| *known);
+        if let Some(total) = known.and_then(|known| read_total(&self.memory, facts, known)) {
+            return Some(total);
         }
+        let found = allocator_of_heap(&self.memory, facts, heap.0)?;
+        self.allocators.retain(|(of, _)| *of != heap);
+        self.allocators.push((heap, found));
+        read_total(&self.memory, facts, found)
     }
 
     /// Looks for new threads and mappings soon, but not more often than is cheap.
@@ -90,13 +120,20 @@ impl Sampler {
     }
 
     fn array_buffers(&mut self) -> Option<Bytes> {
-        let facts = self.facts?;
+        let facts = self.facts.allocator?;
         let memory = self.memory;
         let mut sum = None;
+        let mut seen: Vec<Avma> = Vec::new();
         // One whose isolate is gone no longer has the vtable.
-        self.allocators.retain(|allocator| {
+        self.allocators.retain(|(_, allocator)| {
             let total = read_total(&memory, facts, *allocator);
-            sum = total.map(|total| sum.unwrap_or_default() + total).or(sum);
+            // Isolates may share one.
+            if let Some(total) = total
+                && !seen.contains(allocator)
+            {
+                seen.push(*allocator);
+                sum = Some(sum.unwrap_or_default() + total);
+            }
             total.is_some()
         });
         sum

@@ -6,6 +6,7 @@ pub mod census;
 pub mod code;
 pub mod deopt;
 pub mod function;
+pub mod heap_usage;
 pub mod line_starts;
 pub mod metadata;
 pub mod object;

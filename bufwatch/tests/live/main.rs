@@ -62,28 +62,25 @@ macro_rules! on_every_node {
     };
 }
 
-/// The oldest and the newest, for what costs much and depends less on the version: all five were tried by hand.
-macro_rules! on_outer_nodes {
-    ($name:ident, $check:path) => {
+/// The same where two versions tell nearly as much as five, and a run takes long.
+macro_rules! on_nodes {
+    ($name:ident, $check:path, $($test:ident $major:literal),*) => {
         mod $name {
-            #[test]
-            fn node_18() {
-                super::harness::with_node("18", $check);
-            }
-
-            #[test]
-            fn node_26() {
-                super::harness::with_node("26", $check);
-            }
+            $(
+                #[test]
+                fn $test() {
+                    super::harness::with_node($major, $check);
+                }
+            )*
         }
     };
 }
 
-on_outer_nodes!(allocator_keeps, super::allocator::kept_by_malloc);
-on_outer_nodes!(allocator_gives_back, super::allocator::given_back);
-on_outer_nodes!(allocator_busy, super::allocator::busy);
+on_nodes!(allocator_keeps, super::allocator::kept_by_malloc, node_18 "18", node_26 "26");
+on_nodes!(allocator_gives_back, super::allocator::given_back, node_18 "18", node_26 "26");
+on_nodes!(allocator_busy, super::allocator::busy, node_18 "18", node_26 "26");
 on_every_node!(async_origins, super::async_origin::lines_that_began_it);
-on_outer_nodes!(async_origins_off, super::async_origin::nothing_without_the_flag);
+on_nodes!(async_origins_off, super::async_origin::nothing_without_the_flag, node_18 "18", node_26 "26");
 on_every_node!(census_pinned, super::census::pinned_and_copied);
 on_every_node!(census_holders, super::census::holders);
 on_every_node!(census_slices, super::census::slices_of_one);
@@ -91,16 +88,16 @@ on_every_node!(census_load, super::census::under_load);
 on_every_node!(census_kinds_exact, super::census_kinds::all);
 on_every_node!(census_pools, super::census_kinds::pools);
 on_every_node!(census_holders_named, super::census_paths::all);
-on_outer_nodes!(census_starting, super::census_robust::while_the_process_starts);
+on_nodes!(census_starting, super::census_robust::while_the_process_starts, node_18 "18", node_26 "26");
 on_every_node!(finding_pinned, super::findings::pinned_parents);
 on_every_node!(finding_pool, super::findings::pool_slabs);
 on_every_node!(finding_aliases, super::findings::aliased_views);
 on_every_node!(finding_native, super::findings::native_handles);
 on_every_node!(finding_cut_pool, super::findings::cut_pools);
 on_every_node!(finding_none, super::findings::a_program_that_is_fine);
-on_outer_nodes!(finding_traced, super::findings::traced_parents);
-on_outer_nodes!(finding_no_buffer, super::findings::stores_without_buffer);
-on_outer_nodes!(finding_free_list, super::findings::free_lists);
+on_nodes!(finding_traced, super::findings::traced_parents, node_18 "18", node_26 "26");
+on_nodes!(finding_no_buffer, super::findings::stores_without_buffer, node_18 "18", node_26 "26");
+on_nodes!(finding_free_list, super::findings::free_lists, node_18 "18", node_26 "26");
 on_every_node!(census_retained, super::retained::as_in_a_heap_snapshot);
 on_every_node!(every_kind, super::completeness::every_kind);
 on_every_node!(random_lifetimes, super::completeness::random_lifetimes);
@@ -109,6 +106,7 @@ on_every_node!(worker_exit, super::lifecycle::worker_exit);
 on_every_node!(exec, super::lifecycle::exec);
 on_every_node!(recorded_reads, super::recording::of_each_tier);
 on_every_node!(residency_of_stores, super::residency::demand_paging);
+on_nodes!(usage_from_outside, super::residency::usage_from_outside, node_18 "18", node_26 "26");
 on_every_node!(stacks_of_each_tier, super::stacks::of_each_tier);
 on_every_node!(stacks_without_flags, super::stacks::without_flags);
 on_every_node!(stacks_in_a_storm, super::stack_storm::chains_are_real);

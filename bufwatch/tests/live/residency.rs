@@ -154,3 +154,60 @@ fn in_smaps(scenario: &Scenario, sample: &Sample, rows: &BTreeMap<u64, Row>) -> 
     }
     (resident, huge)
 }
+
+/// The main thread's own word before and after a sample that was taken in between, if it was the same: at rest, that is.
+fn at_rest(scenario: &mut Scenario, watch: &Watch) -> Option<(Value, Value)> {
+    let before = scenario.tell("usage");
+    let now = number(&watch.next_sample().value()["t_ns"]);
+    let sample = watch.wait_for_sample("the heap looked at", |sample| {
+        let age = sample.value()["memory_usage"]["age_ns"].as_u64();
+        age.is_some_and(|age| number(&sample.value()["t_ns"]).saturating_sub(age) > now)
+    });
+    let after = scenario.tell("usage");
+    let grew = number(&after["heapUsed"]).abs_diff(number(&before["heapUsed"]));
+    let is_same = ["heapTotal", "external"].iter().all(|key| {
+        // What the answers themselves need.
+        number(&after[*key]).abs_diff(number(&before[*key])) <= SLACK
+    });
+    (is_same && grew < USED_SLACK).then(|| (after, sample.value()["memory_usage"].clone()))
+}
+
+/// The buffers in which numbers come from C++ are made and die all the time.
+const SLACK: u64 = 1_024;
+
+/// Each answer makes objects.
+const USED_SLACK: u64 = 100_000;
+
+/// While a program is at rest the numbers are those that it would say itself.
+pub(crate) fn usage_from_outside(lab: &Lab) {
+    let mut scenario = lab.scenario("residency/usage.mjs", &[]);
+    let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[]);
+    let steps = [
+        "usage",
+        "buffer 30000000",
+        "objects 200000",
+        "arrays 20",
+        "string 5000000",
+        "worker",
+        "drop",
+    ];
+    for step in steps {
+        scenario.tell(step);
+        let rest = (0..10).find_map(|_| at_rest(&mut scenario, &watch));
+        let (own, seen) = rest.unwrap_or_else(|| panic!("it is never at rest after `{step}`"));
+        let of = |key: &str| number(&seen[key]);
+        println!("{step}: {own}\n  {seen}");
+        assert_eq!(of("heap_total"), number(&own["heapTotal"]), "{step}");
+        assert!(of("external").abs_diff(number(&own["external"])) <= SLACK, "{step}");
+        assert!(of("array_buffers").abs_diff(number(&own["arrayBuffers"])) <= SLACK, "{step}");
+        // Its counters for each CPU are added up now and then.
+        assert!(of("rss").abs_diff(number(&own["rss"])) <= 1 << 20, "{step}");
+        let used = number(&own["heapUsed"]);
+        let (least, most) = (of("heap_used_min"), of("heap_used_max"));
+        assert!(least <= used + USED_SLACK && used <= most + USED_SLACK, "{step}");
+        assert!(most - least <= 1 << 20, "{step}");
+    }
+    let seen = watch.next_sample().value()["memory_usage"].clone();
+    assert_eq!(seen["n_isolates"], 2);
+    assert!(number(&seen["all_isolates"]["array_buffers"]) > 20_000_000);
+}

@@ -158,6 +158,7 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
             n_isolates: 3,
             split: None,
             residency: ResidencyTotals::default(),
+            usage: None,
         },
         stores: StoreTotals {
             n_live,

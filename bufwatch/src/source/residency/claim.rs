@@ -3,7 +3,7 @@
 use crate::event::residency::RssPart;
 
 /// A range of addresses that is known to be for something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Claim {
     pub(super) start: u64,
     /// Exclusive.

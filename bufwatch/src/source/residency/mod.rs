@@ -20,11 +20,12 @@ use crate::source::residency::claim::{Claim, Claims};
 use crate::source::residency::mapping_use::{MappingUse, use_of};
 use crate::source::residency::sweep::StoreSweep;
 use crate::source::residency::v8_pages::{Candidates, V8Pages};
+use crate::source::sampler::SamplerFacts;
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::pagemap::{PageMap, PageRun, PageState};
 use crate::sys::procfs::{self, MapEntry};
-use crate::v8::page::{Page, PageLayout};
+use crate::v8::heap_usage::HeapUsage;
 
 /// What is to be looked at.
 #[derive(Clone, Debug, Default)]
@@ -61,20 +62,15 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// Needs ptrace access to the process. Without `page_layout` V8's memory cannot be told from other anonymous memory. `allocator`: whose
-    /// `malloc` it calls, if that is known.
-    pub fn new(
-        pid: u32,
-        page_layout: Option<PageLayout>,
-        allocator: Option<Allocator>,
-    ) -> io::Result<Self> {
+    /// Needs ptrace access to the process. Without a page layout V8's memory cannot be told from other anonymous memory.
+    pub fn new(pid: u32, facts: SamplerFacts) -> io::Result<Self> {
         Ok(Self {
             pid,
             pages: PageMap::open(pid)?,
             memory: ProcessMemory::new(pid),
-            v8: V8Pages::new(page_layout),
+            v8: V8Pages::new(facts.page_layout, facts.heap_usage),
             stacks: FastMap::default(),
-            allocator,
+            allocator: facts.malloc,
         })
     }
 
@@ -83,14 +79,9 @@ impl Scanner {
         self.pages.tells_zero_pages()
     }
 
-    /// The pages of V8's heaps, ascending, as of the last full scan.
-    pub fn v8_pages(&self) -> &[Page] {
-        self.v8.pages()
-    }
-
-    /// `Heap*` of each isolate, in no order, as of the last full scan.
-    pub fn heaps(&self) -> Vec<Avma> {
-        self.v8.heaps()
+    /// V8's own counters of each heap, as of the last full scan.
+    pub fn heap_usages(&self) -> &[HeapUsage] {
+        self.v8.usages()
     }
 
     /// Looks at the pages; `None` if the process is going away.

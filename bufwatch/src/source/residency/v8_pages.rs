@@ -1,10 +1,11 @@
 //! Which memory is V8's: pages of its heaps, known by their headers, from one look at the process to the next. Headers are read only where
 //! the page tables say that they are in memory.
 
-use crate::base::{Avma, FastSet, ReadMemory};
+use crate::base::{FastSet, ReadMemory};
 use crate::event::residency::RssPart;
 use crate::source::residency::claim::Claim;
 use crate::sys::procfs::MapEntry;
+use crate::v8::heap_usage::{HeapSurvey, HeapUsage, HeapUsageFacts, survey};
 use crate::v8::page::{MemoryRange, Page, PageLayout, find_pages_at, starts_in};
 
 /// Places at which a page may begin and did not: each is looked at again after so many times.
@@ -18,8 +19,10 @@ const CANDIDATES_MAX: usize = 1 << 16;
 pub(super) struct V8Pages {
     /// `None` if it is not known what headers of this V8 look like: nothing is found then.
     layout: Option<PageLayout>,
+    facts: Option<HeapUsageFacts>,
     /// Ascending.
     pages: Vec<Page>,
+    survey: HeapSurvey,
     /// Places that were looked at and are none.
     others: FastSet<u64>,
     n_looks: u64,
@@ -34,15 +37,23 @@ pub(super) struct Candidates {
 }
 
 impl V8Pages {
-    pub(super) fn new(layout: Option<PageLayout>) -> Self {
-        Self { layout, pages: Vec::new(), others: FastSet::default(), n_looks: 0 }
+    pub(super) fn new(layout: Option<PageLayout>, facts: Option<HeapUsageFacts>) -> Self {
+        Self {
+            layout,
+            facts,
+            pages: Vec::new(),
+            survey: HeapSurvey::default(),
+            others: FastSet::default(),
+            n_looks: 0,
+        }
     }
 
-    pub(super) fn pages(&self) -> &[Page] {
-        &self.pages
+    pub(super) fn usages(&self) -> &[HeapUsage] {
+        &self.survey.usages
     }
 
     pub(super) fn claims(&self) -> Vec<Claim> {
+        let claim = |page| claim(page, &self.survey.pooled);
         self.pages.iter().map(claim).collect()
     }
 
@@ -79,7 +90,8 @@ impl V8Pages {
                 || (at >> 18) % LOOK_AGAIN_AFTER == self.n_looks % LOOK_AGAIN_AFTER
         };
         let room = CANDIDATES_MAX.saturating_sub(candidates.places.len());
-        let places = starts_in(&(start..end)).filter(is_due).take(room);
+        // A header fits where the start of a page is.
+        let places = starts_in(&(start..end.saturating_add(1))).filter(is_due).take(room);
         candidates.places.extend(places.map(|at| (at, range)));
     }
 
@@ -99,30 +111,24 @@ impl V8Pages {
                 self.others.insert(*at);
             }
         }
+        self.survey = survey(memory, layout, self.facts, &found);
         self.pages = found;
     }
-
-    /// `Heap*` of each isolate, in no order.
-    pub(super) fn heaps(&self) -> Vec<Avma> {
-        let heaps: FastSet<Avma> = self.pages.iter().filter_map(|page| page.heap).collect();
-        heaps.into_iter().collect()
-    }
 }
 
-fn claim(page: &Page) -> Claim {
-    Claim { start: page.start, end: page.start.saturating_add(page.size), part: part_of(page) }
-}
-
-fn part_of(page: &Page) -> RssPart {
-    if page.is_executable {
+fn claim(page: &Page, pooled: &FastSet<u64>) -> Claim {
+    let part = if page.is_executable {
         RssPart::V8Code
+    } else if pooled.contains(&page.start) {
+        RssPart::V8Other
     } else if page.is_young() {
         RssPart::V8Young
     } else if page.is_large() {
         RssPart::V8Large
     } else {
         RssPart::V8Old
-    }
+    };
+    Claim { start: page.start, end: page.start.saturating_add(page.size), part }
 }
 
 /// V8 asks the kernel for its memory; none of it is in a file or in the brk heap.
@@ -138,7 +144,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::base::MemoryError;
+    use crate::base::{Avma, MemoryError};
     use crate::v8::page::PAGE_ALIGNMENT;
 
     /// Words by address; all of the rest reads as zero.
@@ -192,30 +198,30 @@ mod tests {
 
     #[test]
     fn pages_come_change_and_go() {
-        let mut v8 = V8Pages::new(Some(PageLayout::Plain));
+        let mut v8 = V8Pages::new(Some(PageLayout::Plain), None);
         let (young, old) = (RssPart::V8Young, RssPart::V8Old);
         assert_eq!(look(&mut v8, &memory(&[(2, 0), (7, 16)])), [(2, old), (7, young)]);
         assert!(v8.has(&mapping()));
         // One is promoted.
         assert_eq!(look(&mut v8, &memory(&[(2, 0), (7, 0)])), [(2, old), (7, old)]);
         assert_eq!(look(&mut v8, &memory(&[(7, 0)])), [(7, old)]);
-        assert_eq!(v8.heaps(), [Avma(0x5000_0000)]);
+        assert_eq!(v8.pages[0].heap, Some(Avma(0x5000_0000)));
     }
 
     #[test]
     fn a_place_that_was_none_is_looked_at_again_some_day() {
-        let mut v8 = V8Pages::new(Some(PageLayout::Plain));
+        let mut v8 = V8Pages::new(Some(PageLayout::Plain), None);
         look(&mut v8, &memory(&[]));
         let there = memory(&[(5, 0)]);
         let n_looks =
             (0..LOOK_AGAIN_AFTER).take_while(|_| look(&mut v8, &there).is_empty()).count();
         assert!((n_looks as u64) < LOOK_AGAIN_AFTER);
-        assert_eq!(v8.pages().len(), 1);
+        assert_eq!(v8.pages.len(), 1);
     }
 
     #[test]
     fn without_a_layout_nothing_is_found() {
-        let mut v8 = V8Pages::new(None);
+        let mut v8 = V8Pages::new(None, None);
         assert!(look(&mut v8, &memory(&[(1, 0)])).is_empty());
     }
 }

@@ -9,12 +9,14 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 pub use maps::{MapEntry, parse_maps};
-pub use status::{Status, parse_start_ticks, parse_state, parse_status};
+pub use status::{Status, parse_rss_pages, parse_start_ticks, parse_state, parse_status};
 
 use crate::base::{Bytes, ProcessKey};
 
 /// Largest /proc text read: 65,530 mappings (`vm.max_map_count`) with long paths are about 10 MB.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
+/// In which /proc counts.
+const PAGE_BYTES: u64 = 4_096;
 /// Longest command line read; only its start is shown.
 const COMMAND_BYTES_MAX: u64 = 4096;
 
@@ -106,10 +108,16 @@ pub fn process_key(pid: u32) -> Result<ProcessKey, ProcfsError> {
 /// Resident set size, as /proc/PID/statm has it (cheap; per-thread batching makes it late by up to 64 pages
 /// a thread on older kernels).
 pub fn rss(pid: u32) -> Result<Bytes, ProcfsError> {
-    const PAGE_BYTES: u64 = 4096;
     let text = read_text(pid, "statm")?;
     let pages: Option<u64> = text.split_whitespace().nth(1).and_then(|field| field.parse().ok());
     pages.map(|pages| Bytes(pages.saturating_mul(PAGE_BYTES))).ok_or_else(|| form(pid, "statm"))
+}
+
+/// Resident set size, as /proc/PID/stat has it: some hundred kilobytes off on newer kernels, which keep a counter for each CPU. It is what
+/// `process.memoryUsage()` says (libuv, `uv_resident_set_memory`).
+pub fn rss_in_stat(pid: u32) -> Result<Bytes, ProcfsError> {
+    let pages = parse_rss_pages(&read_text(pid, "stat")?);
+    pages.map(|pages| Bytes(pages.saturating_mul(PAGE_BYTES))).ok_or_else(|| form(pid, "stat"))
 }
 
 /// The start of the command line, arguments separated by blanks; not sanitized.
@@ -194,6 +202,7 @@ mod tests {
         assert_eq!(process_key(pid).unwrap().pid, pid);
         assert!(process_key(pid).unwrap().start_ticks > 0);
         assert!(rss(pid).unwrap().0 > 4096);
+        assert!(rss_in_stat(pid).unwrap().0 > 4096);
         assert!(processes().unwrap().contains(&pid));
         let exe = exe_path(pid).unwrap();
         assert!(maps(pid).unwrap().iter().any(|entry| exe.as_os_str() == entry.path.as_str()));

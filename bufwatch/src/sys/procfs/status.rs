@@ -49,11 +49,20 @@ pub fn parse_state(stat: &str) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
-/// Start time in clock ticks since boot, field 22. The name in parentheses may contain anything.
+/// Start time in clock ticks since boot, field 22.
 pub fn parse_start_ticks(stat: &str) -> Option<u64> {
+    parse_field(stat, 22)
+}
+
+/// Resident pages, field 24.
+pub fn parse_rss_pages(stat: &str) -> Option<u64> {
+    parse_field(stat, 24)
+}
+
+/// The name in parentheses, field 2, may contain anything.
+fn parse_field(stat: &str, number: usize) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
-    // Field 3 comes first.
-    after_name.split_whitespace().nth(19)?.parse().ok()
+    after_name.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -76,6 +85,7 @@ mod tests {
     fn start_time_behind_a_hostile_name() {
         let stat = "7 (a) R 1 2) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 11 0 987654 1 2 3";
         assert_eq!(parse_start_ticks(stat), Some(987_654));
+        assert_eq!(parse_rss_pages(stat), Some(2));
         assert_eq!(parse_start_ticks("7 (node"), None);
         assert_eq!(parse_state("7 (a) Z) (b) S 1 2"), Some('S'));
         assert_eq!(parse_state("7 (node"), None);
