@@ -36,6 +36,8 @@ impl Snapshot {
             groups: Arc::from([]),
             n_groups_total: 0,
             table: StoreTable { query: StoreQuery::default(), rows: Arc::from([]), n_matched: 0 },
+            rss_steps: Arc::from([]),
+            freed: Arc::from([]),
             detail: None,
             health: Health::default(),
         }

@@ -10,6 +10,8 @@ pub mod holding;
 mod memory_usage;
 pub mod query;
 mod ranking;
+pub mod residency;
+mod rss_steps;
 pub mod snapshot;
 pub mod take;
 pub mod tree;

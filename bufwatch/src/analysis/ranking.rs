@@ -3,12 +3,17 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use crate::analysis::snapshot::{GROUPS_MAX, GroupRow, Heaviest, SITES_MAX, SiteRow, TallyRow};
+use crate::analysis::snapshot::{
+    FreedRow, GROUPS_MAX, GroupRow, Heaviest, SITES_MAX, SiteRow, TallyRow,
+};
 use crate::analysis::take::OfSite;
 use crate::base::{Bytes, FastMap};
 use crate::model::Model;
 use crate::model::site::{Group, GroupId, Site, SiteId};
 use crate::model::tally::Tally;
+
+/// Lines of which memory of dead stores is told.
+const FREED_ROWS_MAX: usize = 20;
 
 /// Those that are shown, of how many.
 pub(super) struct Ranking<T> {
@@ -60,6 +65,27 @@ fn most<'a, T, I: Ord>(
         all.sort_unstable_by_key(by_live);
     }
     all
+}
+
+/// Lines whose dead stores still have memory in RAM, the most first.
+pub(super) fn freed(model: &Model) -> Arc<[FreedRow]> {
+    let mut by_group: FastMap<GroupId, Bytes> = FastMap::default();
+    for (site, bytes) in model.freed.resident_by_site() {
+        if let Some(site) = model.sites.get(site).filter(|_| bytes > Bytes(0)) {
+            *by_group.entry(site.group).or_default() += bytes;
+        }
+    }
+    let groups = model.sites.groups();
+    let mut rows: Vec<FreedRow> = groups
+        .filter_map(|group| {
+            let (site, via) = (Arc::clone(&group.label), group.via.clone());
+            let resident = *by_group.get(&group.id)?;
+            Some(FreedRow { group: group.id, site, via, resident })
+        })
+        .collect();
+    rows.sort_unstable_by_key(|row| (Reverse(row.resident), row.group));
+    rows.truncate(FREED_ROWS_MAX);
+    rows.into()
 }
 
 /// The sites of a group, as far as its row needs them.

@@ -7,8 +7,11 @@ use bufwatch_common::DropReason;
 
 use crate::analysis::finding::Finding;
 use crate::analysis::query::StoreQuery;
+pub use crate::analysis::residency::{
+    FreedRow, HeapNumbers, MemoryUsage, ResidencyTotals, RssStepRow, StepCauseRow, StorePages,
+};
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
-use crate::event::residency::{PageBytes, RssSplit};
+use crate::event::residency::RssSplit;
 use crate::event::{Frame, FrameKind, GcKind, StoreKind};
 pub use crate::model::async_origin::AsyncStack;
 pub use crate::model::census::{
@@ -52,6 +55,10 @@ pub struct Snapshot {
     /// Before the limit.
     pub n_groups_total: usize,
     pub table: StoreTable,
+    /// What RSS rose and fell by, the newest last.
+    pub rss_steps: Arc<[RssStepRow]>,
+    /// Memory of dead stores that is still in RAM, by the line that had allocated them, the most first.
+    pub freed: Arc<[FreedRow]>,
     /// The store whose detail was asked for, if it is known.
     pub detail: Option<StoreDetail>,
     pub health: Health,
@@ -99,43 +106,6 @@ pub struct Memory {
     pub residency: ResidencyTotals,
     /// `None` until V8's pages were found.
     pub usage: Option<MemoryUsage>,
-}
-
-/// What `process.memoryUsage()` says, told from outside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MemoryUsage {
-    /// How long ago V8's counters were read.
-    pub age: Nanos,
-    /// As Node reads it, which on newer kernels is some hundred kilobytes from [`Memory::rss`].
-    pub rss: Option<Bytes>,
-    /// Of the main thread; `None` if it cannot be told which isolate that has.
-    pub main: Option<HeapNumbers>,
-    /// All isolates together.
-    pub all: HeapNumbers,
-    pub n_isolates: u32,
-}
-
-/// V8's counters of one or more heaps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeapNumbers {
-    /// Exact.
-    pub total: Bytes,
-    /// What is used is between these, but for what a collection leaves unswept for some time after it.
-    pub used_min: Bytes,
-    pub used_max: Bytes,
-    /// Exact, where this version of V8 is known.
-    pub external: Option<Bytes>,
-    /// Exact.
-    pub array_buffers: Option<Bytes>,
-}
-
-/// Pages of the live tracked stores, as far as they were looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ResidencyTotals {
-    pub n_known: u64,
-    /// Sizes of those that were looked at, and their pages.
-    pub known_bytes: Bytes,
-    pub pages: PageBytes,
 }
 
 /// Stores since attach. "Tracked" ones are those of at least `min_size`.
@@ -233,17 +203,6 @@ pub struct Heaviest {
     pub async_stack: Option<Arc<AsyncStack>>,
 }
 
-impl ResidencyTotals {
-    pub(super) fn add(&mut self, size: Bytes, pages: PageBytes) {
-        self.n_known += 1;
-        self.known_bytes += size;
-        self.pages.resident += pages.resident;
-        self.pages.zero += pages.zero;
-        self.pages.swapped += pages.swapped;
-        self.pages.huge += pages.huge;
-    }
-}
-
 /// What came from somewhere since the attach.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TallyRow {
@@ -296,19 +255,6 @@ pub struct StoreRow {
     pub placement: Placement,
     /// `None` until its pages were looked at.
     pub residency: Option<StorePages>,
-}
-
-/// How much of a store is in memory, and since when.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StorePages {
-    pub pages: PageBytes,
-    /// How long ago it was looked at.
-    pub scanned: Nanos,
-    /// How long ago a scan first saw any page of it, and last saw more than before.
-    pub touched: Option<Nanos>,
-    pub grew: Option<Nanos>,
-    /// Freed memory that the allocator gave out again: in RAM from birth on.
-    pub is_recycled: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ use bufwatch_common::DropReason;
 use crate::analysis::memory_usage::memory_usage;
 use crate::analysis::query::{Condition, StoreFacts, StoreFilter, StoreQuery, StoreSort, is_site};
 use crate::analysis::ranking;
+use crate::analysis::rss_steps::rss_steps;
 use crate::analysis::snapshot::{
     GcTotals, Health, History, Memory, ResidencyTotals, Snapshot, StoreDetail, StorePages,
     StoreRow, StoreTable, StoreTotals, Target, TargetState,
@@ -63,6 +64,8 @@ pub fn take(model: &Model, interest: &Interest, now: Nanos) -> Snapshot {
             rows: scan.rows.into(),
             n_matched: scan.n_matched,
         },
+        rss_steps: rss_steps(model, now),
+        freed: ranking::freed(model),
         detail,
         health: health(model, interest),
     }
@@ -340,6 +343,12 @@ fn health(model: &Model, interest: &Interest) -> Health {
         limits.push(format!(
             "{n_unknown} stores were destroyed and none was seen coming, not even a small one: this build of Node creates them where there is no probe"
         ));
+    }
+    if model.freed.n_beyond_limit > 0 {
+        limits.push(
+            "memory of too many dead stores is still there: that of some is not told by site"
+                .to_owned(),
+        );
     }
     if model.address_space.n_beyond_limit > 0 {
         limits.push("too many mappings: the placement of some stores is unknown".to_owned());

@@ -9,9 +9,11 @@ use crate::base::{Bytes, Nanos, StoreKey};
 pub struct ResidencyScanned {
     /// Pages were looked at between this and the event's time.
     pub started_at: Nanos,
-    /// All live stores were looked at, not only those where something was expected.
+    /// The whole process was looked at, not only stores where something was expected.
     pub is_full: bool,
     pub stores: Arc<[StoreResidency]>,
+    /// Memory of dead stores that was asked for.
+    pub freed: Arc<[RangeResidency]>,
     /// The whole process, if it was looked at as well.
     pub split: Option<Box<RssSplit>>,
 }
@@ -20,7 +22,19 @@ pub struct ResidencyScanned {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreResidency {
     pub key: StoreKey,
+    /// Where its bytes were looked for: a store may move.
+    pub start: u64,
+    pub len: Bytes,
     pub pages: PageBytes,
+}
+
+/// How much of a range is in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RangeResidency {
+    pub start: u64,
+    /// Exclusive.
+    pub end: u64,
+    pub resident: Bytes,
 }
 
 /// Bytes of a range by where they are; what is nowhere was never touched, or given back.
@@ -94,6 +108,11 @@ impl RssPart {
 
     pub const fn is_v8(self) -> bool {
         matches!(self, Self::V8Young | Self::V8Old | Self::V8Code | Self::V8Large | Self::V8Other)
+    }
+
+    /// Memory of live stores.
+    pub const fn is_of_stores(self) -> bool {
+        matches!(self, Self::StoresMapped | Self::StoresInAllocator | Self::Growable)
     }
 
     /// As scripts spell it.

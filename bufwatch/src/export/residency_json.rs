@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::analysis::snapshot::{HeapNumbers, Placement, Snapshot, StoreRow};
+use crate::analysis::snapshot::{FreedRow, HeapNumbers, Placement, RssStepRow, Snapshot, StoreRow};
 use crate::base::Bytes;
 use crate::event::residency::{Allocator, Obstacle, RssPart, RssSplit};
 
@@ -114,6 +114,43 @@ fn heap_numbers(numbers: Option<&HeapNumbers>) -> Map<String, Value> {
         ("external".to_owned(), of(|it| it.external)),
         ("array_buffers".to_owned(), of(|it| it.array_buffers)),
     ])
+}
+
+/// What RSS rose and fell by, the newest last.
+pub(super) fn rss_steps(snapshot: &Snapshot) -> Value {
+    let step = |row: &RssStepRow| {
+        let causes = row.causes.iter().map(|cause| {
+            json!({
+                "kind": cause.kind,
+                "bytes": cause.bytes,
+                "site": cause.site.as_deref(),
+                "n_stores": cause.n_stores,
+                "store": cause.store,
+            })
+        });
+        json!({
+            "ago_ns": row.ago.0,
+            "took_ns": row.took.0,
+            "rss_bytes": row.rss.0,
+            "delta_bytes": row.delta,
+            "text": row.text,
+            "causes": causes.collect::<Vec<Value>>(),
+            "unexplained_bytes": row.unexplained,
+        })
+    };
+    snapshot.rss_steps.iter().map(step).collect()
+}
+
+/// Memory of dead stores that is still in RAM, by the line that had allocated them.
+pub(super) fn freed_sites(snapshot: &Snapshot) -> Value {
+    let row = |row: &FreedRow| {
+        json!({
+            "site": row.site.as_ref(),
+            "via": row.via.as_deref(),
+            "resident_bytes": row.resident.0,
+        })
+    };
+    snapshot.freed.iter().map(row).collect()
 }
 
 /// The largest live stores, or what else the table of the snapshot was asked for. Times are ages at `t_ns`.

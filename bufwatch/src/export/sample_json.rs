@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use crate::analysis::snapshot::{Health, SiteRow, Snapshot, TargetState};
 use crate::event::{Frame, FrameKind};
 use crate::export::finding::to_values;
-use crate::export::residency_json::{memory_usage, residency, rss_parts, top_stores};
+use crate::export::residency_json::{
+    freed_sites, memory_usage, residency, rss_parts, rss_steps, top_stores,
+};
 
 /// The object that `--headless --json` prints per interval, on one line.
 pub fn sample(snapshot: &Snapshot) -> Value {
@@ -44,6 +46,8 @@ pub fn sample(snapshot: &Snapshot) -> Value {
         "memory_usage": memory_usage(snapshot),
         "residency": residency(snapshot),
         "top_stores": top_stores(snapshot),
+        "rss_steps": rss_steps(snapshot),
+        "freed_sites": freed_sites(snapshot),
         "n_sites_total": snapshot.n_sites_total,
         "sites": sites,
         "frames": frame_counts(&snapshot.health),

@@ -15,6 +15,9 @@ use crate::export::finding::to_lines;
 /// Columns of the summary: fits the usual terminal.
 const N_COLUMNS: usize = 80;
 
+/// Steps of RSS in the summary.
+const N_STEPS: usize = 6;
+
 /// Sites in the summary; the dashboard and the JSON have all.
 const N_TOP_SITES: usize = 10;
 
@@ -49,6 +52,7 @@ pub fn summary(snapshot: &Snapshot) -> String {
     lines.push(String::new());
     lines.extend(memory_lines(snapshot));
     lines.push(String::new());
+    lines.extend(step_lines(snapshot));
     lines.extend(site_lines(snapshot));
     lines.push(String::new());
     lines.extend(finding_lines(snapshot));
@@ -172,6 +176,24 @@ fn finding_lines(snapshot: &Snapshot) -> Vec<String> {
     if !lines.is_empty() {
         lines.push(String::new());
     }
+    lines
+}
+
+/// The last steps of RSS, and a blank line behind them.
+fn step_lines(snapshot: &Snapshot) -> Vec<String> {
+    let steps = &snapshot.rss_steps;
+    if steps.is_empty() {
+        return Vec::new();
+    }
+    let last = steps.get(steps.len().saturating_sub(N_STEPS)..).unwrap_or_default();
+    let mut lines = vec!["Steps of RSS".to_owned()];
+    for step in last {
+        let text = format!("{} ago  {}", step.ago, sanitize(&step.text));
+        for (n, line) in wrap(&text, N_COLUMNS - 4).into_iter().enumerate() {
+            lines.push(format!("  {}{line}", if n == 0 { "" } else { "  " }));
+        }
+    }
+    lines.push(String::new());
     lines
 }
 

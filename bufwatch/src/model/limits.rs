@@ -26,3 +26,15 @@ pub const DIED_MEANWHILE_MAX: usize = 100_000;
 
 /// Stores without array buffer that a census remembers: the largest. Garbage of a busy process is some thousands.
 pub const ORPHANS_MAX: usize = 10_000;
+
+/// Ranges of dead stores' memory that are remembered; further ones are not attributed to a site.
+pub const FREED_RANGES_MAX: usize = 10_000;
+
+/// Ranges that the target gave back with madvise between two scans; further ones are not remembered.
+pub const ADVISED_MAX: usize = 4_096;
+
+/// Steps of RSS that are remembered, the newest ones.
+pub const RSS_STEPS_MAX: usize = 64;
+
+/// Causes of one step; the rest is added up.
+pub const STEP_CAUSES_MAX: usize = 8;

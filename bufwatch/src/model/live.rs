@@ -27,6 +27,24 @@ pub struct Store {
 }
 
 impl Store {
+    #[cfg(test)]
+    pub fn blank() -> Self {
+        Self {
+            key: StoreKey::default(),
+            number: 1,
+            data: 0,
+            size: Bytes(0),
+            max_size: Bytes(0),
+            birth: Nanos(0),
+            stack: StackId::NONE,
+            site: SiteId::WITHOUT_STACK,
+            tid: Tid(0),
+            gc_at_birth: GcCounts::default(),
+            kind: StoreKind::Plain,
+            residency: Residency::default(),
+        }
+    }
+
     pub fn survived(&self, gc: &GcLog) -> GcCounts {
         gc.counts(self.tid).since(self.gc_at_birth)
     }
@@ -58,6 +76,10 @@ impl LiveSet {
 
     pub fn iter(&self) -> impl Iterator<Item = &Store> {
         self.slots.iter().flatten()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Store> {
+        self.slots.iter_mut().flatten()
     }
 
     pub fn find(&self, address: u64) -> Option<&Store> {

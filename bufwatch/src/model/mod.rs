@@ -4,6 +4,7 @@
 
 pub mod async_origin;
 pub mod census;
+pub mod freed;
 pub mod gc;
 pub mod latency;
 pub mod lifetime;
@@ -13,6 +14,7 @@ pub mod mapping;
 pub mod origin;
 pub mod rate;
 pub mod residency;
+pub mod rss_step;
 pub mod site;
 pub mod tally;
 pub mod timeline;
@@ -28,12 +30,14 @@ use crate::event::{
     Payload, StoreCreated, StoreKind, TargetIdentified,
 };
 use crate::model::census::CensusLog;
+use crate::model::freed::FreedMemory;
 use crate::model::gc::GcLog;
 use crate::model::latency::Latencies;
 use crate::model::limits::DIED_MEANWHILE_MAX;
 use crate::model::live::{LiveSet, Store};
 use crate::model::mapping::AddressSpace;
 use crate::model::residency::{Residency, ResidencyLog};
+use crate::model::rss_step::StepLog;
 use crate::model::site::{SiteId, Sites};
 use crate::model::timeline::Timeline;
 use crate::model::totals::Totals;
@@ -109,6 +113,8 @@ pub struct Model {
     pub totals: Totals,
     pub timeline: Timeline,
     pub residency: ResidencyLog,
+    pub freed: FreedMemory,
+    pub rss_steps: StepLog,
     pub census: CensusLog,
     /// With the time of their death: stores that died since a census began that is not done: in its eyes they may live.
     pub died_meanwhile: Vec<(Nanos, Store)>,
@@ -145,6 +151,8 @@ impl Model {
             totals: Totals::default(),
             timeline: Timeline::default(),
             residency: ResidencyLog::default(),
+            freed: FreedMemory::default(),
+            rss_steps: StepLog::default(),
             census: CensusLog::default(),
             died_meanwhile: Vec::new(),
             own: SelfState::default(),
@@ -185,13 +193,15 @@ impl Model {
             Payload::AsyncOriginSeen(seen) => self.sites.async_origins.seen(seen),
             Payload::GcStarted { tid, kind } => self.gc.started(*tid, *kind, at),
             Payload::GcFinished { tid } => self.gc.finished(*tid, at),
-            Payload::Mapped { start, len } => self.address_space.mapped(*start, len.0),
-            Payload::Unmapped { start, len } => self.address_space.unmapped(*start, len.0),
+            Payload::Mapped { start, len } => self.mapped(*start, len.0),
+            Payload::Unmapped { start, len } => self.unmapped(*start, len.0),
             Payload::Remapped { old_start, old_len, start, len } => {
-                self.address_space.unmapped(*old_start, old_len.0);
-                self.address_space.mapped(*start, len.0);
+                self.unmapped(*old_start, old_len.0);
+                self.mapped(*start, len.0);
             }
-            Payload::Advised { .. } => {}
+            Payload::Advised { start, len, advice } => {
+                self.residency.advised(at, *start, *len, *advice);
+            }
             Payload::MappingsSampled(mappings) => self.address_space.sampled(mappings),
             Payload::ThreadsSampled(threads) => {
                 self.threads = threads.iter().map(|t| (t.tid, Arc::clone(&t.name))).collect();
@@ -220,6 +230,16 @@ impl Model {
         }
     }
 
+    fn mapped(&mut self, start: u64, len: u64) {
+        self.address_space.mapped(start, len);
+        self.freed.remove(start, start.saturating_add(len));
+    }
+
+    fn unmapped(&mut self, start: u64, len: u64) {
+        self.address_space.unmapped(start, len);
+        self.freed.remove(start, start.saturating_add(len));
+    }
+
     fn store_created(&mut self, at: Nanos, created: &StoreCreated) {
         match self.live.find(created.key.address) {
             // Read with the live set before its record was.
@@ -231,6 +251,8 @@ impl Model {
             }
             None => {}
         }
+        let end = created.data.saturating_add(created.size.0);
+        let there_at_birth = self.freed.remove(created.data, end);
         let store = Store {
             key: created.key,
             number: self.totals.n_created + 1,
@@ -243,7 +265,7 @@ impl Model {
             site: self.sites.of_store(created.stack, created.async_origin),
             stack: created.stack,
             gc_at_birth: self.gc.counts(created.tid),
-            residency: Residency::default(),
+            residency: Residency { there_at_birth, ..Residency::default() },
         };
         self.totals.created(store.size, store.kind);
         self.sites.created(store.site, store.size);
@@ -257,7 +279,10 @@ impl Model {
             store.hand_over(tid, counts, &self.gc);
         }
         let old_size = std::mem::replace(&mut store.size, size);
-        store.data = data.unwrap_or(store.data);
+        if let Some(data) = data.filter(|data| *data != store.data) {
+            store.data = data;
+            store.residency.moved();
+        }
         self.totals.resized(old_size, size, store.kind);
         self.sites.resized(store.site, old_size, size);
     }
@@ -267,6 +292,8 @@ impl Model {
         if self.census.is_underway && self.died_meanwhile.len() < DIED_MEANWHILE_MAX {
             self.died_meanwhile.push((at, store.clone()));
         }
+        self.freed.died(&store, at);
+        self.rss_steps.died(&store);
         let n_majors = self.gc.majors_survived_at_death(store.tid, store.gc_at_birth);
         self.totals.destroyed(store.size, store.kind);
         self.sites.destroyed(store.site, store.size, at.since(store.birth), n_majors);

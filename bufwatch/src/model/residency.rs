@@ -2,8 +2,9 @@
 
 use crate::base::{Bytes, Nanos};
 use crate::event::residency::{PageBytes, ResidencyScanned, RssSplit};
-use crate::model::Model;
+use crate::model::limits::ADVISED_MAX;
 use crate::model::live::Store;
+use crate::model::{Model, rss_step};
 
 /// What is known of one store's pages. [`Nanos`] of zero: never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,9 +16,20 @@ pub struct Residency {
     pub touched_at: Nanos,
     /// The last scan that saw more of its pages than the one before.
     pub grew_at: Nanos,
-    /// In memory when it was first looked at, right after its birth: freed memory that the allocator gave out again.
+    /// In memory before it was born: memory of dead stores that the allocator gave out again.
     pub is_recycled: bool,
+    /// Bytes of its range that were known to be in memory when it was born.
+    pub(super) there_at_birth: Bytes,
+    /// Resident bytes when RSS last began to be compared.
+    pub(super) at_baseline: Bytes,
+    /// Its program gave pages back with madvise since then.
+    pub(super) is_advised: bool,
+    /// A scan saw it before its first write.
+    pub(super) was_untouched: bool,
 }
+
+/// The allocator's header is in the page before, or at the start of, a store.
+const HEADER_MAX: Bytes = Bytes(4_096);
 
 impl Residency {
     /// `None` until it was looked at.
@@ -25,20 +37,38 @@ impl Residency {
         (self.scanned_at.0 != 0).then_some(self)
     }
 
-    fn seen(&mut self, started_at: Nanos, birth: Nanos, size: Bytes, pages: PageBytes) {
-        /// A store that was filled this soon after its birth cannot be told from one whose memory was there before.
-        const BIRTH: Nanos = Nanos::from_millis(2);
+    #[cfg(test)]
+    pub fn resident(bytes: Bytes) -> Self {
+        let pages = PageBytes { resident: bytes, ..PageBytes::default() };
+        Self { pages, scanned_at: Nanos(1), ..Self::default() }
+    }
+
+    /// No more than the page in which the allocator has written its header.
+    pub(super) fn is_untouched(bytes: Bytes) -> bool {
+        bytes <= HEADER_MAX
+    }
+
+    fn seen(&mut self, started_at: Nanos, size: Bytes, pages: PageBytes) {
+        /// Headers of the allocator between dead stores, which are in memory as well.
+        const GAPS_MAX: Bytes = Bytes(8_192);
         let before = self.pages.held();
         let is_first = self.scanned_at.0 == 0;
+        self.was_untouched |= is_first && Self::is_untouched(pages.held());
         if pages.held() > before {
             self.grew_at = started_at;
             if self.touched_at.0 == 0 {
                 self.touched_at = started_at;
             }
         }
-        self.is_recycled |= is_first && pages.held() >= size && started_at.since(birth) < BIRTH;
+        let was_there = self.there_at_birth > Bytes(0) && self.there_at_birth + GAPS_MAX >= size;
+        self.is_recycled |= is_first && was_there && pages.held() >= size;
         self.pages = pages;
         self.scanned_at = started_at;
+    }
+
+    /// Its bytes are somewhere else now.
+    pub(super) fn moved(&mut self) {
+        *self = Self { touched_at: self.touched_at, ..Self::default() };
     }
 }
 
@@ -47,20 +77,58 @@ impl Residency {
 pub struct ResidencyLog {
     /// The last full scan: when it began, and what it found.
     pub split: Option<(Nanos, RssSplit)>,
+    /// When and where the target gave memory back with madvise, since the last full scan.
+    advised: Vec<(Nanos, u64, u64)>,
+}
+
+impl ResidencyLog {
+    pub(super) fn advised(&mut self, at: Nanos, start: u64, len: Bytes, advice: u32) {
+        /// `MADV_DONTNEED`, `MADV_FREE`, `MADV_REMOVE`, `MADV_PAGEOUT` (include/uapi/asm-generic/mman-common.h).
+        const GIVING_BACK: [u32; 4] = [4, 8, 9, 21];
+        if GIVING_BACK.contains(&advice) && self.advised.len() < ADVISED_MAX {
+            self.advised.push((at, start, start.saturating_add(len.0)));
+        }
+    }
+
+    /// Ranges that may be less in memory than the last full scan says, ascending.
+    fn given_back(&self) -> Vec<(u64, u64)> {
+        let mut ranges: Vec<(u64, u64)> =
+            self.advised.iter().map(|(_, start, end)| (*start, *end)).collect();
+        ranges.sort_unstable();
+        ranges
+    }
+}
+
+/// True if a range overlaps one of these, which are ascending by start.
+fn overlaps(ranges: &[(u64, u64)], start: u64, end: u64) -> bool {
+    let before = ranges.partition_point(|range| range.0 < end);
+    ranges.iter().take(before).any(|range| range.1 > start)
 }
 
 /// Folds a scan.
 pub(super) fn scanned(model: &mut Model, scan: &ResidencyScanned) {
+    let given_back = model.residency.given_back();
     for seen in scan.stores.iter() {
-        // What was born or moved during the scan was not looked at where it is now.
         let store = model.live.find_mut(seen.key);
-        if let Some(store) = store.filter(|store| store.birth <= scan.started_at) {
-            let Store { birth, size, .. } = *store;
-            store.residency.seen(scan.started_at, birth, size, seen.pages);
+        // What was born, moved or resized during the scan was not looked at as it is now.
+        let is_same = |store: &&mut Store| {
+            store.birth <= scan.started_at && store.data == seen.start && store.size == seen.len
+        };
+        if let Some(store) = store.filter(is_same) {
+            let end = store.data.saturating_add(store.size.0);
+            store.residency.is_advised |= !given_back.is_empty()
+                && seen.pages.held() < store.residency.pages.held()
+                && overlaps(&given_back, store.data, end);
+            store.residency.seen(scan.started_at, store.size, seen.pages);
         }
+    }
+    model.freed.scanned(&scan.freed);
+    if scan.is_full {
+        model.residency.advised.retain(|(advised_at, ..)| *advised_at >= scan.started_at);
     }
     if let Some(split) = &scan.split {
         model.residency.split = Some((scan.started_at, **split));
+        rss_step::observe(model, scan.started_at, split);
     }
 }
 
@@ -76,9 +144,8 @@ mod tests {
     fn touch_and_growth_have_the_time_of_the_scan_that_saw_them() {
         let mut residency = Residency::default();
         assert!(residency.known().is_none());
-        let birth = Nanos::from_secs(1);
         let mut at = |secs, bytes| {
-            residency.seen(Nanos::from_secs(secs), birth, Bytes(100), pages(bytes));
+            residency.seen(Nanos::from_secs(secs), Bytes(100), pages(bytes));
             (residency.touched_at, residency.grew_at, residency.is_recycled)
         };
         assert_eq!(at(2, 0), (Nanos(0), Nanos(0), false));
@@ -88,9 +155,24 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_is_there_at_birth_was_used_before() {
-        let mut residency = Residency::default();
-        residency.seen(Nanos(1_000_100), Nanos(1_000_000), Bytes(100), pages(100));
-        assert!(residency.is_recycled);
+    fn memory_that_was_there_before_the_birth_is_recycled() {
+        let size = Bytes(1 << 20);
+        let there = Residency { there_at_birth: Bytes(size.0 - 100), ..Residency::default() };
+        let first = |mut residency: Residency, resident: u64| {
+            residency.seen(Nanos(5), size, pages(resident));
+            residency.is_recycled
+        };
+        assert!(first(there, size.0));
+        // Given back meanwhile.
+        assert!(!first(there, size.0 / 2));
+        assert!(!first(Residency::default(), size.0));
+    }
+
+    #[test]
+    fn ranges_overlap_or_touch() {
+        let ranges = [(10, 20), (12, 14), (30, 40)];
+        let is = |start, end| overlaps(&ranges, start, end);
+        assert!(is(19, 25) && is(0, 100) && is(35, 36));
+        assert!(!is(20, 30) && !is(0, 10) && !is(40, 50));
     }
 }

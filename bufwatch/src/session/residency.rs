@@ -46,10 +46,11 @@ impl ScanSchedule {
         if now >= self.full_due {
             return Some(ScanOrder {
                 stores: model.live.iter().map(range).collect(),
+                freed: model.freed.ranges().collect(),
                 is_full: true,
             });
         }
-        Some(ScanOrder { stores: partial(model), is_full: false })
+        Some(ScanOrder { stores: partial(model), ..ScanOrder::default() })
     }
 
     /// An order was answered, or could not be.

@@ -190,6 +190,8 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
         n_sites_total: sites.len(),
         sites: sites.into(),
         table: table(rows, query),
+        freed: Arc::from([]),
+        rss_steps: Arc::from([]),
         detail,
         health: Health {
             resolve_p50: Some(Nanos::from_millis(2)),

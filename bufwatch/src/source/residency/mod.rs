@@ -12,7 +12,8 @@ use std::io;
 use crate::base::{Avma, Bytes, FastMap, Nanos, StoreKey};
 use crate::event::census::Census;
 use crate::event::residency::{
-    Allocator, PageBytes, ResidencyScanned, RssPart, RssSplit, StoreResidency,
+    Allocator, Obstacle, PageBytes, RangeResidency, ResidencyScanned, RssPart, RssSplit,
+    StoreResidency,
 };
 use crate::event::{Event, Payload};
 use crate::source::residency::allocator::Surveyed;
@@ -32,6 +33,8 @@ use crate::v8::heap_usage::HeapUsage;
 pub struct ScanOrder {
     /// In any order.
     pub stores: Vec<StoreRange>,
+    /// Memory of dead stores, `start..end`; only looked at together with the whole process.
+    pub freed: Vec<(u64, u64)>,
     /// All live stores are in it, and the whole process is looked at as well.
     pub is_full: bool,
 }
@@ -90,19 +93,41 @@ impl Scanner {
         order.stores.retain(|store| store.start != 0 && store.len > 0);
         order.stores.sort_unstable_by_key(|store| (store.start, store.key));
         let mut sweep = StoreSweep::new(&order.stores);
-        let split = if order.is_full {
-            Some(Box::new(self.scan_process(&order.stores, &mut sweep).ok()?))
+        let freed = freed_stores(&order.freed);
+        let mut freed_sweep = StoreSweep::new(&freed);
+        let split: Option<Box<RssSplit>> = if order.is_full {
+            let found = self.scan_process(&order.stores, &mut sweep, &mut freed_sweep);
+            Some(Box::new(found.ok()?))
         } else {
             for range in ranges_of(&order.stores) {
                 self.pages.scan(range.0, range.1, &mut |run| sweep.take(&run)).ok()?;
             }
             None
         };
-        let pages = sweep.finish();
-        let stores = order.stores.iter().zip(pages);
-        let stores =
-            stores.map(|(store, pages)| StoreResidency { key: store.key, pages }).collect();
-        let scanned = ResidencyScanned { started_at, is_full: order.is_full, stores, split };
+        let stores = order.stores.iter().zip(sweep.finish());
+        let stores = stores.map(|(store, pages)| StoreResidency {
+            key: store.key,
+            start: store.start,
+            len: Bytes(store.len),
+            pages,
+        });
+        // While it changes it is not known what of them is free.
+        let survey = split.as_ref().map(|split| split.survey);
+        let is_free_known =
+            survey.is_some_and(|survey| survey.obstacle != Some(Obstacle::Changing));
+        let freed = if is_free_known { freed.as_slice() } else { &[] };
+        let ranges = freed.iter().zip(freed_sweep.finish()).map(|(range, pages)| RangeResidency {
+            start: range.start,
+            end: range.start.saturating_add(range.len),
+            resident: pages.resident,
+        });
+        let scanned = ResidencyScanned {
+            started_at,
+            is_full: order.is_full,
+            stores: stores.collect(),
+            freed: ranges.collect(),
+            split,
+        };
         Some(Event { at: clock::now(), payload: Payload::ResidencyScanned(Box::new(scanned)) })
     }
 
@@ -111,6 +136,7 @@ impl Scanner {
         &mut self,
         stores: &[StoreRange],
         sweep: &mut StoreSweep<'_>,
+        freed: &mut StoreSweep<'_>,
     ) -> io::Result<RssSplit> {
         let mut maps = procfs::maps(self.pid).map_err(io::Error::other)?;
         let stacks = self.stack_pointers(&maps);
@@ -169,8 +195,14 @@ impl Scanner {
             }
             let rest = rests.peek().map_or(RssPart::Other, |(_, part)| *part);
             if run.state == PageState::Resident {
+                let mut at = run.start;
                 claims.divide(run.start, run.end, |part, bytes| {
-                    split.add(part.unwrap_or(rest), Bytes(bytes));
+                    let part = part.unwrap_or(rest);
+                    split.add(part, Bytes(bytes));
+                    if is_freed(part, split.is_allocator_known) {
+                        freed.take(&PageRun { start: at, end: at + bytes, ..run });
+                    }
+                    at += bytes;
                 });
             }
         };
@@ -209,6 +241,15 @@ impl Scanner {
     }
 }
 
+/// Whether memory where a store was may still be nobody's: for certain only if the allocator's records say so.
+const fn is_freed(part: RssPart, is_allocator_known: bool) -> bool {
+    match part {
+        RssPart::AllocatorFree => true,
+        RssPart::AllocatorOther | RssPart::Other => !is_allocator_known,
+        _ => false,
+    }
+}
+
 /// Stores as ranges, whatever part they are.
 fn store_ranges(stores: &[StoreRange]) -> Vec<Claim> {
     let claim = |store: &StoreRange| Claim {
@@ -217,6 +258,20 @@ fn store_ranges(stores: &[StoreRange]) -> Vec<Claim> {
         part: RssPart::StoresMapped,
     };
     stores.iter().map(claim).collect()
+}
+
+/// Ranges as the sweep takes them, ascending.
+fn freed_stores(ranges: &[(u64, u64)]) -> Vec<StoreRange> {
+    let mut ranges: Vec<StoreRange> = ranges
+        .iter()
+        .map(|(start, end)| StoreRange {
+            start: *start,
+            len: end.saturating_sub(*start),
+            ..StoreRange::default()
+        })
+        .collect();
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges
 }
 
 /// Stores as parts of RSS: with a mapping of their own, or inside of one of the allocator.

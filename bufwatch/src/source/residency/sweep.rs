@@ -59,10 +59,9 @@ pub(super) fn count(pages: &mut PageBytes, run: &PageRun) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::StoreKey;
 
     fn store(start: u64, len: u64) -> StoreRange {
-        StoreRange { key: StoreKey::default(), start, len, is_growable: false }
+        StoreRange { start, len, ..StoreRange::default() }
     }
 
     fn run(start: u64, end: u64, state: PageState) -> PageRun {

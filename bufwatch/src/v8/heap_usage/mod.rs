@@ -131,12 +131,16 @@ pub fn survey(
                 }
                 None => Space::of_pages(&members),
             };
-            let is_pooled = |page: &&&Page| !space.has(page.start);
-            survey.pooled.extend(members.iter().filter(is_pooled).map(|page| page.start));
+            let used_starts = space.starts();
+            let starts = members.iter().map(|page| page.start);
+            survey.pooled.extend(starts.filter(|start| !used_starts.contains(start)));
             let used = space.used(facts, areas.as_ref());
             usage.add(space.committed, &used);
         }
-        survey.usages.push(usage);
+        // Of an isolate that is no more, only headers are left.
+        if usage.total > Bytes(0) {
+            survey.usages.push(usage);
+        }
     }
     survey
 }

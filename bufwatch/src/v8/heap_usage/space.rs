@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::base::{Avma, FastMap, ReadMemory, ReadPart};
+use crate::base::{Avma, FastMap, FastSet, ReadMemory, ReadPart};
 use crate::v8::heap_usage::HeapUsageFacts;
 use crate::v8::object::word_in;
 use crate::v8::page::{PAGE_ALIGNMENT, Page, PageLayout};
@@ -102,8 +102,8 @@ impl<'a> Space<'a> {
         Self { pages: pages.to_vec(), committed, current: None }
     }
 
-    pub(super) fn has(&self, start: u64) -> bool {
-        self.pages.iter().any(|page| page.start == start)
+    pub(super) fn starts(&self) -> FastSet<u64> {
+        self.pages.iter().map(|page| page.start).collect()
     }
 
     /// Bytes of objects: at least, at most.

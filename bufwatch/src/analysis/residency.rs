@@ -1,0 +1,107 @@
+//! What a snapshot says of memory in RAM, and of Node's own counters. How it is found out is the model's business.
+
+use std::sync::Arc;
+
+use crate::base::{Bytes, Nanos};
+use crate::event::residency::PageBytes;
+use crate::model::site::GroupId;
+
+/// What `process.memoryUsage()` says, told from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUsage {
+    /// How long ago V8's counters were read.
+    pub age: Nanos,
+    /// As Node reads it, which on newer kernels is some hundred kilobytes from `Memory::rss`.
+    pub rss: Option<Bytes>,
+    /// Of the main thread; `None` if it cannot be told which isolate that has.
+    pub main: Option<HeapNumbers>,
+    /// All isolates together.
+    pub all: HeapNumbers,
+    pub n_isolates: u32,
+}
+
+/// V8's counters of one or more heaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeapNumbers {
+    /// Exact.
+    pub total: Bytes,
+    /// What is used is between these, but for what a collection leaves unswept for some time after it.
+    pub used_min: Bytes,
+    pub used_max: Bytes,
+    /// Exact, where this version of V8 is known.
+    pub external: Option<Bytes>,
+    /// Exact.
+    pub array_buffers: Option<Bytes>,
+}
+
+/// From one look at all pages to a later one, and what changed in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RssStepRow {
+    /// How long ago the later look was, and how long after the earlier one.
+    pub ago: Nanos,
+    pub took: Nanos,
+    /// RSS at the later look.
+    pub rss: Bytes,
+    pub delta: i64,
+    /// In one line.
+    pub text: String,
+    /// Largest first; at most some.
+    pub causes: Vec<StepCauseRow>,
+    /// What RSS changed by beyond all causes.
+    pub unexplained: i64,
+}
+
+/// One reason why RSS changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepCauseRow {
+    /// As scripts spell it.
+    pub kind: &'static str,
+    pub bytes: i64,
+    /// Of causes that concern stores: who allocated them, how many there are, and the number of the largest.
+    pub site: Option<Arc<str>>,
+    pub n_stores: Option<u64>,
+    pub store: Option<u64>,
+}
+
+/// Pages of the live tracked stores, as far as they were looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResidencyTotals {
+    pub n_known: u64,
+    /// Sizes of those that were looked at, and their pages.
+    pub known_bytes: Bytes,
+    pub pages: PageBytes,
+}
+
+impl ResidencyTotals {
+    pub(super) fn add(&mut self, size: Bytes, pages: PageBytes) {
+        self.n_known += 1;
+        self.known_bytes += size;
+        self.pages.resident += pages.resident;
+        self.pages.zero += pages.zero;
+        self.pages.swapped += pages.swapped;
+        self.pages.huge += pages.huge;
+    }
+}
+
+/// How much of a store is in memory, and since when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StorePages {
+    pub pages: PageBytes,
+    /// How long ago it was looked at.
+    pub scanned: Nanos,
+    /// How long ago a scan first saw any page of it, and last saw more than before.
+    pub touched: Option<Nanos>,
+    pub grew: Option<Nanos>,
+    /// Freed memory that the allocator gave out again: in RAM from birth on.
+    pub is_recycled: bool,
+}
+
+/// Memory of dead stores of one line that is still in RAM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreedRow {
+    pub group: GroupId,
+    pub site: Arc<str>,
+    pub via: Option<Arc<str>>,
+    /// Where malloc's records are known, only what they say is free.
+    pub resident: Bytes,
+}

@@ -1,0 +1,288 @@
+//! Steps of RSS and what they come from: compares full scans, store by store and part by part. What is not explained is kept as that. The
+//! words for it are `analysis::rss_steps`' business.
+
+mod cause;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::{Bytes, Nanos};
+use crate::event::residency::{RssPart, RssSplit};
+use crate::model::Model;
+use crate::model::limits::{RSS_STEPS_MAX, STEP_CAUSES_MAX};
+use crate::model::live::Store;
+use crate::model::rss_step::cause::causes;
+use crate::model::site::SiteId;
+
+/// RSS moves by less than this without anybody asking why …
+const STEP_MIN: Bytes = Bytes(16 << 20);
+
+/// … and by less than this share of itself.
+const STEP_SHARE: u64 = 50;
+
+/// A scan in which more than this share of a step may be of stores that it did not look at is not the end of the step.
+const UNSEEN_SHARE: u64 = 4;
+
+/// How often a step is put off for that reason, since there may be such stores at any time.
+const PUT_OFF_MAX: u32 = 2;
+
+/// RSS that has moved by less than this share of a step is calm.
+const CALM_SHARE: u64 = 8;
+
+/// A store that stands for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreFacts {
+    pub number: u64,
+    pub size: Bytes,
+    pub birth: Nanos,
+}
+
+/// Stores of one site that did the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoresOf {
+    pub n: u64,
+    /// The one with the most of these bytes.
+    pub largest: StoreFacts,
+    largest_bytes: Bytes,
+}
+
+/// Why RSS changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CauseKind {
+    /// Pages came into memory, of stores that had none before.
+    FirstWrite,
+    /// More pages came into memory.
+    MoreWritten,
+    /// Stores were made, and written.
+    Born,
+    /// Stores died that had pages in memory.
+    Freed,
+    /// Pages of live stores went: with madvise, …
+    Advised,
+    /// … or into swap space, or nobody knows how.
+    Reclaimed,
+    /// Memory of dead stores that did not go back to the kernel.
+    Kept,
+    /// V8's heap.
+    V8,
+    /// A part of RSS that has nothing to do with stores.
+    Part(RssPart),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    pub kind: CauseKind,
+    /// Of causes that concern stores.
+    pub site: Option<SiteId>,
+    /// Added to RSS.
+    pub bytes: i64,
+    pub stores: StoresOf,
+}
+
+/// From one full scan to a later one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RssStep {
+    pub from: Nanos,
+    pub to: Nanos,
+    pub rss_before: Bytes,
+    pub rss_after: Bytes,
+    /// Largest first.
+    pub causes: Vec<Cause>,
+    /// What RSS changed by beyond all causes.
+    pub unexplained: i64,
+}
+
+impl RssStep {
+    pub fn delta(&self) -> i64 {
+        difference(self.rss_after, self.rss_before)
+    }
+}
+
+/// What the next scan is compared with.
+#[derive(Clone, Debug)]
+struct Baseline {
+    at: Nanos,
+    /// The last scan at which RSS had hardly moved since: a step began after it.
+    calm_at: Nanos,
+    split: RssSplit,
+    kept: BTreeMap<SiteId, Bytes>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct StepLog {
+    baseline: Option<Baseline>,
+    /// Oldest first.
+    pub steps: VecDeque<RssStep>,
+    /// Older ones that are no longer remembered.
+    pub n_forgotten: u64,
+    /// Stores that were in memory at the baseline and died since.
+    freed: BTreeMap<SiteId, (Bytes, StoresOf)>,
+    n_put_off: u32,
+}
+
+impl StepLog {
+    pub(super) fn died(&mut self, store: &Store) {
+        let bytes = store.residency.at_baseline;
+        if bytes > Bytes(0) {
+            let (sum, stores) = self.freed.entry(store.site).or_default();
+            *sum += bytes;
+            stores.add(store, bytes);
+        }
+    }
+
+    fn push(&mut self, step: RssStep) {
+        if let Some(last) = self.steps.back_mut()
+            && last.to == step.from
+            && is_continued(last, &step)
+        {
+            *last = joined(last, &step);
+            return;
+        }
+        if self.steps.len() >= RSS_STEPS_MAX {
+            self.steps.pop_front();
+            self.n_forgotten += 1;
+        }
+        self.steps.push_back(step);
+    }
+}
+
+impl StoresOf {
+    fn add(&mut self, store: &Store, bytes: Bytes) {
+        self.n += 1;
+        if bytes >= self.largest_bytes {
+            self.largest_bytes = bytes;
+            self.largest =
+                StoreFacts { number: store.number, size: store.size, birth: store.birth };
+        }
+    }
+
+    /// Of two steps of which the second continues the first.
+    fn with(self, other: Self, kind: CauseKind) -> Self {
+        let larger = if self.largest_bytes >= other.largest_bytes { self } else { other };
+        // A store is born and freed once, but may be written in both.
+        let is_once = matches!(kind, CauseKind::Born | CauseKind::Freed | CauseKind::FirstWrite);
+        let n = if is_once { self.n.saturating_add(other.n) } else { self.n.max(other.n) };
+        Self { n, ..larger }
+    }
+}
+
+/// Compares a full scan with the one that the last step ended with.
+pub(super) fn observe(model: &mut Model, at: Nanos, split: &RssSplit) {
+    let Some(baseline) = model.rss_steps.baseline.take() else {
+        begin(model, at, split);
+        return;
+    };
+    let kept = model.freed.resident_by_site();
+    let delta = difference(split.rss, baseline.split.rss);
+    let least = STEP_MIN.max(Bytes(baseline.split.rss.0 / STEP_SHARE));
+    let n_freed: Bytes = model.rss_steps.freed.values().map(|(bytes, _)| *bytes).sum();
+    let n_kept: Bytes = kept.values().copied().sum();
+    let was_kept: Bytes = baseline.kept.values().copied().sum();
+    // Stores went, and RSS did not.
+    let is_kept = n_kept.saturating_sub(was_kept).min(n_freed) >= least;
+    if delta.unsigned_abs() < least.0 && !is_kept {
+        let is_calm = delta.unsigned_abs() < least.0 / CALM_SHARE;
+        let calm_at = if is_calm { at } else { baseline.calm_at };
+        model.rss_steps.baseline = Some(Baseline { calm_at, ..baseline });
+        return;
+    }
+    let unseen: Bytes = model
+        .live
+        .iter()
+        .filter(|store| store.birth >= baseline.at && store.residency.known().is_none())
+        .map(|store| store.size)
+        .chain([model.freed.unseen()])
+        .sum();
+    let is_unclear = unseen.0 > delta.unsigned_abs() / UNSEEN_SHARE;
+    if is_unclear && model.rss_steps.n_put_off < PUT_OFF_MAX {
+        model.rss_steps.n_put_off += 1;
+        model.rss_steps.baseline = Some(baseline);
+        return;
+    }
+    let causes = causes(model, &baseline, split, &kept);
+    let explained: i64 = causes.iter().map(|cause| cause.bytes).sum();
+    let step = RssStep {
+        from: baseline.calm_at,
+        to: at,
+        rss_before: baseline.split.rss,
+        rss_after: split.rss,
+        unexplained: delta - explained,
+        causes: ranked(causes),
+    };
+    model.rss_steps.push(step);
+    begin(model, at, split);
+}
+
+/// From now on this is compared with.
+fn begin(model: &mut Model, at: Nanos, split: &RssSplit) {
+    for store in model.live.iter_mut() {
+        store.residency.at_baseline = store.residency.pages.resident;
+        store.residency.is_advised = false;
+    }
+    let kept = model.freed.resident_by_site();
+    let log = &mut model.rss_steps;
+    log.freed.clear();
+    log.n_put_off = 0;
+    log.baseline = Some(Baseline { at, calm_at: at, split: *split, kept });
+}
+
+/// The largest, and equal ones in the same order each time.
+fn ranked(mut causes: Vec<Cause>) -> Vec<Cause> {
+    causes.sort_unstable_by_key(|cause| {
+        (std::cmp::Reverse(cause.bytes.unsigned_abs()), cause.kind, cause.site)
+    });
+    causes.truncate(STEP_CAUSES_MAX);
+    causes
+}
+
+/// One thing that takes longer than a scan is one step.
+fn is_continued(last: &RssStep, next: &RssStep) -> bool {
+    let lead = |step: &RssStep| step.causes.first().map(|it| (subject(it), it.bytes.signum()));
+    lead(last).is_some() && lead(last) == lead(next)
+}
+
+/// After a first write, more is written.
+fn subject(cause: &Cause) -> (CauseKind, Option<SiteId>) {
+    let kind = match cause.kind {
+        CauseKind::MoreWritten => CauseKind::FirstWrite,
+        kind @ (CauseKind::FirstWrite
+        | CauseKind::Born
+        | CauseKind::Freed
+        | CauseKind::Advised
+        | CauseKind::Reclaimed
+        | CauseKind::Kept
+        | CauseKind::V8
+        | CauseKind::Part(_)) => kind,
+    };
+    (kind, cause.site)
+}
+
+fn joined(first: &RssStep, second: &RssStep) -> RssStep {
+    let mut causes: Vec<Cause> = first.causes.clone();
+    for cause in &second.causes {
+        match causes.iter_mut().find(|known| subject(known) == subject(cause)) {
+            Some(known) => {
+                known.bytes += cause.bytes;
+                known.stores = known.stores.with(cause.stores, cause.kind);
+            }
+            None => causes.push(*cause),
+        }
+    }
+    RssStep {
+        from: first.from,
+        to: second.to,
+        rss_before: first.rss_before,
+        rss_after: second.rss_after,
+        causes: ranked(causes),
+        unexplained: first.unexplained.saturating_add(second.unexplained),
+    }
+}
+
+fn signed(bytes: Bytes) -> i64 {
+    i64::try_from(bytes.0).unwrap_or(i64::MAX)
+}
+
+fn difference(a: Bytes, b: Bytes) -> i64 {
+    signed(a).saturating_sub(signed(b))
+}
