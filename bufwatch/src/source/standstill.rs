@@ -14,7 +14,7 @@ use crate::v8::allocator::{self, AllocatorFacts, read_total};
 use crate::v8::census::copy::{Destination, HeapCopy};
 use crate::v8::census::roots::{IsolatePlace, RootFacts, Roots, ThreadState};
 use crate::v8::census::take::Moment;
-use crate::v8::page::{Page, PageLayout};
+use crate::v8::page::{Page, PageLayout, of_known_heaps};
 
 /// Isolates looked for.
 const ISOLATES_MAX: usize = 1_024;
@@ -64,7 +64,7 @@ impl Place {
         let gathered = stopped.elapsed();
         let maps = procfs::maps(self.pid)?;
         let memory = self.memory.standing_still(readable(&maps, |_| true));
-        let pages = search.again(&memory, &maps, before);
+        let pages = of_known_heaps(&memory, search.again(&memory, &maps, before));
         let found = stopped.elapsed();
         // Thousands of an isolate's pointers lead to builtins, and no root lies there.
         let is_code = |entry: &MapEntry| entry.is_executable && entry.inode != 0;

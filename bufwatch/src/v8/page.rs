@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::base::{Avma, ReadMemory, ReadPart};
+use crate::base::{Avma, FastSet, ReadMemory, ReadPart};
 use crate::v8::object::word_in;
 
 /// V8's page alignment (`kPageSizeBits` = 18, src/common/globals.h) in all supported versions.
@@ -187,6 +187,31 @@ pub fn find_pages_at(
     pages
 }
 
+/// In `Space` of all supported versions: the `Heap` that it belongs to (src/heap/base-space.h; measured on V8 10.2 to 14.6).
+pub(super) const SPACE_HEAP: u64 = 8;
+
+/// False for what a header of old says: a page that is pooled may have had an owner that is no more.
+pub(super) fn is_space_of(memory: &impl ReadMemory, owner: u64, heap: Avma) -> bool {
+    owner.checked_add(SPACE_HEAP).is_some_and(|at| memory.read_u64(Avma(at)) == Ok(heap.0))
+}
+
+/// Without pages of a heap that owns no space: bytes of others that look like a header.
+pub fn of_known_heaps(memory: &impl ReadMemory, mut pages: Vec<Page>) -> Vec<Page> {
+    let mut asked: FastSet<(u64, Avma)> = FastSet::default();
+    let mut known: FastSet<Avma> = FastSet::default();
+    for page in &pages {
+        let Some(heap) = page.heap else { continue };
+        if !known.contains(&heap)
+            && asked.insert((page.owner, heap))
+            && is_space_of(memory, page.owner, heap)
+        {
+            known.insert(heap);
+        }
+    }
+    pages.retain(|page| page.heap.is_none_or(|heap| known.contains(&heap)));
+    pages
+}
+
 /// The mapping that an address is in.
 fn range_of(ranges: &[MemoryRange], address: u64) -> Option<&MemoryRange> {
     let behind = ranges.partition_point(|range| range.start <= address);
@@ -275,5 +300,44 @@ mod tests {
         assert!(code.is_executable && !code.is_read_only());
         assert_eq!((usual.start, usual.size), (0x528_0000, 0x4_0000));
         assert!(!usual.is_executable);
+    }
+
+    /// One space, which belongs to a heap.
+    struct Space;
+
+    impl ReadMemory for Space {
+        fn read(&self, address: Avma, out: &mut [u8]) -> Result<(), MemoryError> {
+            if address != Avma(0x7008) {
+                return Err(MemoryError::Unmapped(address));
+            }
+            out.copy_from_slice(&0x5000_0000_u64.to_le_bytes());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_heap_without_a_space_is_none() {
+        let page = |start, owner, heap| {
+            let page = PageLayout::Plain.parse(
+                start,
+                &[0x4_0000, 0, heap, start + 0x100, start + 0x4_0000, 0, 0, 0, owner]
+                    .iter()
+                    .flat_map(|word: &u64| word.to_le_bytes())
+                    .collect::<Vec<u8>>(),
+                &[],
+            );
+            page.unwrap()
+        };
+        let pages = vec![
+            page(START, 0x7000, 0x5000_0000),
+            // Pooled: its owner is no more.
+            page(START + 0x4_0000, 0x9000, 0x5000_0000),
+            page(START + 0x8_0000, 0x7000, 0x6000_0000),
+            // Read-only.
+            page(START + 0xc_0000, 0, 0),
+        ];
+        let starts: Vec<u64> =
+            of_known_heaps(&Space, pages).iter().map(|it| it.start - START).collect();
+        assert_eq!(starts, [0, 0x4_0000, 0xc_0000]);
     }
 }

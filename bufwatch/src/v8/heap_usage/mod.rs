@@ -12,8 +12,8 @@ mod tests;
 use std::ops::Range;
 
 use crate::base::{Avma, Bytes, FastMap, FastSet, ReadMemory};
-use crate::v8::heap_usage::space::{LinearAreas, Links, Space, is_space_of};
-use crate::v8::page::{Page, PageLayout};
+use crate::v8::heap_usage::space::{LinearAreas, Links, Space};
+use crate::v8::page::{Page, PageLayout, is_space_of};
 
 /// Where this V8 keeps what page headers do not say, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

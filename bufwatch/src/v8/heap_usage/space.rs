@@ -8,17 +8,11 @@ use crate::v8::heap_usage::HeapUsageFacts;
 use crate::v8::object::word_in;
 use crate::v8::page::{PAGE_ALIGNMENT, Page, PageLayout};
 
-/// In `Space` of all these versions: the `Heap` that it belongs to, and the bytes of its pages.
-pub(super) const HEAP: u64 = 0x8;
+/// In `Space` of all these versions: the bytes of its pages.
 pub(super) const COMMITTED: u64 = 0x18;
 
 /// An object of a page of its own is larger (`kMaxRegularHeapObjectSize`, src/common/globals.h).
 const LARGE_OBJECT_MIN: u64 = 128 << 10;
-
-/// False for what a header of old says: a page that is pooled may have had an owner that is no more.
-pub(super) fn is_space_of(memory: &impl ReadMemory, owner: u64, heap: Avma) -> bool {
-    owner.checked_add(HEAP).is_some_and(|at| memory.read_u64(Avma(at)) == Ok(heap.0))
-}
 
 /// What the lists of pages are made of.
 pub(super) struct Links<'a> {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::space::{COMMITTED, HEAP};
+use super::space::COMMITTED;
 use super::*;
 use crate::base::MemoryError;
 use crate::v8::page::PAGE_ALIGNMENT;
+use crate::v8::page::SPACE_HEAP as HEAP;
 
 /// Words by address; all of the rest cannot be read.
 struct Fake(BTreeMap<u64, u64>);
