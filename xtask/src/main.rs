@@ -42,7 +42,7 @@ enum Verb {
     Demo(demo::Args),
     /// Sets up and runs the tests; the live ones trace real Node processes and need root
     Test(test::Args),
-    /// Records anew what the resolver of JavaScript stacks is tested with: one cassette for each Node version
+    /// Records anew what the resolver of JavaScript stacks and the census are tested with: two cassettes for each Node version
     RecordCassettes,
     /// Measures what bufwatch costs a target and itself, and writes docs/benchmarks.md
     Bench(bench::Args),

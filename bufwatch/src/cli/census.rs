@@ -48,6 +48,9 @@ pub struct CensusArgs {
     /// Smallest array buffer that is listed
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
     pub min_size: Bytes,
+    /// File for all that is read; for tests
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub record_reads: Option<PathBuf>,
 }
 
 /// Views listed of one array buffer without `--all`.
@@ -111,6 +114,10 @@ pub fn run(
     let n_views = if args.all { VIEWS_LISTED_MAX } else { VIEWS_SHOWN };
     let detail = Detail { n_parents, n_views, min_size: args.min_size };
     let mut census = CensusTaker::new(&planned)
+        .map(|taker| match &args.record_reads {
+            Some(path) => taker.recording_to(path),
+            None => taker,
+        })
         .and_then(|taker| taker.take(detail))
         .with_context(|| format!("take a census of process {pid}"))?;
     look_at_parents(pid, &mut census);

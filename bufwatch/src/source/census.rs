@@ -1,10 +1,14 @@
 //! Takes the census of a live process: prepares room for its heap, stops it, lets it run on, analyses the copy; again if it was not the
 //! moment for it. What is read while the process stands still is the part of `standstill`, what the copy says that of `v8::census`.
 
+use std::io;
+use std::path::Path;
+
 use crate::base::{Nanos, ProcessKey};
 use crate::event::census::{Census, Timing};
 use crate::node::plan::Planned;
-use crate::source::standstill::{Look, Place};
+use crate::source::census_cassette::{Facts, Tape, Taped};
+use crate::source::standstill::{Look, Place, Stop};
 use crate::sys::clock;
 use crate::sys::life::Life;
 use crate::sys::memory::{ProcessMemory, prefer_large_pages};
@@ -64,6 +68,8 @@ pub enum CensusError {
     TooLong(Nanos),
     #[error("process {pid} ended during the census")]
     Ended { pid: u32 },
+    #[error("what was read could not be written down")]
+    Tape(#[source] io::Error),
     #[error("the census was refused: {0}")]
     Refused(#[from] Refusal),
 }
@@ -82,6 +88,7 @@ impl CensusError {
             }
             Self::TooLong(_) => "the heap is larger than bufwatch can read in this time",
             Self::Ended { .. } => "`bufwatch ps` lists the Node processes of this host",
+            Self::Tape(_) => "is the folder of `--record-reads` there, and writable?",
             Self::Refused(refusal) => refusal.hint(),
         }
     }
@@ -104,6 +111,7 @@ pub struct CensusTaker {
     place: Place,
     layout: Layout,
     stores: Option<StoreFacts>,
+    node_version: Option<String>,
     n_threads: usize,
 }
 
@@ -126,11 +134,22 @@ impl CensusTaker {
                     heap_in_isolate.ok_or_else(|| unknown("where an isolate has its heap"))?,
                 ),
                 allocator: plan.allocator_facts(identity.node.bias),
+                tape: None,
             },
             layout: plan.v8.layout(),
             stores: plan.layout.store_facts(),
+            node_version: plan
+                .node_version
+                .map(|it| it.to_string().trim_start_matches('v').to_owned()),
             n_threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS_MAX)),
         })
+    }
+
+    /// Everything that is read for the census is also written to a file, for tests: what is on it is said by `census_cassette`.
+    #[must_use]
+    pub fn recording_to(mut self, path: &Path) -> Self {
+        self.place.tape = Some(Tape::new(path));
+        self
     }
 
     /// Stops the process once, or a few times if it is collecting garbage or just starting, and says what is alive.
@@ -226,9 +245,14 @@ impl CensusTaker {
         }
         stop.moment.heap.shrink();
         let copied = clock::now();
-        let memory = &self.place.memory;
-        let mut census =
-            take::analyse(&stop.moment, &self.layout, stop.allocated, detail, memory, self.stores)?;
+        let memory = Taped::new(self.place.memory, self.place.tape.as_ref());
+        let stores = self.stores;
+        let census =
+            take::analyse(&stop.moment, &self.layout, stop.allocated, detail, &memory, stores);
+        if let Some(tape) = &self.place.tape {
+            self.save(tape, &stop)?;
+        }
+        let mut census = census?;
         tracing::debug!(
             preparing = %prepared.since(start),
             stopped = %report.duration,
@@ -245,6 +269,20 @@ impl CensusTaker {
         let (stopped_at, stopped) = (report.since, report.duration);
         census.timing = Timing { stopped_at, stopped, total: Nanos(0) };
         Ok(census)
+    }
+}
+
+impl CensusTaker {
+    fn save(&self, tape: &Tape, stop: &Stop) -> Result<(), CensusError> {
+        let facts = Facts {
+            layout: self.layout,
+            pages: self.place.pages,
+            roots: self.place.roots.clone(),
+            heap_in_isolate: self.place.heap_in_isolate,
+            stores: self.stores,
+        };
+        let version = self.node_version.clone();
+        tape.save(facts, version, stop.allocated, &stop.moment.heap).map_err(CensusError::Tape)
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::base::{Avma, Bytes};
 use crate::source::census::CensusError;
+use crate::source::census_cassette::{Tape, Taped};
 use crate::source::page_search::{FoundPages, PageSearch};
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
@@ -28,6 +29,8 @@ pub(super) struct Place {
     pub(super) roots: RootFacts,
     pub(super) heap_in_isolate: u64,
     pub(super) allocator: Option<AllocatorFacts>,
+    /// What is read is written down here, for tests.
+    pub(super) tape: Option<Tape>,
 }
 
 /// What one stop brought.
@@ -63,15 +66,23 @@ impl Place {
     ) -> Result<Look, CensusError> {
         let gathered = stopped.elapsed();
         let maps = procfs::maps(self.pid)?;
-        let memory = self.memory.standing_still(readable(&maps, |_| true));
+        let tape = self.tape.as_ref();
+        if let Some(tape) = tape {
+            tape.begin();
+        }
+        let memory = Taped::new(self.memory.standing_still(readable(&maps, |_| true)), tape);
         let pages = of_known_heaps(&memory, search.again(&memory, &maps, before));
         let found = stopped.elapsed();
         // Thousands of an isolate's pointers lead to builtins, and no root lies there.
         let is_code = |entry: &MapEntry| entry.is_executable && entry.inode != 0;
-        let memory = self.memory.standing_still(readable(&maps, |entry| !is_code(entry)));
-        let isolates = self.isolates(&pages);
+        let readable = readable(&maps, |entry| !is_code(entry));
+        let memory = Taped::new(self.memory.standing_still(readable), tape);
+        let isolates = isolates_of(&pages, self.heap_in_isolate);
         let threads: Vec<ThreadState> =
             stopped.threads.iter().map(|thread| thread_state(thread, &maps)).collect();
+        if let Some(tape) = tape {
+            tape.note(&pages, &maps, &threads);
+        }
         let roots = Roots::collect(&memory, &self.roots, &isolates, &threads);
         if roots.isolates.iter().any(|isolate| isolate.is_collecting) {
             return Ok(Look::Collecting(destination));
@@ -84,19 +95,6 @@ impl Place {
         let copied = stopped.elapsed();
         tracing::debug!(%gathered, pages = %found, roots = %rooted, %copied, "standstill");
         Ok(Look::Taken(Box::new(Stop { moment: Moment { heap, roots, isolates }, allocated })))
-    }
-
-    fn isolates(&self, pages: &[Page]) -> Vec<IsolatePlace> {
-        let mut isolates: Vec<IsolatePlace> = Vec::new();
-        for heap in pages.iter().filter_map(|page| page.heap) {
-            if isolates.iter().any(|known| known.heap == heap) || isolates.len() >= ISOLATES_MAX {
-                continue;
-            }
-            if let Some(isolate) = heap.0.checked_sub(self.heap_in_isolate) {
-                isolates.push(IsolatePlace { heap, isolate: Avma(isolate) });
-            }
-        }
-        isolates
     }
 
     /// What all allocators of the process have handed out.
@@ -113,6 +111,20 @@ impl Place {
         let totals = totals.filter(|totals| !totals.is_empty())?;
         Some(totals.into_iter().sum())
     }
+}
+
+/// Each heap is in its isolate.
+pub(super) fn isolates_of(pages: &[Page], heap_in_isolate: u64) -> Vec<IsolatePlace> {
+    let mut isolates: Vec<IsolatePlace> = Vec::new();
+    for heap in pages.iter().filter_map(|page| page.heap) {
+        if isolates.iter().any(|known| known.heap == heap) || isolates.len() >= ISOLATES_MAX {
+            continue;
+        }
+        if let Some(isolate) = heap.0.checked_sub(heap_in_isolate) {
+            isolates.push(IsolatePlace { heap, isolate: Avma(isolate) });
+        }
+    }
+    isolates
 }
 
 /// Ascending, as /proc has them.

@@ -24,7 +24,7 @@ const FROM_PAGE: u64 = 1 << 3;
 const TO_PAGE: u64 = 1 << 4;
 
 /// How a page header is laid out (v8-heap-census.md §1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum PageLayout {
     /// V8 9 to 11: size at 0, flags at 8, `Heap*` at 16, area at 24 and 32, allocated at 40, owner at 64.
     Plain,
@@ -36,7 +36,7 @@ pub enum PageLayout {
 }
 
 /// A readable mapping without a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MemoryRange {
     pub start: u64,
     /// Exclusive.

@@ -9,6 +9,7 @@
 mod cassette_damage;
 mod cassette_player;
 mod cassettes;
+mod census_cassettes;
 mod elf;
 mod plan;
 mod symbols;

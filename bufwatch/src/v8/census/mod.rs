@@ -3,6 +3,7 @@
 
 pub mod area;
 mod bitmap;
+pub mod blank;
 pub mod buffer;
 pub mod copy;
 mod edge;

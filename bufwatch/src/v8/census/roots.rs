@@ -53,7 +53,7 @@ pub struct IsolatePlace {
 }
 
 /// A thread as the stop found it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ThreadState {
     pub tid: u32,
     pub stack_pointer: u64,
@@ -93,7 +93,7 @@ pub struct Roots {
 }
 
 /// What is known of the binary.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct RootFacts {
     /// What the first word of a `MicrotaskQueue` points to.
     pub microtask_queue_vtable: Option<Avma>,

@@ -19,7 +19,7 @@ const STORE_BYTES: usize = 72;
 const BATCH: usize = 1_024;
 
 /// Where a `BackingStore` says what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StoreFacts {
     /// Of its flags, a u16.
     pub flags_offset: usize,
