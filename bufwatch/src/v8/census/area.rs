@@ -6,12 +6,20 @@
 //! after at most a few words.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use std::ops::Range;
+
 use crate::base::{Avma, ReadMemory, ReadPart};
 use crate::v8::census::roots::PART_WORDS;
 use crate::v8::page::{PAGE_ALIGNMENT, is_pointer};
 
-/// Of a space or a local heap, what is looked at: the areas were at 0x80 to 0x4e0 in V8 10.2 to 14.6.
+/// Of a space or a local heap, what is looked at at most: the areas were at 0x80 to 0x4e0 in V8 10.2 to 14.6.
 const HOLDER_BYTES: usize = 0x800;
+
+/// The same where malloc does not say how long it is: what is behind may be anything. Areas of spaces end at 0x1b0.
+const HOLDER_BYTES_UNKNOWN: usize = 0x1b0;
+
+/// Sizes of a chunk that malloc may have noted before one: a local heap of V8 13 has 0x700 bytes.
+const CHUNK_BYTES_PLAUSIBLE: Range<u64> = 0x40..0x8000;
 
 /// Spaces and local heaps looked at; an isolate points to less than 100 objects that know its heap.
 const HOLDERS_MAX: usize = 512;
@@ -51,7 +59,8 @@ pub(super) fn allocation_areas(
         .map(|(address, _)| *address)
         .take(HOLDERS_MAX)
         .collect();
-    let mut blocks = vec![[0_u8; HOLDER_BYTES]; holders.len()];
+    let mut blocks: Vec<Vec<u8>> =
+        holder_bytes(memory, &holders).into_iter().map(|n| vec![0; n]).collect();
     let parts = holders.iter().zip(&mut blocks);
     let mut parts: Vec<ReadPart<'_>> =
         parts.map(|(at, block)| ReadPart::new(*at, block.as_mut_slice())).collect();
@@ -63,6 +72,23 @@ pub(super) fn allocation_areas(
         areas.extend(areas_among(&words));
     }
     areas
+}
+
+/// How much of each may be read without reading what is not V8's: glibc notes a chunk's size before it, flags in its lowest bits.
+fn holder_bytes(memory: &impl ReadMemory, holders: &[Avma]) -> Vec<usize> {
+    let mut noted = vec![[0_u8; 8]; holders.len()];
+    let parts = holders.iter().zip(&mut noted);
+    let mut parts: Vec<ReadPart<'_>> = parts
+        .map(|(at, noted)| ReadPart::new(Avma(at.0.saturating_sub(8)), noted.as_mut_slice()))
+        .collect();
+    memory.read_parts(&mut parts);
+    let bytes = noted.into_iter().map(|noted| {
+        let noted = u64::from_le_bytes(noted);
+        let is_size = CHUNK_BYTES_PLAUSIBLE.contains(&noted) && noted & 8 == 0;
+        let n_bytes = ((noted & !7).saturating_sub(8)) as usize;
+        if is_size { n_bytes.min(HOLDER_BYTES) } else { HOLDER_BYTES_UNKNOWN }
+    });
+    bytes.collect()
 }
 
 fn areas_among(words: &[u64]) -> Vec<AllocationArea> {
@@ -84,7 +110,8 @@ mod tests {
     #[test]
     fn areas_are_found_in_the_isolate_and_in_what_knows_its_heap() {
         let mut memory = FakeMemory::default();
-        memory.fill(HOLDER, &[0; HOLDER_BYTES / 8]);
+        memory.fill(HOLDER - 8, &[0x401]);
+        memory.fill(HOLDER, &[0; 0x3f8 / 8]);
         memory.fill(HOLDER + 0x198, &[0x7_0000_0000, 0x7_0000_0010, 0x7_0000_1000]);
         let words = [1, 0x8_0000_0000, 0x8_0000_0000, 0x8_0000_0008, HOLDER];
         let mut knows = [0; PART_WORDS];
