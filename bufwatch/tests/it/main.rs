@@ -10,6 +10,7 @@ mod cassette_damage;
 mod cassette_player;
 mod cassettes;
 mod census_cassettes;
+mod census_damage;
 mod elf;
 mod plan;
 mod symbols;
