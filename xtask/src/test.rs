@@ -54,7 +54,13 @@ fn run_keeping(workspace: &Workspace, args: &Args, cassettes: Option<&Path>) -> 
         setup::everything(workspace)?
     } else {
         let has_ebpf = ebpf::is_ready(workspace);
-        Ready { has_ebpf, node_versions: Vec::new(), has_addon: false, has_express: false }
+        Ready {
+            has_ebpf,
+            node_versions: Vec::new(),
+            has_addon: false,
+            has_express: false,
+            has_packages: false,
+        }
     };
     let runs_live = needs_live && can_trace(&ready);
     if runs_live {
@@ -73,6 +79,9 @@ fn run_keeping(workspace: &Workspace, args: &Args, cassettes: Option<&Path>) -> 
     }
     if ready.has_express {
         cargo.env("BUFWATCH_EXPRESS", workspace.express());
+    }
+    if ready.has_packages {
+        cargo.env("BUFWATCH_PACKAGES", workspace.packages());
     }
     if process::output(Command::new("cargo").args(["nextest", "--version"])).is_ok() {
         cargo.args(["nextest", "run"]).args(nextest_selection(args.level, runs_live));

@@ -74,6 +74,11 @@ impl Workspace {
         self.tools().join("express")
     }
 
+    /// Packages that the live tests judge; the same.
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.tools().join("packages")
+    }
+
     pub(crate) fn target(&self) -> PathBuf {
         env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| self.root.join("target"), |folder| self.root.join(folder))

@@ -4,8 +4,8 @@
 
 mod addon;
 pub(crate) mod ebpf;
-mod express;
 pub(crate) mod node;
+mod packages;
 
 use std::fs::File;
 use std::path::Path;
@@ -16,6 +16,7 @@ use crate::process::say;
 use crate::workspace::{NODE_VERSIONS, Workspace};
 
 /// What set-up found or made.
+#[expect(clippy::struct_excessive_bools, reason = "each is there or not")]
 #[derive(Debug)]
 pub(crate) struct Ready {
     /// The eBPF programs can be compiled.
@@ -24,12 +25,13 @@ pub(crate) struct Ready {
     pub(crate) node_versions: Vec<String>,
     pub(crate) has_addon: bool,
     pub(crate) has_express: bool,
+    pub(crate) has_packages: bool,
 }
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let ready = everything(workspace)?;
     say(format_args!(
-        "ready: eBPF programs {}, Node {}, native addon {}, express {}",
+        "ready: eBPF programs {}, Node {}, native addon {}, express {}, npm packages {}",
         if ready.has_ebpf { "can be built" } else { "are left out" },
         if ready.node_versions.is_empty() {
             "none".to_owned()
@@ -38,6 +40,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         },
         if ready.has_addon { "built" } else { "missing" },
         if ready.has_express { "installed" } else { "missing" },
+        if ready.has_packages { "installed" } else { "missing" },
     ));
     Ok(())
 }
@@ -56,14 +59,21 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<Ready> {
             false
         }
     };
-    let has_express = match express::ensure(workspace) {
+    let has_express = match packages::ensure(&workspace.express(), &packages::EXPRESS) {
         Ok(()) => true,
         Err(error) => {
             say(format_args!("no express, so no HTTP workload is tested: {error:#}"));
             false
         }
     };
-    Ok(Ready { has_ebpf, node_versions, has_addon, has_express })
+    let has_packages = match packages::ensure(&workspace.packages(), &packages::KEEPERS) {
+        Ok(()) => true,
+        Err(error) => {
+            say(format_args!("no npm packages, so only our own programs are judged: {error:#}"));
+            false
+        }
+    };
+    Ok(Ready { has_ebpf, node_versions, has_addon, has_express, has_packages })
 }
 
 /// What a build needs; true when the eBPF programs can be part of it.
