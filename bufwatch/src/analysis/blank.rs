@@ -37,6 +37,7 @@ impl Snapshot {
             n_groups_total: 0,
             table: StoreTable { query: StoreQuery::default(), rows: Arc::from([]), n_matched: 0 },
             rss_steps: Arc::from([]),
+            recent: crate::analysis::snapshot::Recent::default(),
             freed: Arc::from([]),
             detail: None,
             health: Health::default(),

@@ -48,16 +48,42 @@ pub enum FindingKind {
     NativeRetained,
     /// Views of different types over the same bytes.
     AliasedViews,
+    /// Freed memory that malloc keeps.
+    FreedButResident,
+    /// RSS grows by first writes to what was allocated before.
+    DemandPaged,
+    /// Allocated and never written.
+    UntouchedReservation,
+    /// What outlives collections becomes more and more.
+    SteadyGrowth,
+    /// Dead, and not collected yet.
+    GcLag,
+    /// `SharedArrayBuffer`s, which V8 does not count.
+    UnaccountedShared,
+    /// V8's heap, not array buffers.
+    JsHeap,
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 12] = [
         Self::PinnedParent,
         Self::PoolSlabPin,
         Self::GrowOnlyPool,
         Self::NativeRetained,
         Self::AliasedViews,
+        Self::FreedButResident,
+        Self::DemandPaged,
+        Self::UntouchedReservation,
+        Self::SteadyGrowth,
+        Self::GcLag,
+        Self::UnaccountedShared,
+        Self::JsHeap,
     ];
+
+    /// The remedy gives the bytes of the finding back; else it is about so many.
+    pub const fn gives_back(self) -> bool {
+        !matches!(self, Self::DemandPaged | Self::UntouchedReservation | Self::GcLag | Self::JsHeap)
+    }
 
     /// As scripts spell it.
     pub const fn name(self) -> &'static str {
@@ -67,6 +93,13 @@ impl FindingKind {
             Self::GrowOnlyPool => "GROW_ONLY_POOL",
             Self::NativeRetained => "NATIVE_RETAINED",
             Self::AliasedViews => "ALIASED_VIEWS",
+            Self::FreedButResident => "FREED_BUT_RESIDENT",
+            Self::DemandPaged => "DEMAND_PAGED",
+            Self::UntouchedReservation => "UNTOUCHED_RESERVATION",
+            Self::SteadyGrowth => "STEADY_GROWTH",
+            Self::GcLag => "GC_LAG",
+            Self::UnaccountedShared => "UNACCOUNTED_SHARED",
+            Self::JsHeap => "JS_HEAP",
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use crate::analysis::of_site::OfSite;
 use crate::analysis::snapshot::{
     FreedRow, GROUPS_MAX, GroupRow, Heaviest, SITES_MAX, SiteRow, TallyRow,
 };
-use crate::analysis::take::OfSite;
 use crate::base::{Bytes, FastMap};
 use crate::model::Model;
 use crate::model::site::{Group, GroupId, Site, SiteId};
@@ -39,7 +39,7 @@ pub(super) fn groups(model: &Model, by_site: &FastMap<SiteId, OfSite>) -> Rankin
     let all: Vec<&Group> = model.sites.groups().filter(|g| members.contains_key(&g.id)).collect();
     let n_total = all.len();
     let shown = most(all, GROUPS_MAX, |group| (&group.tally, group.id));
-    let row = |group: &Group| members.get(&group.id).and_then(|m| m.row(group));
+    let row = |group: &Group| members.get(&group.id).and_then(|m| m.row(group, model));
     Ranking { rows: shown.into_iter().filter_map(row).collect(), n_total }
 }
 
@@ -103,6 +103,7 @@ impl<'a> Members<'a> {
         if let Some(resident) = of_site.resident {
             self.sum.resident = Some(self.sum.resident.unwrap_or_default() + resident);
         }
+        self.sum.live.merge(&of_site.live);
         let weight =
             |site: &Site| -> (Bytes, Bytes) { (site.tally.live_bytes, site.tally.created_bytes) };
         if self.heaviest.is_none_or(|heaviest| weight(heaviest) < weight(site)) {
@@ -110,7 +111,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn row(&self, group: &Group) -> Option<GroupRow> {
+    fn row(&self, group: &Group, model: &Model) -> Option<GroupRow> {
         let heaviest = self.heaviest?;
         Some(GroupRow {
             id: group.id,
@@ -126,6 +127,7 @@ impl<'a> Members<'a> {
                 app_frame: heaviest.origin.app_frame,
                 async_stack: heaviest.async_stack.clone(),
             },
+            survivors: model.survivors.of(group.id).into(),
         })
     }
 }
@@ -145,7 +147,7 @@ fn site_row(site: &Site, of_site: OfSite) -> SiteRow {
     }
 }
 
-fn tally_row(tally: &Tally, OfSite { n_survivors, resident }: OfSite) -> TallyRow {
+fn tally_row(tally: &Tally, OfSite { n_survivors, resident, live }: OfSite) -> TallyRow {
     let n_survived = tally.lifetimes.n_survived(2) + n_survivors;
     let n_judged = tally.lifetimes.n_dead() + n_survivors;
     TallyRow {
@@ -160,6 +162,7 @@ fn tally_row(tally: &Tally, OfSite { n_survivors, resident }: OfSite) -> TallyRo
         majors_survived: tally.lifetimes.by_majors,
         survival: (n_judged > 0).then(|| n_survived as f64 / n_judged as f64),
         resident,
+        live,
     }
 }
 

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use crate::base::{Bytes, Nanos};
-use crate::event::residency::PageBytes;
+use crate::event::residency::{PageBytes, RssSplit};
+pub use crate::model::rss_step::CauseKind;
 use crate::model::site::GroupId;
+pub use crate::model::survivors::SurvivorPoint;
+pub use crate::model::window::StoresAt;
 
 /// What `process.memoryUsage()` says, told from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,13 +52,14 @@ pub struct RssStepRow {
     pub causes: Vec<StepCauseRow>,
     /// What RSS changed by beyond all causes.
     pub unexplained: i64,
+    /// Bytes of stores that were allocated meanwhile, written or not.
+    pub created: Bytes,
 }
 
 /// One reason why RSS changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepCauseRow {
-    /// As scripts spell it.
-    pub kind: &'static str,
+    pub kind: CauseKind,
     pub bytes: i64,
     /// Of causes that concern stores: who allocated them, how many there are, and the number of the largest.
     pub site: Option<Arc<str>>,
@@ -104,4 +108,62 @@ pub struct FreedRow {
     pub via: Option<Arc<str>>,
     /// Where malloc's records are known, only what they say is free.
     pub resident: Bytes,
+}
+
+/// The last minute, oldest first.
+#[derive(Clone, Debug)]
+pub struct Recent {
+    /// When each look at the whole process began, and what it found.
+    pub splits: Arc<[(Nanos, RssSplit)]>,
+    pub stores: Arc<[StoresAt]>,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { splits: Arc::from([]), stores: Arc::from([]) }
+    }
+}
+
+/// So many stores, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    pub n: u64,
+    pub bytes: Bytes,
+}
+
+impl Counted {
+    pub fn add(&mut self, size: Bytes) {
+        self.n += 1;
+        self.bytes += size;
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.n += other.n;
+        self.bytes += other.bytes;
+    }
+}
+
+/// What the live stores of one line are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LiveFacts {
+    /// `SharedArrayBuffer`s.
+    pub shared: Counted,
+    /// Older than [`OLD`] and looked at; reservations that may grow are not among them.
+    pub old: Counted,
+    /// Of these, bytes in RAM or swapped out.
+    pub old_held: Bytes,
+    /// Such that no major collection has looked at yet.
+    pub young: Counted,
+}
+
+/// What is written at all is written by then, as a rule: twice the time after which a request is over.
+pub const OLD: Nanos = Nanos::from_secs(10);
+
+impl LiveFacts {
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.shared.merge(other.shared);
+        self.old.merge(other.old);
+        self.old_held += other.old_held;
+        self.young.merge(other.young);
+    }
 }

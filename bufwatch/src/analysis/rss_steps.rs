@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::analysis::snapshot::{RssStepRow, StepCauseRow};
 use crate::base::text::count;
 use crate::base::{Bytes, Nanos};
-use crate::event::residency::RssPart;
 use crate::model::Model;
 use crate::model::rss_step::{Cause, CauseKind, RssStep};
 use crate::model::site::SiteId;
@@ -26,7 +25,7 @@ pub(super) fn rss_steps(model: &Model, now: Nanos) -> Arc<[RssStepRow]> {
 
 fn row(step: &RssStep, label: &dyn Fn(SiteId) -> Arc<str>, now: Nanos) -> RssStepRow {
     let causes = step.causes.iter().map(|cause| StepCauseRow {
-        kind: kind_name(cause.kind),
+        kind: cause.kind,
         bytes: cause.bytes,
         site: cause.site.map(label),
         n_stores: cause.site.map(|_| cause.stores.n),
@@ -40,6 +39,7 @@ fn row(step: &RssStep, label: &dyn Fn(SiteId) -> Arc<str>, now: Nanos) -> RssSte
         text: text(step, label),
         causes: causes.collect(),
         unexplained: step.unexplained,
+        created: step.created,
     }
 }
 
@@ -117,20 +117,6 @@ fn words(cause: &Cause, step: &RssStep, label: &dyn Fn(SiteId) -> Arc<str>) -> S
     }
 }
 
-const fn kind_name(kind: CauseKind) -> &'static str {
-    match kind {
-        CauseKind::FirstWrite => "first-write",
-        CauseKind::MoreWritten => "more-written",
-        CauseKind::Born => "born",
-        CauseKind::Freed => "freed",
-        CauseKind::Advised => "advised",
-        CauseKind::Reclaimed => "reclaimed",
-        CauseKind::Kept => "kept",
-        CauseKind::V8 => "v8-heap",
-        CauseKind::Part(part) => RssPart::name(part),
-    }
-}
-
 /// `+48.0 MiB`, `−100 MiB`.
 fn signed(bytes: i64) -> String {
     let sign = if bytes < 0 { "\u{2212}" } else { "+" };
@@ -140,6 +126,7 @@ fn signed(bytes: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::residency::RssPart;
     use crate::model::rss_step::{StoreFacts, StoresOf};
 
     const MIB: i64 = 1 << 20;
@@ -162,6 +149,7 @@ mod tests {
             rss_after: Bytes(before.saturating_add_signed(delta_mib * MIB)),
             causes: causes.to_vec(),
             unexplained: unexplained_mib * MIB,
+            created: Bytes(0),
         };
         row(&step, &|_| Arc::from("alloc server.js:41"), Nanos::from_secs(200)).text
     }

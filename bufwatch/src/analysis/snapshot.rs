@@ -8,7 +8,8 @@ use bufwatch_common::DropReason;
 use crate::analysis::finding::Finding;
 use crate::analysis::query::StoreQuery;
 pub use crate::analysis::residency::{
-    FreedRow, HeapNumbers, MemoryUsage, ResidencyTotals, RssStepRow, StepCauseRow, StorePages,
+    CauseKind, Counted, FreedRow, HeapNumbers, LiveFacts, MemoryUsage, Recent, ResidencyTotals,
+    RssStepRow, StepCauseRow, StorePages, StoresAt, SurvivorPoint,
 };
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
 use crate::event::residency::RssSplit;
@@ -57,6 +58,7 @@ pub struct Snapshot {
     pub table: StoreTable,
     /// What RSS rose and fell by, the newest last.
     pub rss_steps: Arc<[RssStepRow]>,
+    pub recent: Recent,
     /// Memory of dead stores that is still in RAM, by the line that had allocated them, the most first.
     pub freed: Arc<[FreedRow]>,
     /// The store whose detail was asked for, if it is known.
@@ -190,6 +192,8 @@ pub struct GroupRow {
     pub tally: TallyRow,
     /// The stack of most live bytes: where the frames of the two names are looked up.
     pub heaviest: Heaviest,
+    /// What has outlived major collections, after each, oldest first.
+    pub survivors: Arc<[SurvivorPoint]>,
 }
 
 /// The stack that stands for a group.
@@ -221,6 +225,7 @@ pub struct TallyRow {
     pub survival: Option<f64>,
     /// Of its live stores, as far as they were looked at; `None` if none was.
     pub resident: Option<Bytes>,
+    pub live: LiveFacts,
 }
 
 /// The rows a query found, best first.

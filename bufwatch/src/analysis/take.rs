@@ -8,14 +8,16 @@ use std::sync::Arc;
 use bufwatch_common::DropReason;
 
 use crate::analysis::memory_usage::memory_usage;
+use crate::analysis::of_site::OfSite;
 use crate::analysis::query::{Condition, StoreFacts, StoreFilter, StoreQuery, StoreSort, is_site};
 use crate::analysis::ranking;
+use crate::analysis::residency::Recent;
 use crate::analysis::rss_steps::rss_steps;
 use crate::analysis::snapshot::{
     GcTotals, Health, History, Memory, ResidencyTotals, Snapshot, StoreDetail, StorePages,
     StoreRow, StoreTable, StoreTotals, Target, TargetState,
 };
-use crate::base::{Bytes, FastMap, Fidelity, Nanos, StoreKey};
+use crate::base::{FastMap, Fidelity, Nanos, StoreKey};
 use crate::event::CountersSampled;
 use crate::model::limits::{ASYNC_STACKS_MAX, SITES_MAX as MODEL_SITES_MAX, STACKS_MAX};
 use crate::model::live::Store;
@@ -65,6 +67,7 @@ pub fn take(model: &Model, interest: &Interest, now: Nanos) -> Snapshot {
             n_matched: scan.n_matched,
         },
         rss_steps: rss_steps(model, now),
+        recent: recent(model),
         freed: ranking::freed(model),
         detail,
         health: health(model, interest),
@@ -98,6 +101,13 @@ fn memory(model: &Model, residency: ResidencyTotals, now: Nanos) -> Memory {
         split: model.residency.split.map(|(at, split)| (now.since(at), split)),
         residency,
         usage: memory_usage(model, now),
+    }
+}
+
+fn recent(model: &Model) -> Recent {
+    Recent {
+        splits: model.window.splits.iter().copied().collect(),
+        stores: model.window.stores.iter().copied().collect(),
     }
 }
 
@@ -148,15 +158,6 @@ struct Scan {
     residency: ResidencyTotals,
 }
 
-/// What the live stores of a site add up to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct OfSite {
-    /// Those that lived through two major collections.
-    pub(super) n_survivors: u64,
-    /// Of those whose pages were looked at.
-    pub(super) resident: Option<Bytes>,
-}
-
 fn scan(model: &Model, query: &StoreQuery, now: Nanos) -> Scan {
     let sites_matching = sites_matching(model, &query.filter);
     let mut by_site: FastMap<SiteId, OfSite> = FastMap::default();
@@ -166,15 +167,14 @@ fn scan(model: &Model, query: &StoreQuery, now: Nanos) -> Scan {
     let mut best: BinaryHeap<Ranked<'_>> = BinaryHeap::with_capacity(query.limit.min(4_096) + 1);
     for store in model.live.iter() {
         let n_major_survived = store.survived(&model.gc).n_major;
-        if n_major_survived >= 2 || store.residency.known().is_some() {
-            let of_site = by_site.entry(store.site).or_default();
-            of_site.n_survivors += u64::from(n_major_survived >= 2);
-            if let Some(known) = store.residency.known() {
-                let pages = known.pages;
-                of_site.resident = Some(of_site.resident.unwrap_or_default() + pages.resident);
-                residency.add(store.size, pages);
-            }
+        let of_site = by_site.entry(store.site).or_default();
+        of_site.n_survivors += u64::from(n_major_survived >= 2);
+        if let Some(known) = store.residency.known() {
+            let pages = known.pages;
+            of_site.resident = Some(of_site.resident.unwrap_or_default() + pages.resident);
+            residency.add(store.size, pages);
         }
+        of_site.add_live(store, n_major_survived, now);
         if !is_match(store, n_major_survived, &query.filter, sites_matching.as_ref(), now) {
             continue;
         }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use crate::analysis::Snapshot;
-use crate::analysis::snapshot::{GroupId, History, JoinedCensus, TracedSite, TracedStore};
-use crate::base::{Avma, Bytes, Nanos, StoreKey};
+use crate::analysis::snapshot::{
+    GroupId, GroupRow, Heaviest, History, JoinedCensus, TallyRow, TracedSite, TracedStore,
+};
+use crate::base::{Avma, Bytes, Nanos, StackId, StoreKey};
 use crate::event::GcKind;
 use crate::event::census::{Census, Holder, Isolate, Parent, ParentKind, RootKind, View};
+use crate::event::residency::RssSplit;
 
 /// When the census of a scene was taken, in seconds after the attach.
 const TAKEN_AT: u64 = 100;
@@ -79,6 +82,39 @@ impl MadeUp {
 
     pub(super) fn done(self) -> Parent {
         self.0
+    }
+}
+
+pub(super) const MIB: u64 = 1 << 20;
+
+/// A session of which these looks are the last, one a second.
+pub(super) fn splits(looks: &[RssSplit]) -> Snapshot {
+    let mut snapshot = Snapshot::blank();
+    let looks = (100_u64..).zip(looks);
+    snapshot.recent.splits = looks.map(|(at, look)| (Nanos::from_secs(at), *look)).collect();
+    let last = snapshot.recent.splits.last().copied();
+    snapshot.memory.split = last.map(|(_, split)| (Nanos(0), split));
+    snapshot.memory.rss = last.map(|(_, split)| split.rss);
+    snapshot
+}
+
+/// A line of the application that has allocated nothing yet.
+pub(super) fn group(label: &str) -> GroupRow {
+    GroupRow {
+        id: GroupId(label.len() as u32),
+        label: label.into(),
+        via: None,
+        n_sites: 1,
+        tally: TallyRow::default(),
+        heaviest: Heaviest {
+            stack: StackId::NONE,
+            frames: Arc::from([]),
+            is_cut: false,
+            user_frame: None,
+            app_frame: None,
+            async_stack: None,
+        },
+        survivors: Arc::from([]),
     }
 }
 

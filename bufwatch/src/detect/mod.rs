@@ -4,16 +4,24 @@
 
 mod aliased_views;
 mod cost;
+mod demand_paged;
+mod freed_but_resident;
+mod gc_lag;
 mod group;
 mod grow_only_pool;
 mod holder;
+mod js_heap;
 mod look;
 #[cfg(test)]
 mod made_up;
 mod native_retained;
 mod pinned_parent;
 mod pool_slab_pin;
+mod process;
 mod remedy;
+mod steady_growth;
+mod unaccounted_shared;
+mod untouched_reservation;
 mod view_kind;
 mod wording;
 
@@ -42,6 +50,22 @@ pub fn detect(snapshot: &Snapshot) -> Vec<Finding> {
     findings.sort_by(|a, b| {
         (b.bytes, a.kind, &a.holder, &a.site).cmp(&(a.bytes, b.kind, &b.holder, &b.site))
     });
+    limit(&mut findings);
+    findings
+}
+
+/// Findings about the memory of the whole process, by what was seen of it in a session. `told`: what [`detect`] said, which knows more of a
+/// line than growth alone.
+pub fn detect_in_ram(snapshot: &Snapshot, told: &[Finding]) -> Vec<Finding> {
+    let written = demand_paged::find(snapshot);
+    let mut findings = untouched_reservation::find(snapshot, written.as_ref());
+    findings.extend(written);
+    findings.extend(freed_but_resident::find(snapshot));
+    findings.extend(steady_growth::find(snapshot, told));
+    findings.extend(gc_lag::find(snapshot));
+    findings.extend(unaccounted_shared::find(snapshot));
+    findings.extend(js_heap::find(snapshot));
+    findings.sort_by(|a, b| (b.bytes, a.kind, &a.site).cmp(&(a.bytes, b.kind, &b.site)));
     limit(&mut findings);
     findings
 }

@@ -36,12 +36,15 @@ pub fn to_lines(findings: &[Finding], n_columns: usize) -> Vec<String> {
         if !lines.is_empty() {
             lines.push(String::new());
         }
+        let in_buffers = match finding.n_parents {
+            0 => String::new(),
+            1 => " in 1 array buffer".to_owned(),
+            n => format!(" in {} array buffers", count(n)),
+        };
         lines.push(format!(
-            "  {}  {} in {} array {}, confidence {}",
+            "  {}  {}{in_buffers}, confidence {}",
             finding.kind.name(),
             finding.bytes,
-            count(finding.n_parents),
-            if finding.n_parents == 1 { "buffer" } else { "buffers" },
             finding.confidence.name()
         ));
         let mut say = |start: &str, text: &str| {

@@ -121,7 +121,7 @@ pub(super) fn rss_steps(snapshot: &Snapshot) -> Value {
     let step = |row: &RssStepRow| {
         let causes = row.causes.iter().map(|cause| {
             json!({
-                "kind": cause.kind,
+                "kind": cause.kind.name(),
                 "bytes": cause.bytes,
                 "site": cause.site.as_deref(),
                 "n_stores": cause.n_stores,
@@ -136,6 +136,7 @@ pub(super) fn rss_steps(snapshot: &Snapshot) -> Value {
             "text": row.text,
             "causes": causes.collect::<Vec<Value>>(),
             "unexplained_bytes": row.unexplained,
+            "created_bytes": row.created.0,
         })
     };
     snapshot.rss_steps.iter().map(step).collect()

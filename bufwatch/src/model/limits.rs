@@ -33,6 +33,18 @@ pub const FREED_RANGES_MAX: usize = 10_000;
 /// Ranges that the target gave back with madvise between two scans; further ones are not remembered.
 pub const ADVISED_MAX: usize = 4_096;
 
+/// Splits of RSS of the last minute, at 300 bytes each.
+pub const WINDOW_SPLITS_MAX: usize = 64;
+
+/// Samples of the last minute.
+pub const WINDOW_SAMPLES_MAX: usize = 256;
+
+/// Lines whose survivors are followed.
+pub const SURVIVOR_GROUPS_MAX: usize = 1_000;
+
+/// Points of each; every second one goes when there are more.
+pub const SURVIVOR_POINTS_MAX: usize = 64;
+
 /// Steps of RSS that are remembered, the newest ones.
 pub const RSS_STEPS_MAX: usize = 64;
 

@@ -12,13 +12,16 @@ pub mod limits;
 pub mod live;
 pub mod mapping;
 pub mod origin;
+mod own;
 pub mod rate;
 pub mod residency;
 pub mod rss_step;
 pub mod site;
+pub mod survivors;
 pub mod tally;
 pub mod timeline;
 pub mod totals;
+pub mod window;
 
 use std::sync::Arc;
 
@@ -26,21 +29,23 @@ use bufwatch_common::LiveStore;
 
 use crate::base::{AsyncOriginId, Bytes, FastMap, FastSet, Nanos, StoreKey, Tid};
 use crate::event::{
-    CountersSampled, Creates, Event, Frame, FrameKind, HeapSampled, LiveSetRead, MemorySampled,
-    Payload, StoreCreated, StoreKind, TargetIdentified,
+    CountersSampled, Creates, Event, HeapSampled, LiveSetRead, MemorySampled, Payload,
+    StoreCreated, StoreKind, TargetIdentified,
 };
 use crate::model::census::CensusLog;
 use crate::model::freed::FreedMemory;
 use crate::model::gc::GcLog;
-use crate::model::latency::Latencies;
 use crate::model::limits::DIED_MEANWHILE_MAX;
 use crate::model::live::{LiveSet, Store};
 use crate::model::mapping::AddressSpace;
+pub use crate::model::own::{FrameCounts, SelfState, frame_kind_index};
 use crate::model::residency::{Residency, ResidencyLog};
 use crate::model::rss_step::StepLog;
 use crate::model::site::{SiteId, Sites};
+use crate::model::survivors::Survivors;
 use crate::model::timeline::Timeline;
 use crate::model::totals::Totals;
+use crate::model::window::Window;
 
 /// What is going on with the target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,40 +60,6 @@ pub enum Phase {
     Exited {
         code: Option<i32>,
     },
-}
-
-/// What bufwatch itself costs and lost.
-#[derive(Clone, Debug, Default)]
-pub struct SelfState {
-    pub n_lost: u64,
-    pub n_reconciled: u64,
-    pub n_closed_by_reconcile: u64,
-    /// Of the stacks that were resolved, indexed by [`frame_kind_index`].
-    pub frames: [FrameCounts; 4],
-    /// From probe to names, of new stacks.
-    pub resolve_latency: Latencies,
-    pub cpu: Nanos,
-    pub cpu_share: Option<f64>,
-    pub rss: Option<Bytes>,
-    sampled_at: Option<Nanos>,
-}
-
-/// Frames of one kind, and how well they are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FrameCounts {
-    pub n: u64,
-    pub n_unresolved: u64,
-    pub n_approximate: u64,
-}
-
-/// Where a kind stands in [`SelfState::frames`].
-pub const fn frame_kind_index(kind: FrameKind) -> usize {
-    match kind {
-        FrameKind::Js => 0,
-        FrameKind::Node => 1,
-        FrameKind::Builtin => 2,
-        FrameKind::Native => 3,
-    }
 }
 
 /// Everything known about one target.
@@ -115,21 +86,12 @@ pub struct Model {
     pub residency: ResidencyLog,
     pub freed: FreedMemory,
     pub rss_steps: StepLog,
+    pub survivors: Survivors,
+    pub window: Window,
     pub census: CensusLog,
     /// With the time of their death: stores that died since a census began that is not done: in its eyes they may live.
     pub died_meanwhile: Vec<(Nanos, Store)>,
     pub own: SelfState,
-}
-
-impl SelfState {
-    fn frames_resolved(&mut self, frames: &[Frame]) {
-        for frame in frames {
-            let Some(counts) = self.frames.get_mut(frame_kind_index(frame.kind)) else { continue };
-            counts.n += 1;
-            counts.n_unresolved += u64::from(!frame.is_resolved);
-            counts.n_approximate += u64::from(frame.is_approximate);
-        }
-    }
 }
 
 impl Model {
@@ -153,6 +115,8 @@ impl Model {
             residency: ResidencyLog::default(),
             freed: FreedMemory::default(),
             rss_steps: StepLog::default(),
+            survivors: Survivors::default(),
+            window: Window::default(),
             census: CensusLog::default(),
             died_meanwhile: Vec::new(),
             own: SelfState::default(),
@@ -192,7 +156,13 @@ impl Model {
             }
             Payload::AsyncOriginSeen(seen) => self.sites.async_origins.seen(seen),
             Payload::GcStarted { tid, kind } => self.gc.started(*tid, *kind, at),
-            Payload::GcFinished { tid } => self.gc.finished(*tid, at),
+            Payload::GcFinished { tid } => {
+                let n_major = self.gc.n_major;
+                self.gc.finished(*tid, at);
+                if self.gc.n_major != n_major {
+                    survivors::collected(self, at);
+                }
+            }
             Payload::Mapped { start, len } => self.mapped(*start, len.0),
             Payload::Unmapped { start, len } => self.unmapped(*start, len.0),
             Payload::Remapped { old_start, old_len, start, len } => {
@@ -309,6 +279,7 @@ impl Model {
         };
         self.infer_before_attach();
         self.totals.tick(at);
+        self.window.stores(at, &self.totals);
         self.sites.tick(at);
         let elapsed = at.since(self.started_at);
         self.timeline.push(elapsed, &self.memory, &self.totals);

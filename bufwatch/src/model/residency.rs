@@ -128,6 +128,7 @@ pub(super) fn scanned(model: &mut Model, scan: &ResidencyScanned) {
     }
     if let Some(split) = &scan.split {
         model.residency.split = Some((scan.started_at, **split));
+        model.window.split(scan.started_at, split);
         rss_step::observe(model, scan.started_at, split);
     }
 }

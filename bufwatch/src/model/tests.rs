@@ -4,7 +4,7 @@ use bufwatch_common::LiveStore;
 
 use super::*;
 use crate::base::StackId;
-use crate::event::{Creates, GcKind, StoreFlagBits};
+use crate::event::{Creates, Frame, FrameKind, GcKind, StoreFlagBits};
 
 const MAIN: Tid = Tid(7);
 

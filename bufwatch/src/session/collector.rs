@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::analysis::finding::Finding;
 use crate::analysis::{Interest, Snapshot, take};
 use crate::base::{Avma, FastMap, Nanos, Tid};
-use crate::detect::detect;
+use crate::detect::{detect, detect_in_ram};
 use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
 use crate::session::census::CensusTaking;
@@ -389,7 +389,10 @@ impl Collector<'_> {
             self.n_judged = snapshot.census.n_taken;
             self.findings = detect(&snapshot).into();
         }
-        snapshot.findings = Arc::clone(&self.findings);
+        let mut findings = detect_in_ram(&snapshot, &self.findings);
+        findings.extend(self.findings.iter().cloned());
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.bytes));
+        snapshot.findings = findings.into();
         self.publish.send_replace(Some(Arc::new(snapshot)));
     }
 }

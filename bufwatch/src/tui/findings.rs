@@ -42,11 +42,14 @@ pub fn count_text(n: usize) -> String {
 
 /// One line of text for the clipboard.
 pub fn finding_row(finding: &Finding) -> String {
+    let in_parents = match finding.n_parents {
+        0 => String::new(),
+        n => format!(" in {} parents", count(n)),
+    };
     format!(
-        "{}: {} in {} parents, {} confidence: {}",
+        "{}: {}{in_parents}, {} confidence: {}",
         finding.kind.name(),
         finding.bytes,
-        count(finding.n_parents),
         finding.confidence.name(),
         finding.summary
     )

@@ -191,6 +191,7 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
         sites: sites.into(),
         table: table(rows, query),
         freed: Arc::from([]),
+        recent: bufwatch::analysis::snapshot::Recent::default(),
         rss_steps: Arc::from([]),
         detail,
         health: Health {

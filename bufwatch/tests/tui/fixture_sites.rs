@@ -136,6 +136,7 @@ fn site(n: usize, spec: &SiteSpec, second: u64) -> SiteRow {
         label: origin.label,
         via: origin.via,
         tally: TallyRow {
+            live: bufwatch::analysis::snapshot::LiveFacts::default(),
             n_live,
             live_bytes: Bytes(n_live * spec.size),
             peak_bytes: Bytes((n_live + n_young) * spec.size),
@@ -179,6 +180,7 @@ pub(crate) fn groups(sites: &[SiteRow]) -> Vec<GroupRow> {
             via: site.via.clone(),
             n_sites: 1,
             tally: site.tally.clone(),
+            survivors: Arc::from([]),
             heaviest: Heaviest {
                 async_stack: None,
                 stack: site.stack,

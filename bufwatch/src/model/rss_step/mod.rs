@@ -70,6 +70,23 @@ pub enum CauseKind {
     Part(RssPart),
 }
 
+impl CauseKind {
+    /// As scripts spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FirstWrite => "first-write",
+            Self::MoreWritten => "more-written",
+            Self::Born => "born",
+            Self::Freed => "freed",
+            Self::Advised => "advised",
+            Self::Reclaimed => "reclaimed",
+            Self::Kept => "kept",
+            Self::V8 => "v8-heap",
+            Self::Part(part) => part.name(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cause {
     pub kind: CauseKind,
@@ -91,6 +108,8 @@ pub struct RssStep {
     pub causes: Vec<Cause>,
     /// What RSS changed by beyond all causes.
     pub unexplained: i64,
+    /// Bytes of stores that were allocated meanwhile, written or not.
+    pub created: Bytes,
 }
 
 impl RssStep {
@@ -107,6 +126,8 @@ struct Baseline {
     calm_at: Nanos,
     split: RssSplit,
     kept: BTreeMap<SiteId, Bytes>,
+    /// Allocated from the attach to `calm_at`.
+    created: Bytes,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -183,8 +204,12 @@ pub(super) fn observe(model: &mut Model, at: Nanos, split: &RssSplit) {
     let is_kept = n_kept.saturating_sub(was_kept).min(n_freed) >= least;
     if delta.unsigned_abs() < least.0 && !is_kept {
         let is_calm = delta.unsigned_abs() < least.0 / CALM_SHARE;
-        let calm_at = if is_calm { at } else { baseline.calm_at };
-        model.rss_steps.baseline = Some(Baseline { calm_at, ..baseline });
+        let (calm_at, created) = if is_calm {
+            (at, model.totals.created_bytes)
+        } else {
+            (baseline.calm_at, baseline.created)
+        };
+        model.rss_steps.baseline = Some(Baseline { calm_at, created, ..baseline });
         return;
     }
     let unseen: Bytes = model
@@ -208,6 +233,7 @@ pub(super) fn observe(model: &mut Model, at: Nanos, split: &RssSplit) {
         rss_before: baseline.split.rss,
         rss_after: split.rss,
         unexplained: delta - explained,
+        created: model.totals.created_bytes.saturating_sub(baseline.created),
         causes: ranked(causes),
     };
     model.rss_steps.push(step);
@@ -224,7 +250,8 @@ fn begin(model: &mut Model, at: Nanos, split: &RssSplit) {
     let log = &mut model.rss_steps;
     log.freed.clear();
     log.n_put_off = 0;
-    log.baseline = Some(Baseline { at, calm_at: at, split: *split, kept });
+    let created = model.totals.created_bytes;
+    log.baseline = Some(Baseline { at, calm_at: at, split: *split, kept, created });
 }
 
 /// The largest, and equal ones in the same order each time.
@@ -276,6 +303,7 @@ fn joined(first: &RssStep, second: &RssStep) -> RssStep {
         rss_after: second.rss_after,
         causes: ranked(causes),
         unexplained: first.unexplained.saturating_add(second.unexplained),
+        created: first.created + second.created,
     }
 }
 

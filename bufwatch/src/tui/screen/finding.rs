@@ -54,8 +54,12 @@ fn facts(finding: &Finding, n_columns: usize) -> Page {
     let mut say = |label: &str, value: &str, role| {
         page.extend(fact(label, value, role, n_columns));
     };
-    let bytes = format!("{} in {}", finding.bytes, parents(finding.n_parents));
-    say("would be freed", &bytes, Role::Title);
+    let bytes = match finding.n_parents {
+        0 => finding.bytes.to_string(),
+        n => format!("{} in {}", finding.bytes, parents(n)),
+    };
+    let label = if finding.kind.gives_back() { "would be freed" } else { "bytes" };
+    say(label, &bytes, Role::Title);
     say("confidence", finding.confidence.name(), Role::Neutral);
     if let Some(site) = &finding.site {
         let site = sanitize(&site_text(site, finding.via.as_deref()));

@@ -4,12 +4,16 @@
 // `drop NUMBER`: one of them dies, counted from 0; `dropall`; `thin STEP`: all but each STEP-th die
 // `warm SIZE`: a store that dies at once, by which glibc learns to take blocks of that size from its heap
 // `heap COUNT`: objects
+// `gc`; `churn SIZE`: from now on stores are made and let go; `calm`: no more
+// `shared COUNT SIZE`: SharedArrayBuffers, which are kept
 
 import { next, say } from '../protocol.mjs';
 import { Settler } from '../settle.mjs';
 
 let stores = [];
 const objects = [];
+const shared = [];
+let timer;
 const settler = new Settler();
 
 async function dropAllBut(isKept) {
@@ -52,6 +56,20 @@ const verbs = {
     verbs.fill(1, size);
     const last = stores.length - 1;
     await dropAllBut((index) => index !== last);
+  },
+  gc: () => settler.settle(),
+  churn: (size) => {
+    timer = setInterval(() => {
+      make(2, size);
+      // They live long enough to be old when they die.
+      stores.splice(0, stores.length - 100);
+    }, 20);
+  },
+  calm: () => clearInterval(timer),
+  shared: (count, size) => {
+    for (let i = 0; i < count; i += 1) {
+      shared.push(new SharedArrayBuffer(size));
+    }
   },
   heap: (count) => {
     for (let i = 0; i < count; i += 1) {
