@@ -1,9 +1,9 @@
 //! One store in full: every fact and its stack. Builds a page; the frame draws it.
 
 use crate::analysis::describe::site_text;
-use crate::analysis::snapshot::{Placement, Snapshot, StoreDetail, StoreRow};
+use crate::analysis::snapshot::{Placement, Snapshot, StoreDetail, StorePages, StoreRow};
 use crate::base::text::count;
-use crate::base::{StoreKey, sanitize};
+use crate::base::{Bytes, StoreKey, sanitize};
 use crate::tui::screen::stack;
 use crate::tui::text::{Line, Page, Role, fact, heading, span, thread};
 
@@ -57,6 +57,9 @@ fn facts(row: &StoreRow, is_live: bool, n_columns: usize) -> Page {
         String::new()
     };
     say("size", format!("{} ({} bytes){max_size}", row.size, count(row.size.0)), Role::Title);
+    if let Some(known) = &row.residency {
+        say("in RAM", in_ram(known), Role::Neutral);
+    }
     say("kind", row.kind.name().to_owned(), Role::Neutral);
     say("age", row.age.to_string(), Role::Neutral);
     say(
@@ -77,6 +80,21 @@ fn facts(row: &StoreRow, is_live: bool, n_columns: usize) -> Page {
     page
 }
 
+/// `30.0 MiB, 2.00 MiB swapped out; first seen 5.0 s ago, last grew 2.0 s ago`
+fn in_ram(known: &StorePages) -> String {
+    let pages = &known.pages;
+    let parts = [(pages.swapped, "swapped out"), (pages.zero, "only read")];
+    let parts = parts.into_iter().filter(|(bytes, _)| *bytes > Bytes(0));
+    let parts: String =
+        parts.map(|(bytes, what)| [", ", &bytes.to_string(), " ", what].concat()).collect();
+    let since = match (known.touched, known.grew) {
+        _ if known.is_recycled => "memory that malloc gave out again".to_owned(),
+        (Some(touched), Some(grew)) => format!("first seen {touched} ago, last grew {grew} ago"),
+        _ => "never written to".to_owned(),
+    };
+    format!("{}{parts}; {since}", pages.resident)
+}
+
 fn placement(placement: Placement) -> String {
     match placement {
         Placement::Unknown => placement.name().to_owned(),
@@ -91,5 +109,30 @@ fn placement(placement: Placement) -> String {
         Placement::SharedMapping { start, len } => {
             format!("a mapping shared with others: {len} at {start:#x}, such as a thread's arena")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Nanos;
+    use crate::event::residency::PageBytes;
+
+    #[test]
+    fn what_is_in_memory_is_told_with_its_times() {
+        let mut known = StorePages::default();
+        assert_eq!(in_ram(&known), "0 B; never written to");
+        let pages = PageBytes {
+            resident: Bytes(30 << 20),
+            swapped: Bytes(2 << 20),
+            ..PageBytes::default()
+        };
+        known.pages = pages;
+        known.touched = Some(Nanos::from_secs(5));
+        known.grew = Some(Nanos::from_secs(2));
+        let text = in_ram(&known);
+        assert!(text.starts_with("30.0 MiB, 2.00 MiB swapped out; first seen 5"), "{text}");
+        known.is_recycled = true;
+        assert!(in_ram(&known).ends_with("malloc gave out again"));
     }
 }
