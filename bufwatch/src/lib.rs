@@ -14,6 +14,7 @@ pub mod sys;
 pub mod v8;
 
 pub mod model;
+pub mod recording;
 pub mod symbolize;
 
 pub mod analysis;

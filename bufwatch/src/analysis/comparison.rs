@@ -113,10 +113,11 @@ mod tests {
     use crate::base::{Avma, StoreKey};
     use crate::event::census::{Census, Holder};
     use crate::model::census::TracedSite;
-    use crate::model::site::GroupId;
+    use crate::model::site::{GroupId, SiteId};
 
     fn traced(number: u64) -> TracedStore {
         let site = TracedSite {
+            id: SiteId::WITHOUT_STACK,
             group: GroupId(0),
             label: Arc::from(""),
             via: None,

@@ -22,7 +22,7 @@ pub use crate::model::lifetime::{
     LIFETIME_FIRST_NS, N_GC_BUCKETS, N_LIFETIME_BUCKETS, lifetime_bucket_end,
 };
 pub use crate::model::mapping::Placement;
-pub use crate::model::site::GroupId;
+pub use crate::model::site::{GroupId, SiteId};
 pub use crate::model::{FrameCounts, frame_kind_index};
 
 /// Sites of a snapshot at most, half of them by live bytes and half by allocated bytes; the rest is in the

@@ -10,6 +10,8 @@ use crate::cli::census::CensusArgs;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::plan::PlanArgs;
 use crate::cli::ps::PsArgs;
+use crate::cli::record::RecordArgs;
+use crate::cli::replay::ReplayArgs;
 
 /// Shows the off-heap memory of a running Node.js process: which stack allocated it, how long it lives,
 /// where it lies. From outside: no restart, no flag, no agent in the process.
@@ -33,6 +35,8 @@ Exit codes:
 pub enum Command {
     /// Say which views pin which array buffers, and who holds them; stops the process for milliseconds
     Census(CensusArgs),
+    Record(RecordArgs),
+    Replay(ReplayArgs),
     /// Show which probes are found in a Node binary, and what is lost with those that are not
     Plan(PlanArgs),
     /// Check what this machine lets bufwatch do, and what to change if it does not
@@ -73,6 +77,14 @@ pub struct WatchArgs {
     #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = parse_percent, requires = "census_every")]
     pub pause_budget: f64,
 
+    /// Record what is seen into a file as well: see `bufwatch record --help`
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
+    /// Overwrite the file of --record if it exists
+    #[arg(long, requires = "record")]
+    pub force: bool,
+
     /// Smallest store tracked one by one; smaller ones are counted by size. 1 tracks all
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_min_size)]
     pub min_size: Bytes,
@@ -104,7 +116,7 @@ pub struct WatchArgs {
     pub ring_size: Bytes,
 }
 
-fn parse_seconds(text: &str) -> Result<f64, String> {
+pub(super) fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     // A day: longer sessions have no end at all.
     if (0.05..=86_400.0).contains(&seconds) {
@@ -114,7 +126,7 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-fn parse_percent(text: &str) -> Result<f64, String> {
+pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
     let percent: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.001..=50.0).contains(&percent) {
         Ok(percent)
@@ -127,12 +139,12 @@ pub(super) fn parse_size(text: &str) -> Result<Bytes, String> {
     parse_bytes(text).ok_or_else(|| "not a size; use 65536, 64KiB, 1.5MB".to_owned())
 }
 
-fn parse_min_size(text: &str) -> Result<Bytes, String> {
+pub(super) fn parse_min_size(text: &str) -> Result<Bytes, String> {
     let size = parse_size(text)?;
     if size.0 == 0 { Err("must be at least 1 byte".to_owned()) } else { Ok(size) }
 }
 
-fn parse_ring_size(text: &str) -> Result<Bytes, String> {
+pub(super) fn parse_ring_size(text: &str) -> Result<Bytes, String> {
     let size = parse_size(text)?;
     if (4_096..=1 << 30).contains(&size.0) {
         Ok(size)

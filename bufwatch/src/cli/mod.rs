@@ -5,8 +5,11 @@ pub mod census;
 pub mod doctor;
 pub mod exit;
 pub mod message;
+mod moment;
 pub mod plan;
 pub mod ps;
+pub mod record;
+pub mod replay;
 pub mod watch;
 
 use std::ffi::OsString;
@@ -22,6 +25,7 @@ use crate::cli::exit::Exit;
 use crate::cli::message::print_error;
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
+use crate::recording::RecordingError;
 use crate::source::census::CensusError;
 
 /// What comes from outside the command line.
@@ -66,6 +70,8 @@ pub fn main() -> ExitCode {
         Some(Command::Census(args)) => {
             finish(census::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }
+        Some(Command::Record(args)) => record::run(args, &environment),
+        Some(Command::Replay(args)) => finish(replay::print(args, &mut io::stdout().lock())),
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }
@@ -93,6 +99,8 @@ fn finish(outcome: anyhow::Result<()>) -> Exit {
     let identity = error.chain().find_map(|cause| cause.downcast_ref::<IdentityError>());
     let census = error.chain().find_map(|cause| cause.downcast_ref::<CensusError>());
     let hint = identity.map(IdentityError::hint).or_else(|| census.map(CensusError::hint));
+    let recording = error.chain().find_map(|cause| cause.downcast_ref::<RecordingError>());
+    let hint = hint.or_else(|| recording.map(RecordingError::hint));
     print_error(error.as_ref(), hint);
     let is_lost = identity.is_some_and(IdentityError::is_no_such_process)
         || census.is_some_and(CensusError::is_no_such_process);

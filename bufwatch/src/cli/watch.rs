@@ -16,7 +16,7 @@ use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
 use crate::export::{sample_json, sample_text};
 use crate::node::processes;
-use crate::session::{CensusInterval, Request, Session, SessionConfig, SessionError};
+use crate::session::{CensusInterval, RecordTo, Request, Session, SessionConfig, SessionError};
 use crate::tui;
 use crate::tui::picker::ProcessChoice;
 
@@ -77,7 +77,7 @@ fn why_it_ended(last: Option<&Snapshot>, pid: u32) -> String {
     }
 }
 
-fn fail(error: &SessionError) -> Exit {
+pub(super) fn fail(error: &SessionError) -> Exit {
     print_error(error, Some(error.hint()));
     if error.is_target_lost() { Exit::TargetLost } else { Exit::Unable }
 }
@@ -96,6 +96,11 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32) -> SessionConfi
         census_interval: args.census_every.map(|seconds| CensusInterval {
             every: Nanos((seconds * 1e9) as u64),
             pause_budget: args.pause_budget / 100.0,
+        }),
+        record: args.record.as_ref().map(|path| RecordTo {
+            path: path.clone(),
+            is_overwriting: args.force,
+            is_purpose: false,
         }),
         // Four a second read as motion; more cost more than they show.
         snapshot_every: if args.headless {
@@ -190,7 +195,7 @@ async fn failed_to_attach(mut snapshots: Snapshots) {
     }
 }
 
-fn has_been_live(snapshots: &Snapshots) -> bool {
+pub(super) fn has_been_live(snapshots: &Snapshots) -> bool {
     snapshots.borrow().as_ref().is_some_and(|s| s.target.state != TargetState::Attaching)
 }
 
@@ -239,14 +244,14 @@ fn print_end(args: &WatchArgs, last: &Snapshot) -> io::Result<()> {
 }
 
 /// The signals that ask bufwatch to end.
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -254,7 +259,7 @@ impl Signals {
         })
     }
 
-    async fn any(&mut self) {
+    pub(super) async fn any(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

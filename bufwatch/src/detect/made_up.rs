@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::analysis::Snapshot;
 use crate::analysis::snapshot::{
-    GroupId, GroupRow, Heaviest, History, JoinedCensus, TallyRow, TracedSite, TracedStore,
+    GroupId, GroupRow, Heaviest, History, JoinedCensus, SiteId, TallyRow, TracedSite, TracedStore,
 };
 use crate::base::{Avma, Bytes, Nanos, StackId, StoreKey};
 use crate::event::GcKind;
@@ -161,6 +161,7 @@ impl Scene {
         let group =
             GroupId(site.bytes().fold(7, |sum: u32, byte| sum.rotate_left(5) ^ u32::from(byte)));
         let site = Arc::new(TracedSite {
+            id: SiteId::WITHOUT_STACK,
             group,
             label: site.into(),
             via: Some("fs.readFileSync".into()),

@@ -188,7 +188,7 @@ fn of_orphans(look: &Look<'_>, orphans: &Orphans) -> Finding {
 mod tests {
     use super::*;
     use crate::analysis::Snapshot;
-    use crate::analysis::snapshot::{GroupId, JoinedCensus, Orphan, TracedStore};
+    use crate::analysis::snapshot::{GroupId, JoinedCensus, Orphan, SiteId, TracedStore};
     use crate::detect::made_up::{MadeUp, Scene, parent};
 
     fn find_in(snapshot: &Snapshot) -> Vec<Finding> {
@@ -229,6 +229,7 @@ mod tests {
 
     fn orphan(number: u32, n_major_survived: u32) -> Orphan {
         let site = TracedSite {
+            id: SiteId::WITHOUT_STACK,
             group: GroupId(1),
             label: "fetchAll (app.js:8)".into(),
             via: Some("Blob".into()),

@@ -4,6 +4,7 @@
 pub mod census;
 pub mod decode;
 pub mod place;
+pub mod recorded;
 pub mod residency;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use bufwatch_common::{LiveStore, N_SIZE_CLASSES, RawFrame, SizeClassCounters};
 
 use crate::base::{AsyncOriginId, Avma, Bytes, Nanos, StackId, StoreKey, Tid};
 use crate::event::census::Census;
+use crate::event::recorded::Recalled;
 use crate::event::residency::ResidencyScanned;
 
 /// Something that happened, and when (`CLOCK_MONOTONIC`).
@@ -129,6 +131,8 @@ pub enum Payload {
     Exited {
         code: Option<i32>,
     },
+    /// The state that a recording has of one moment, in place of all before it.
+    Recalled(Arc<Recalled>),
 }
 
 /// What the watched process is.
@@ -200,6 +204,16 @@ pub enum StoreKind {
 }
 
 impl StoreKind {
+    pub const ALL: [Self; 7] = [
+        Self::Plain,
+        Self::Shared,
+        Self::Resizable,
+        Self::GrowableShared,
+        Self::Wasm,
+        Self::SharedWasm,
+        Self::External,
+    ];
+
     pub fn from_flags(flags: u16, bits: StoreFlagBits) -> Self {
         let has = |mask: u16| flags & mask != 0;
         match (has(bits.wasm), has(bits.shared), has(bits.resizable)) {
@@ -282,6 +296,8 @@ pub enum FrameKind {
 }
 
 impl FrameKind {
+    pub const ALL: [Self; 4] = [Self::Js, Self::Node, Self::Builtin, Self::Native];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Js => "js",

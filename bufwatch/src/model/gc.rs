@@ -30,7 +30,7 @@ impl GcCounts {
 }
 
 #[derive(Debug, Default)]
-struct ThreadGc {
+pub(super) struct ThreadGc {
     counts: GcCounts,
     running: Option<(Nanos, GcKind)>,
     last_finished: Option<GcKind>,
@@ -38,7 +38,7 @@ struct ThreadGc {
 
 #[derive(Debug, Default)]
 pub struct GcLog {
-    threads: FastMap<Tid, ThreadGc>,
+    pub(super) threads: FastMap<Tid, ThreadGc>,
     /// The most recent ones of all threads: when they ended, and which kind.
     pub marks: VecDeque<(Nanos, GcKind)>,
     pub n_minor: u64,
@@ -51,6 +51,11 @@ pub struct GcLog {
 impl GcLog {
     pub fn counts(&self, tid: Tid) -> GcCounts {
         self.threads.get(&tid).map(|thread| thread.counts).unwrap_or_default()
+    }
+
+    /// Sets what a thread has been through.
+    pub(super) fn recall(&mut self, tid: Tid, counts: GcCounts) {
+        self.threads.entry(tid).or_default().counts = counts;
     }
 
     pub fn started(&mut self, tid: Tid, kind: GcKind, at: Nanos) {

@@ -31,6 +31,18 @@ impl Latencies {
         }
     }
 
+    /// Latencies with these quantiles, which are ends of buckets.
+    pub fn recalled(p50: Option<Nanos>, p99: Option<Nanos>) -> Self {
+        let mut latencies = Self::default();
+        // An end belongs to the next bucket.
+        let inside = |end: Nanos| Nanos(end.0.saturating_sub(end.0 / 50));
+        if let Some((p50, p99)) = p50.zip(p99) {
+            (0..50).for_each(|_| latencies.add(inside(p50)));
+            (0..50).for_each(|_| latencies.add(inside(p99)));
+        }
+        latencies
+    }
+
     /// What a share `q` (0..=1) did not exceed, rounded up to the end of its bucket; `None` without any.
     pub fn quantile(&self, q: f64) -> Option<Nanos> {
         let total: u64 = self.buckets.iter().sum();

@@ -29,12 +29,26 @@ impl Lifetimes {
         }
     }
 
+    /// From rows of a recording; what is too much is left out.
+    pub(super) fn recalled(by_time: &[u64], by_majors: &[u64]) -> Self {
+        let mut lifetimes = Self::default();
+        lifetimes.by_time.iter_mut().zip(by_time).for_each(|(to, from)| *to = *from);
+        lifetimes.by_majors.iter_mut().zip(by_majors).for_each(|(to, from)| *to = *from);
+        lifetimes
+    }
+
+    pub(super) fn add_all(&mut self, other: &Self) {
+        let add = |(to, from): (&mut u64, &u64)| *to = to.saturating_add(*from);
+        self.by_time.iter_mut().zip(&other.by_time).for_each(add);
+        self.by_majors.iter_mut().zip(&other.by_majors).for_each(add);
+    }
+
     pub fn n_dead(&self) -> u64 {
-        self.by_majors.iter().sum()
+        self.by_majors.iter().fold(0, |sum, n| sum.saturating_add(*n))
     }
 
     pub fn n_survived(&self, n_majors: usize) -> u64 {
-        self.by_majors.iter().skip(n_majors).sum()
+        self.by_majors.iter().skip(n_majors).fold(0, |sum, n| sum.saturating_add(*n))
     }
 }
 

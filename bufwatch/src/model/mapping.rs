@@ -62,6 +62,14 @@ impl AddressSpace {
         self.regions.insert(start, Region { end, kind: MappingKind::Anonymous, is_event: true });
     }
 
+    /// A mapping as a placement told it.
+    pub(super) fn recall(&mut self, start: u64, len: u64, kind: MappingKind) {
+        if self.regions.len() < MAPPINGS_MAX {
+            let end = start.saturating_add(len);
+            self.regions.insert(start, Region { end, kind, is_event: false });
+        }
+    }
+
     pub fn unmapped(&mut self, start: u64, len: u64) {
         let end = start.saturating_add(len.checked_next_multiple_of(PAGE).unwrap_or(len));
         let touched: Vec<(u64, Region)> = self

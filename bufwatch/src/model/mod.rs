@@ -14,6 +14,7 @@ pub mod mapping;
 pub mod origin;
 mod own;
 pub mod rate;
+mod recall;
 pub mod residency;
 pub mod rss_step;
 pub mod site;
@@ -125,10 +126,7 @@ impl Model {
 
     /// The only way state changes.
     pub fn apply(&mut self, event: &Event) {
-        let is_over = matches!(self.phase, Phase::Ending | Phase::Execed | Phase::Exited { .. });
-        if is_over && is_of_target(&event.payload) {
-            // Neither the tidying up of a process that ends nor a new program in its place changes its
-            // last state.
+        if !self.is_open_to(&event.payload) {
             return;
         }
         self.now = self.now.max(event.at);
@@ -197,6 +195,7 @@ impl Model {
             Payload::RecordsLost { n } => self.own.n_lost += n,
             Payload::Execed => self.phase = Phase::Execed,
             Payload::Exited { code } => self.phase = Phase::Exited { code: *code },
+            Payload::Recalled(recalled) => *self = recall::model(recalled),
         }
     }
 
@@ -313,22 +312,30 @@ impl Model {
     /// arrives twice and a death of a store already closed are both ignored.
     fn reconcile(&mut self, at: Nanos, read: &LiveSetRead) {
         self.own.n_reconciled += 1;
-        let alive: FastSet<StoreKey> = read.stores.iter().map(|(a, s)| key_of(*a, s)).collect();
         for (address, store) in read.stores.iter() {
             if self.live.find(*address).is_none_or(|known| known.key.id != store.id) {
                 self.store_created(Nanos(store.birth_ns), &created_from(*address, store));
             }
         }
-        let gone: Vec<StoreKey> = self
-            .live
-            .iter()
-            .filter(|store| store.birth < read.started_at && !alive.contains(&store.key))
-            .map(|store| store.key)
-            .collect();
+        let gone = self.gone(read);
         self.own.n_closed_by_reconcile += gone.len() as u64;
         for key in gone {
             self.store_destroyed(at, key);
         }
+    }
+
+    /// Stores that the kernel no longer has.
+    pub fn gone(&self, read: &LiveSetRead) -> Vec<StoreKey> {
+        let alive: FastSet<StoreKey> = read.stores.iter().map(|(a, s)| key_of(*a, s)).collect();
+        let is_gone = |store: &&Store| store.birth < read.started_at && !alive.contains(&store.key);
+        self.live.iter().filter(is_gone).map(|store| store.key).collect()
+    }
+
+    /// False for an event that will not change this state: neither the tidying up of a process that ends nor a new program in its place
+    /// changes the last one.
+    pub fn is_open_to(&self, payload: &Payload) -> bool {
+        let is_over = matches!(self.phase, Phase::Ending | Phase::Execed | Phase::Exited { .. });
+        !(is_over && is_of_target(payload))
     }
 
     /// The name of a thread, if it was sampled.
@@ -363,7 +370,10 @@ fn created_from(address: u64, store: &LiveStore) -> StoreCreated {
 fn is_of_target(payload: &Payload) -> bool {
     !matches!(
         payload,
-        Payload::SelfSampled { .. } | Payload::RecordsLost { .. } | Payload::Exited { .. }
+        Payload::SelfSampled { .. }
+            | Payload::RecordsLost { .. }
+            | Payload::Exited { .. }
+            | Payload::Recalled(_)
     )
 }
 

@@ -26,6 +26,11 @@ impl Rate {
         self.per_s = Some(if smooth < 1e-3 { 0.0 } else { smooth });
     }
 
+    /// As it was, of a counter that stood at `before`.
+    pub fn recalled(before: u64, per_s: f64) -> Self {
+        Self { before, per_s: Some(per_s) }
+    }
+
     pub fn per_s(&self) -> f64 {
         self.per_s.unwrap_or(0.0)
     }

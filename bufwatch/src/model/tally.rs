@@ -36,6 +36,18 @@ impl Tally {
         self.lifetimes.add(lifetime, n_majors);
     }
 
+    /// Adds what came from elsewhere; peaks of different moments are not added.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.n_live += other.n_live;
+        self.live_bytes += other.live_bytes;
+        self.n_created += other.n_created;
+        self.created_bytes += other.created_bytes;
+        self.lifetimes.add_all(&other.lifetimes);
+        let sum = |a: Rate, b: Rate, before| Rate::recalled(before, a.per_s() + b.per_s());
+        self.created_rate = sum(self.created_rate, other.created_rate, self.created_bytes.0);
+        self.n_created_rate = sum(self.n_created_rate, other.n_created_rate, self.n_created);
+    }
+
     pub fn tick(&mut self, elapsed: Nanos) {
         self.created_rate.tick(self.created_bytes.0, elapsed);
         self.n_created_rate.tick(self.n_created, elapsed);

@@ -2,6 +2,7 @@
 
 use crate::base::{Nanos, Series};
 use crate::event::MemorySampled;
+use crate::event::recorded::CurvePoint;
 use crate::model::limits::SERIES_POINTS_MAX;
 use crate::model::totals::Totals;
 
@@ -34,18 +35,42 @@ impl Default for Timeline {
 
 impl Timeline {
     pub fn push(&mut self, elapsed: Nanos, memory: &MemorySampled, totals: &Totals) {
+        self.push_point(
+            elapsed,
+            &CurvePoint {
+                at: Nanos(0),
+                rss: memory.rss,
+                array_buffers: memory.array_buffers,
+                v8_heap: memory.v8_heap,
+                live_bytes: totals.live_bytes,
+                created_bytes_per_s: totals.created_rate.per_s(),
+                destroyed_bytes_per_s: totals.destroyed_rate.per_s(),
+            },
+        );
+    }
+
+    /// The curves through these points, which are in order.
+    pub(super) fn recalled(started_at: Nanos, points: &[CurvePoint]) -> Self {
+        let mut timeline = Self::default();
+        for point in points {
+            timeline.push_point(point.at.since(started_at), point);
+        }
+        timeline
+    }
+
+    fn push_point(&mut self, elapsed: Nanos, point: &CurvePoint) {
         let known = [
-            (&mut self.rss, memory.rss),
-            (&mut self.array_buffers, memory.array_buffers),
-            (&mut self.v8_heap, memory.v8_heap),
-            (&mut self.live_bytes, Some(totals.live_bytes)),
+            (&mut self.rss, point.rss),
+            (&mut self.array_buffers, point.array_buffers),
+            (&mut self.v8_heap, point.v8_heap),
+            (&mut self.live_bytes, Some(point.live_bytes)),
         ];
         for (series, value) in known {
             if let Some(value) = value {
                 series.push(elapsed.0, value.0);
             }
         }
-        self.created_bytes_per_s.push(elapsed.0, totals.created_rate.per_s() as u64);
-        self.destroyed_bytes_per_s.push(elapsed.0, totals.destroyed_rate.per_s() as u64);
+        self.created_bytes_per_s.push(elapsed.0, point.created_bytes_per_s as u64);
+        self.destroyed_bytes_per_s.push(elapsed.0, point.destroyed_bytes_per_s as u64);
     }
 }

@@ -19,7 +19,7 @@ pub struct Totals {
     pub n_created_rate: Rate,
     pub created_rate: Rate,
     pub destroyed_rate: Rate,
-    ticked_at: Option<Nanos>,
+    pub(super) ticked_at: Option<Nanos>,
 }
 
 impl Totals {

@@ -13,7 +13,9 @@ use crate::base::{Avma, FastMap, Nanos, Tid};
 use crate::detect::{detect, detect_in_ram};
 use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
+use crate::recording::Writer;
 use crate::session::census::CensusTaking;
+use crate::session::recording::Recording;
 use crate::session::residency::ScanSchedule;
 use crate::session::sampling::Sampling;
 use crate::session::target::{Prepared, interpreter_copies};
@@ -51,6 +53,7 @@ const N_LIVE_MANY: usize = 100_000;
 pub(super) fn run(
     prepared: Prepared,
     config: &SessionConfig,
+    writer: Option<Writer>,
     inbox: &Receiver<Request>,
     publish: &watch::Sender<Option<Arc<Snapshot>>>,
     publishing: mpsc::Sender<()>,
@@ -63,6 +66,8 @@ pub(super) fn run(
     let notices = notices.into_iter().chain(sampling.notices.iter().cloned()).collect();
     let recorder = config.record_reads.as_ref();
     let recorder = recorder.map(|_| Recorder::new(v8.clone(), identified.node_version.clone()));
+    let is_purpose = config.record.as_ref().is_some_and(|to| to.is_purpose);
+    let recording = Recording::start(writer, is_purpose, started_at)?;
     let mut collector = Collector {
         model: Model::new(started_at),
         interest: Interest { notices, ..Interest::default() },
@@ -79,6 +84,7 @@ pub(super) fn run(
         n_judged: 0,
         scans: ScanSchedule::default(),
         census: CensusTaking::new(pid, census, config.census_interval),
+        recording,
         publish,
     };
     collector.apply(&Event { at: started_at, payload: Payload::TargetIdentified(identified) });
@@ -98,11 +104,13 @@ pub(super) fn run(
     }
     collector.apply(&Event { at: clock::now(), payload: Payload::Attached });
     collector.watch(&mut source, &ebpf.points, &sampling, inbox, config.snapshot_every);
+    let recorded = collector.recording.finish(&collector.model);
     drop(publishing);
     // Only now the probes go: who waits for the last snapshot need not wait for that.
     drop(source);
     // Its files are where the probes are.
     drop(identity);
+    recorded?;
     match config.record_reads.as_ref().zip(recorder) {
         Some((path, recorder)) => recorder
             .save(path)
@@ -133,6 +141,7 @@ struct Collector<'a> {
     n_judged: u64,
     scans: ScanSchedule,
     census: CensusTaking,
+    recording: Recording,
     publish: &'a watch::Sender<Option<Arc<Snapshot>>>,
 }
 
@@ -175,7 +184,9 @@ impl Collector<'_> {
             }
             let has_ended = sampling.has_ended();
             // The probes are in the new program as well, but it is not the one that was asked for.
-            let is_stopped = is_stopped || self.model.phase == Phase::Execed;
+            let is_stopped = is_stopped
+                || self.model.phase == Phase::Execed
+                || self.recording.poll(&self.model, now, &mut self.interest.notices);
             if now >= counters_due || is_stopped || has_ended {
                 counters_due = Nanos(now.0 + COUNTERS_EVERY.0);
                 self.sample_counters(source, now);
@@ -269,9 +280,13 @@ impl Collector<'_> {
             let latency = clock::now().since(event.at);
             let (id, is_cut, creates) = (*id, *is_cut, *creates);
             let payload = Payload::StackResolved { id, creates, latency, frames, is_cut };
-            self.model.apply(&Event { at: event.at, payload });
+            self.fold(&Event { at: event.at, payload });
         }
-        self.model.apply(event);
+        self.fold(event);
+    }
+
+    fn fold(&mut self, event: &Event) {
+        self.recording.fold(&mut self.model, event);
     }
 
     /// Says so when the test of an unknown V8 has ended.
@@ -301,10 +316,10 @@ impl Collector<'_> {
                 let lost = Payload::RecordsLost { n: n - self.n_ring_full };
                 self.n_ring_full = n;
                 self.reconcile_due = true;
-                self.model.apply(&Event { at: now, payload: lost });
+                self.fold(&Event { at: now, payload: lost });
             }
         }
-        self.model.apply(&event);
+        self.fold(&event);
     }
 
     /// True if the thread that carries the probes has ended and the process has not: when a process ends, its
@@ -335,7 +350,7 @@ impl Collector<'_> {
         );
         self.interest.notices.append(&mut notices);
         let forgotten = LiveSetRead { started_at, stores: Arc::from([]) };
-        self.model.apply(&Event { at: clock::now(), payload: Payload::LiveSetRead(forgotten) });
+        self.fold(&Event { at: clock::now(), payload: Payload::LiveSetRead(forgotten) });
     }
 
     fn reconcile(&mut self, source: &EbpfSource) {
@@ -343,7 +358,7 @@ impl Collector<'_> {
         match source.read_live_set() {
             Ok(stores) => {
                 let read = LiveSetRead { started_at, stores: stores.into() };
-                self.model.apply(&Event { at: clock::now(), payload: Payload::LiveSetRead(read) });
+                self.fold(&Event { at: clock::now(), payload: Payload::LiveSetRead(read) });
                 self.reconcile_due = false;
             }
             Err(error) => tracing::warn!(%error, "the live set could not be read"),
@@ -366,7 +381,7 @@ impl Collector<'_> {
             let n_unexplained = source.n_missing().saturating_sub(self.n_ring_full);
             if n_unexplained > 0 {
                 let lost = Payload::RecordsLost { n: n_unexplained };
-                self.model.apply(&Event { at: clock::now(), payload: lost });
+                self.fold(&Event { at: clock::now(), payload: lost });
             }
         }
         if self.reconcile_due {
@@ -393,6 +408,7 @@ impl Collector<'_> {
         findings.extend(self.findings.iter().cloned());
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.bytes));
         snapshot.findings = findings.into();
+        self.recording.published(&snapshot);
         self.publish.send_replace(Some(Arc::new(snapshot)));
     }
 }

@@ -3,6 +3,8 @@
 
 mod census;
 mod collector;
+mod recording;
+pub mod replay;
 mod residency;
 mod sampling;
 mod target;
@@ -22,6 +24,7 @@ use crate::analysis::query::StoreQuery;
 use crate::base::{Bytes, Nanos, StoreKey};
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
+use crate::recording::{RecordingError, Writer};
 use crate::source::ebpf::LoadError;
 
 /// Resolved settings; there are no defaults here.
@@ -44,8 +47,20 @@ pub struct SessionConfig {
     pub record_reads: Option<PathBuf>,
     /// Censuses that nobody asks for.
     pub census_interval: Option<CensusInterval>,
+    /// Where what is seen is recorded, if anywhere.
+    pub record: Option<RecordTo>,
     /// Between two snapshots.
     pub snapshot_every: Nanos,
+}
+
+/// A recording to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordTo {
+    pub path: PathBuf,
+    /// An existing file is replaced.
+    pub is_overwriting: bool,
+    /// Without the recording the session has no purpose: it ends when it cannot be written any more.
+    pub is_purpose: bool,
 }
 
 /// What a looker may ask of a running session.
@@ -73,6 +88,8 @@ pub enum SessionError {
     Thread { name: &'static str, source: std::io::Error },
     #[error("the recording could not be written to `{}`: {source}", path.display())]
     Recording { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Recorded(#[from] RecordingError),
     #[error("thread `{0}` ended by a bug in bufwatch")]
     Panicked(&'static str),
 }
@@ -86,6 +103,7 @@ impl SessionError {
             Self::EndedDuringAttach(_) => "`bufwatch ps` lists the Node processes of this host",
             Self::Thread { .. } => "is the limit on threads or memory reached?",
             Self::Recording { .. } => "may bufwatch create this file, and does the disk have room?",
+            Self::Recorded(error) => error.hint(),
             Self::Panicked(_) => "please report it with the message above",
         }
     }
@@ -115,13 +133,15 @@ impl Session {
     /// and the snapshots end.
     pub fn start(config: SessionConfig) -> Result<Self, SessionError> {
         let prepared = target::prepare(&config)?;
+        let record = config.record.as_ref();
+        let writer = record.map(|to| Writer::create(&to.path, to.is_overwriting)).transpose()?;
         let (publish, snapshots) = watch::channel(None);
         let (requests, inbox) = mpsc::channel();
         let (publishing, published) = mpsc::channel();
         let name = "bw-collect";
         let collector = std::thread::Builder::new()
             .name(name.into())
-            .spawn(move || collector::run(prepared, &config, &inbox, &publish, publishing))
+            .spawn(move || collector::run(prepared, &config, writer, &inbox, &publish, publishing))
             .map_err(|source| SessionError::Thread { name, source })?;
         Ok(Self { snapshots, requests, published, collector: Some(collector) })
     }

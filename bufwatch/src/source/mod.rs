@@ -4,6 +4,7 @@ pub mod census;
 pub mod census_cassette;
 pub mod ebpf;
 mod page_search;
+pub mod replay;
 pub mod residency;
 pub mod sampler;
 mod standstill;

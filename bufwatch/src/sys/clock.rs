@@ -11,6 +11,11 @@ pub fn now() -> Nanos {
     read(ClockId::CLOCK_MONOTONIC)
 }
 
+/// Now by the wall clock, since 1970.
+pub fn wall_now() -> Nanos {
+    read(ClockId::CLOCK_REALTIME)
+}
+
 /// CPU time that bufwatch itself has used, all threads.
 pub fn own_cpu() -> Nanos {
     read(ClockId::CLOCK_PROCESS_CPUTIME_ID)

@@ -25,6 +25,7 @@ mod lifecycle;
 mod packages;
 mod probes;
 mod recording;
+mod recordings;
 mod residency;
 mod residency_steps;
 mod retained;
@@ -66,7 +67,7 @@ macro_rules! on_every_node {
     };
 }
 
-/// The same where two versions tell nearly as much as five, and a run takes long.
+/// The same where one or two versions tell nearly as much as five, and a run takes long.
 macro_rules! on_nodes {
     ($name:ident, $check:path, $($test:ident $major:literal),*) => {
         mod $name {
@@ -93,7 +94,7 @@ on_every_node!(census_fifty, super::census::many_in_a_row);
 on_every_node!(census_kinds_exact, super::census_kinds::all);
 on_every_node!(census_pools, super::census_kinds::pools);
 on_every_node!(census_holders_named, super::census_paths::all);
-on_nodes!(census_starting, super::census_robust::while_the_process_starts, node_18 "18", node_26 "26");
+on_nodes!(census_starting, super::census_robust::while_the_process_starts, node_18 "18");
 on_every_node!(finding_pinned, super::findings::pinned_parents);
 on_every_node!(finding_pool, super::findings::pool_slabs);
 on_every_node!(finding_aliases, super::findings::aliased_views);
@@ -102,7 +103,7 @@ on_every_node!(finding_cut_pool, super::findings::cut_pools);
 on_every_node!(finding_none, super::findings::a_program_that_is_fine);
 on_nodes!(finding_traced, super::findings::traced_parents, node_18 "18", node_26 "26");
 on_nodes!(finding_no_buffer, super::findings::stores_without_buffer, node_18 "18", node_26 "26");
-on_nodes!(finding_free_list, super::findings::free_lists, node_18 "18", node_26 "26");
+on_nodes!(finding_free_list, super::findings::free_lists, node_26 "26");
 on_every_node!(census_retained, super::retained::as_in_a_heap_snapshot);
 on_every_node!(every_kind, super::completeness::every_kind);
 on_every_node!(random_lifetimes, super::completeness::random_lifetimes);
@@ -112,16 +113,16 @@ on_every_node!(exec, super::lifecycle::exec);
 on_nodes!(packages_judged, super::packages::all, node_20 "20", node_26 "26");
 on_every_node!(recorded_reads, super::recording::of_each_tier);
 on_every_node!(recorded_reads_of_census, super::census_recording::of_a_small_program);
-on_nodes!(residency_of_stores, super::residency::demand_paging, node_18 "18", node_26 "26");
-on_nodes!(usage_from_outside, super::residency::usage_from_outside, node_18 "18", node_26 "26");
-on_nodes!(finding_freed, super::findings_in_ram::freed_but_resident, node_18 "18", node_24 "24");
-on_nodes!(finding_paged, super::findings_in_ram::demand_paged, node_20 "20", node_26 "26");
-on_nodes!(finding_growth, super::findings_in_ram::steady_growth, node_18 "18", node_24 "24");
-on_nodes!(finding_lag, super::findings_in_ram::gc_lag, node_20 "20", node_26 "26");
-on_nodes!(finding_shared, super::findings_in_ram::unaccounted_shared, node_18 "18", node_24 "24");
-on_nodes!(finding_heap, super::findings_in_ram::js_heap, node_20 "20", node_26 "26");
-on_nodes!(rss_steps, super::residency_steps::causes, node_18 "18", node_24 "24");
-on_nodes!(rss_steps_kept, super::residency_steps::kept, node_20 "20", node_26 "26");
+on_nodes!(residency_of_stores, super::residency::demand_paging, node_26 "26");
+on_nodes!(usage_from_outside, super::residency::usage_from_outside, node_26 "26");
+on_nodes!(finding_freed, super::findings_in_ram::freed_but_resident, node_24 "24");
+on_nodes!(finding_paged, super::findings_in_ram::demand_paged, node_20 "20");
+on_nodes!(finding_growth, super::findings_in_ram::steady_growth, node_18 "18");
+on_nodes!(finding_lag, super::findings_in_ram::gc_lag, node_26 "26");
+on_nodes!(finding_shared, super::findings_in_ram::unaccounted_shared, node_24 "24");
+on_nodes!(finding_heap, super::findings_in_ram::js_heap, node_26 "26");
+on_nodes!(rss_steps, super::residency_steps::causes, node_18 "18");
+on_nodes!(rss_steps_kept, super::residency_steps::kept, node_26 "26");
 on_every_node!(stacks_of_each_tier, super::stacks::of_each_tier);
 on_every_node!(stacks_without_flags, super::stacks::without_flags);
 on_every_node!(stacks_in_a_storm, super::stack_storm::chains_are_real);

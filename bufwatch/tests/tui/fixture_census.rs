@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bufwatch::analysis::finding::{Confidence, Finding, FindingKind, Remedy};
 use bufwatch::analysis::snapshot::{
-    CensusFailure, CensusLog, JoinedCensus, SiteRow, Snapshot, StoreRow, TracedSite, TracedStore,
+    CensusFailure, CensusLog, JoinedCensus, SiteId, SiteRow, Snapshot, StoreRow, TracedSite,
+    TracedStore,
 };
 use bufwatch::base::{Avma, Bytes, Nanos};
 use bufwatch::event::census::{
@@ -144,6 +145,7 @@ fn traced(row: &StoreRow, sites: &[SiteRow]) -> Option<TracedStore> {
         age: row.age,
         n_major_survived: row.n_major_survived,
         site: Arc::new(TracedSite {
+            id: SiteId::WITHOUT_STACK,
             group: site.group,
             label: Arc::clone(&site.label),
             via: site.via.clone(),

@@ -3,6 +3,7 @@
 //! line and one API are a group.
 
 mod key;
+mod recall;
 
 use std::sync::Arc;
 
@@ -16,13 +17,18 @@ use crate::model::tally::Tally;
 
 /// Index into [`Sites`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SiteId(u32);
+pub struct SiteId(pub(super) u32);
 
 impl SiteId {
     /// Allocated where no stack could be captured, or whose record was lost.
     pub const WITHOUT_STACK: Self = Self(0);
     /// Beyond the limits.
     pub const OTHERS: Self = Self(1);
+
+    /// As a recording numbers it.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// A group of sites; stays the same for the whole session.
@@ -105,6 +111,10 @@ impl Sites {
 
     pub fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter()
+    }
+
+    pub fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(id.0 as usize)
     }
 
     /// Including the two that are always there.

@@ -1,6 +1,8 @@
 //! The censuses of a target, joined with the traced stores by the address of their bytes. What follows from them is asked in `analysis` and
 //! `detect`.
 
+pub(super) mod recall;
+
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use crate::event::census::{Census, ParentKind};
 use crate::model::Model;
 use crate::model::limits::ORPHANS_MAX;
 use crate::model::live::Store;
-use crate::model::site::{GroupId, SiteId};
+use crate::model::site::{GroupId, SiteId, Sites};
 
 /// What is remembered of all censuses.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +72,7 @@ pub struct TracedStore {
 /// Where a store was allocated.
 #[derive(Clone, Debug)]
 pub struct TracedSite {
+    pub id: SiteId,
     pub group: GroupId,
     /// The user frame in short; without one, what made it.
     pub label: Arc<str>,
@@ -122,7 +125,8 @@ pub(super) fn join(model: &Model, at: Nanos, census: &Arc<Census>) -> JoinedCens
     }
     let mut sites: FastMap<SiteId, Arc<TracedSite>> = FastMap::default();
     let mut of_store = |store: &Store| {
-        let site = sites.entry(store.site).or_insert_with(|| Arc::new(site(model, store.site)));
+        let site =
+            sites.entry(store.site).or_insert_with(|| Arc::new(site_in(&model.sites, store.site)));
         TracedStore {
             key: store.key,
             number: store.number,
@@ -187,11 +191,12 @@ fn is_within(ranges: &[(u64, u64)], data: u64) -> bool {
     last.is_some_and(|(start, end)| data < *end || data == *start)
 }
 
-fn site(model: &Model, id: SiteId) -> TracedSite {
-    let Some(site) = model.sites.get(id) else {
+fn site_in(sites: &Sites, id: SiteId) -> TracedSite {
+    let Some(site) = sites.get(id) else {
         return TracedSite {
+            id,
             group: GroupId::default(),
-            label: model.site_label(id),
+            label: sites.label(id),
             via: None,
             frames: Arc::from([]),
             user_frame: None,
@@ -199,6 +204,7 @@ fn site(model: &Model, id: SiteId) -> TracedSite {
         };
     };
     TracedSite {
+        id,
         group: site.group,
         label: Arc::clone(&site.origin.label),
         via: site.origin.via.clone(),

@@ -1,0 +1,173 @@
+//! `bufwatch record`: a session without a looker, into a file.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::analysis::{Snapshot, TargetState};
+use crate::base::text::count;
+use crate::base::{Bytes, Nanos};
+use crate::cli::Environment;
+use crate::cli::args::{parse_min_size, parse_percent, parse_ring_size, parse_seconds};
+use crate::cli::exit::Exit;
+use crate::cli::message::{print_error, print_line};
+use crate::cli::watch::{Signals, fail, has_been_live};
+use crate::session::{CensusInterval, RecordTo, Session, SessionConfig};
+
+/// Between two lines of progress.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// Record a running process into a file, for replay and SQL; ends with the process, with --duration, or by Ctrl-C
+#[expect(clippy::struct_excessive_bools, reason = "flags are independent of each other")]
+#[derive(Debug, clap::Args)]
+pub struct RecordArgs {
+    /// Process to record
+    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    pub pid: u32,
+    /// File to write: an `SQLite` database, readable only by you. While it is written there are two more files beside it
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Overwrite the file if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// End after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub duration: Option<f64>,
+    /// Look at the V8 heap this often, to tell which views pin which stores and who holds them. Each look stops the process for about
+    /// 5 ms and 0.25 s per GB of V8 heap
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub census_every: Option<f64>,
+    /// Share of time, in percent, that the process may be stopped by --census-every; longer stops make it look less often
+    #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = parse_percent, requires = "census_every")]
+    pub pause_budget: f64,
+    /// Smallest store tracked one by one; smaller ones are counted by size. 1 tracks all
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_min_size)]
+    pub min_size: Bytes,
+    /// Do not read source maps: show lines of the code that runs only
+    #[arg(long)]
+    pub no_source_maps: bool,
+    /// Say also where the async resource was created whose callback allocated (see `bufwatch --help`)
+    #[arg(long)]
+    pub async_origin: bool,
+    /// Size of the buffer between kernel and bufwatch; rounded up to a power of two
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_ring_size)]
+    pub ring_size: Bytes,
+    /// Say nothing while recording
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+pub fn run(args: &RecordArgs, environment: &Environment) -> Exit {
+    let session = match Session::start(config(args, environment)) {
+        Ok(session) => session,
+        Err(error) => return fail(&error),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime.and_then(|runtime| runtime.block_on(watch(&session, args)));
+    let last = session.stop();
+    if let Err(error) = session.finish() {
+        return fail(&error);
+    }
+    if let Err(error) = outcome {
+        print_error(&error, None);
+        return Exit::Unable;
+    }
+    if !args.quiet {
+        print_line(&ended(args, last.as_deref()));
+    }
+    Exit::Done
+}
+
+fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
+    SessionConfig {
+        pid: args.pid,
+        anchor_tid: None,
+        has_empty_probes: false,
+        has_source_maps: !args.no_source_maps,
+        has_async_origin: args.async_origin,
+        min_size: args.min_size,
+        ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
+        plan_cache: environment.plan_cache.clone(),
+        record_reads: None,
+        census_interval: args.census_every.map(|seconds| CensusInterval {
+            every: Nanos((seconds * 1e9) as u64),
+            pause_budget: args.pause_budget / 100.0,
+        }),
+        record: Some(RecordTo {
+            path: args.output.clone(),
+            is_overwriting: args.force,
+            is_purpose: true,
+        }),
+        // Nobody looks; detectors and progress need one now and then.
+        snapshot_every: Nanos::SECOND,
+    }
+}
+
+/// Until the process ends, somebody ends it, or its time is over.
+async fn watch(session: &Session, args: &RecordArgs) -> io::Result<()> {
+    let mut signals = Signals::new()?;
+    let mut snapshots = session.snapshots();
+    let recorded = async {
+        while !has_been_live(&snapshots) {
+            if snapshots.changed().await.is_err() {
+                return;
+            }
+        }
+        let end = args.duration.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+        let mut ticks = interval(SAY_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut closing = snapshots.clone();
+        let closed = async { while closing.changed().await.is_ok() {} };
+        tokio::pin!(closed);
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return,
+                () = &mut closed => return,
+                _ = ticks.tick(), if !args.quiet => {
+                    if let Some(snapshot) = snapshots.borrow().as_deref() {
+                        print_line(&progress(args, snapshot));
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = recorded => {}
+        () = signals.any() => {}
+    }
+    Ok(())
+}
+
+fn progress(args: &RecordArgs, snapshot: &Snapshot) -> String {
+    format!(
+        "recording for {}: {} stores of {} are alive, {} were created; {} records lost; file {}",
+        snapshot.elapsed,
+        count(snapshot.stores.n_live),
+        snapshot.stores.live_bytes,
+        count(snapshot.stores.n_created),
+        count(snapshot.health.n_lost),
+        file_size(args)
+    )
+}
+
+fn ended(args: &RecordArgs, last: Option<&Snapshot>) -> String {
+    let why = match last.map(|last| &last.target.state) {
+        Some(TargetState::Exited { .. }) => format!("process {} ended; ", args.pid),
+        Some(TargetState::Execed) => format!("process {} executed another program; ", args.pid),
+        _ => String::new(),
+    };
+    let elapsed = last.map_or(Nanos(0), |last| last.elapsed);
+    format!(
+        "{why}recorded {elapsed} in {} ({}): bufwatch replay --headless {0}",
+        args.output.display(),
+        file_size(args)
+    )
+}
+
+fn file_size(args: &RecordArgs) -> Bytes {
+    Bytes(fs::metadata(&args.output).map_or(0, |file| file.len()))
+}

@@ -1,0 +1,29 @@
+//! Layer 3: recordings, `SQLite` databases of what was seen of one target: the schema, a writer and a reader. What is recorded and when is
+//! `session::recording`'s part; docs/recording.md is for who reads them with other tools.
+
+mod census_reader;
+mod census_writer;
+pub mod error;
+mod names;
+pub mod reader;
+pub mod row;
+mod rows;
+mod state_reader;
+mod value;
+pub mod writer;
+
+pub use error::RecordingError;
+pub use reader::Reader;
+pub use row::{Batch, Fact, FindingRow};
+pub use writer::Writer;
+
+/// `PRAGMA application_id`: `BufW`. `file(1)` and we know a recording by it.
+pub const APPLICATION_ID: i32 = 0x4275_6657;
+
+/// `PRAGMA user_version`. Tables and columns may be added without a new one; what changes its meaning or goes takes one.
+pub const VERSION: i32 = 1;
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+#[cfg(test)]
+mod tests;

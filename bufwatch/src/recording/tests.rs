@@ -1,0 +1,149 @@
+//! Recordings that are foreign, damaged or of the future: a clear error or a state, never a panic.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::*;
+use crate::base::{Bytes, Nanos, StoreKey};
+use crate::event::Frame;
+use crate::event::recorded::{Moment, RecordedDeath, RecordedSite, RecordedStore, SiteTotal};
+
+const HOSTILE: &str = "x'); DROP TABLE store; --\u{0}\u{1b}[2J";
+
+fn store(number: u64, birth: Nanos) -> RecordedStore {
+    let key = StoreKey { address: number << 8, id: 1 };
+    RecordedStore { key, number, size: Bytes(100), birth, site: 2, ..RecordedStore::default() }
+}
+
+/// Flushes at the seconds 1 to 4; at each a store more, of which the first dies at 2.5 s.
+fn record(folder: &Path) -> PathBuf {
+    let path = folder.join("a.bufwatch");
+    let mut writer = Writer::create(&path, false).unwrap();
+    let frame =
+        Frame { function: HOSTILE.into(), script: Some(HOSTILE.into()), ..Frame::default() };
+    let stacks = vec![Arc::from([frame])];
+    let label: Arc<str> = HOSTILE.into();
+    for n in 1..=4 {
+        let at = Nanos::from_secs(n);
+        let site = RecordedSite {
+            number: 2,
+            label: Arc::clone(&label),
+            stacks: stacks.clone(),
+            ..RecordedSite::default()
+        };
+        let death = (n == 3).then(|| RecordedDeath {
+            number: 1,
+            birth: Nanos::from_millis(900),
+            at: Nanos::from_millis(2_500),
+            survived: crate::event::recorded::RecordedGcCounts::default(),
+        });
+        let batch = Batch {
+            facts: vec![("started", Fact::Number(1)), ("pid", Fact::Number(7))],
+            sites: vec![site],
+            totals: vec![SiteTotal { site: 2, at, n_created: n, ..SiteTotal::default() }],
+            stores: vec![store(n, Nanos(at.0 - 100_000_000))],
+            deaths: death.into_iter().collect(),
+            moments: vec![Moment { at, is_flush: true, n_created: n, ..Moment::default() }],
+            ..Batch::default()
+        };
+        writer.write(&batch).unwrap();
+    }
+    writer.close().unwrap();
+    path
+}
+
+fn alive(reader: &Reader, ms: u64) -> Vec<u64> {
+    let told = reader.told_at(Nanos::from_millis(ms)).unwrap();
+    told.recalled.stores.iter().map(|store| store.number).collect()
+}
+
+#[test]
+fn who_lived_at_a_moment_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let reader = Reader::open(&record(folder.path())).unwrap();
+    assert_eq!(alive(&reader, 1_000), [1]);
+    assert_eq!(alive(&reader, 2_900), [1, 2], "as of the flush before");
+    assert_eq!(alive(&reader, 3_000), [2, 3]);
+    assert_eq!(alive(&reader, 99_000), [2, 3, 4]);
+    assert_eq!(alive(&reader, 0), [1], "before the first flush, as of it");
+    let told = reader.told_at(Nanos::from_secs(9)).unwrap();
+    assert_eq!(&*told.recalled.sites[0].stacks[0][0].function, HOSTILE);
+    assert_eq!(told.recalled.totals[0].n_created, 4);
+}
+
+#[test]
+fn an_existing_file_is_kept_unless_it_is_to_be_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = record(folder.path());
+    assert!(matches!(Writer::create(&path, false), Err(RecordingError::Exists(_))));
+    Writer::create(&path, true).unwrap().close().unwrap();
+    assert!(matches!(Reader::open(&path), Err(RecordingError::Empty(_))));
+}
+
+#[test]
+fn what_is_no_recording_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b");
+    assert!(matches!(Reader::open(&path), Err(RecordingError::Open { .. })));
+    assert!(matches!(Reader::open(folder.path()), Err(RecordingError::Open { .. })));
+    fs::write(&path, "not a database, and longer than its header would be".repeat(99)).unwrap();
+    assert!(matches!(Reader::open(&path), Err(RecordingError::Read { .. })));
+    fs::write(&path, "").unwrap();
+    assert!(matches!(Reader::open(&path), Err(RecordingError::Foreign(_))));
+    let path = record(folder.path());
+    let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    change("PRAGMA user_version = 99");
+    assert!(matches!(Reader::open(&path), Err(RecordingError::Newer { found: 99, .. })));
+    change("PRAGMA user_version = 1; DROP TABLE store; CREATE VIEW store AS SELECT 1");
+    assert!(matches!(Reader::open(&path), Err(RecordingError::Damaged { .. })));
+    change("PRAGMA application_id = 1");
+    assert!(matches!(Reader::open(&path), Err(RecordingError::Foreign(_))));
+}
+
+/// Every view that is made for people can be asked.
+#[test]
+fn the_views_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = Connection::open(record(folder.path())).unwrap();
+    let mut names =
+        connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'").unwrap();
+    let names: Vec<String> =
+        names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert!(names.len() >= 15, "{names:?}");
+    for name in names {
+        let sql = format!("SELECT count(*) FROM (SELECT * FROM {name})");
+        connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Cut anywhere, with any bytes changed.
+    #[test]
+    fn damage_is_survived(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..20),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = record(folder.path());
+        let mut bytes = fs::read(&path).unwrap();
+        for (at, byte) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] ^= byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        fs::write(&path, bytes).unwrap();
+        if let Ok(reader) = Reader::open(&path) {
+            for at in [0, 2, 9] {
+                drop(reader.told_at(Nanos::from_secs(at)));
+            }
+        }
+    }
+}

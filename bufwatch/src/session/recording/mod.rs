@@ -1,0 +1,65 @@
+//! Records a session, if that was asked for. Writing never holds up the session: what cannot be kept is counted as lost.
+
+mod recorder;
+mod rows;
+
+use crate::analysis::Snapshot;
+use crate::base::Nanos;
+use crate::event::Event;
+use crate::model::Model;
+use crate::recording::Writer;
+use crate::session::SessionError;
+use crate::session::recording::recorder::Recorder;
+
+/// What becomes of a session, if it is recorded.
+pub(super) struct Recording {
+    recorder: Option<Recorder>,
+    /// Without it the session ends.
+    is_purpose: bool,
+    is_failure_told: bool,
+}
+
+impl Recording {
+    pub(super) fn start(
+        writer: Option<Writer>,
+        is_purpose: bool,
+        started_at: Nanos,
+    ) -> Result<Self, SessionError> {
+        let recorder = writer.map(|writer| Recorder::start(writer, started_at)).transpose()?;
+        Ok(Self { recorder, is_purpose, is_failure_told: false })
+    }
+
+    /// Applies an event, and keeps what it says.
+    pub(super) fn fold(&mut self, model: &mut Model, event: &Event) {
+        match &mut self.recorder {
+            Some(recorder) => {
+                recorder.before(model, event);
+                model.apply(event);
+                recorder.after(model, event);
+            }
+            None => model.apply(event),
+        }
+    }
+
+    pub(super) fn published(&mut self, snapshot: &Snapshot) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.published(snapshot);
+        }
+    }
+
+    /// Flushes when it is time. True if the session has lost its purpose.
+    pub(super) fn poll(&mut self, model: &Model, now: Nanos, notices: &mut Vec<String>) -> bool {
+        let Some(recorder) = &mut self.recorder else { return false };
+        recorder.poll(model, now);
+        if recorder.has_failed && !std::mem::replace(&mut self.is_failure_told, true) {
+            let notice = "the recording has ended: it could not be written; why is said at the end";
+            notices.push(notice.to_owned());
+        }
+        recorder.has_failed && self.is_purpose
+    }
+
+    /// Writes what is left, and how it ended. Waits for the disk.
+    pub(super) fn finish(&mut self, model: &Model) -> Result<(), SessionError> {
+        self.recorder.take().map_or(Ok(()), |recorder| recorder.finish(model))
+    }
+}

@@ -1,0 +1,413 @@
+//! Makes the rows of a recording from the events as they are applied, and hands them to a thread that writes them. What is born and dies
+//! between two flushes is only counted.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::thread::{Builder, JoinHandle};
+
+use crate::analysis::Snapshot;
+use crate::analysis::finding::Finding;
+use crate::base::{Bytes, FastMap, Nanos, StoreKey, Tid};
+use crate::event::recorded::{RecordedDeath, RecordedFailure, RecordedGc, RecordedPages};
+use crate::event::{CountersSampled, Event, GcKind, Payload, TargetIdentified};
+use crate::model::live::Store;
+use crate::model::{Model, Phase};
+use crate::recording::row::NoticeList;
+use crate::recording::{Batch, Fact, RecordingError, Writer};
+use crate::session::SessionError;
+use crate::session::recording::rows;
+use crate::sys::clock;
+use bufwatch_common::DropReason;
+
+/// Between two flushes: what is older is in the file a moment later, also when bufwatch is killed.
+const FLUSH_EVERY: Nanos = Nanos::from_millis(500);
+
+/// Flushes that may wait for the disk.
+const QUEUE: usize = 8;
+
+/// Rows that may wait for room in the queue, at about 200 bytes each; more are lost.
+const ROWS_MAX: usize = 1_000_000;
+
+/// Stores whose placement is looked up again.
+const UNPLACED_MAX: usize = 100_000;
+
+/// What of a site was written last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct SiteMark {
+    n_created: u64,
+    n_live: u64,
+    live_bytes: Bytes,
+}
+
+/// Stores of a site that have no row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Folded {
+    n: u64,
+    bytes: Bytes,
+}
+
+/// A recording under way.
+pub(super) struct Recorder {
+    sender: SyncSender<Batch>,
+    thread: JoinHandle<Result<(), RecordingError>>,
+    batch: Batch,
+    due: Nanos,
+    /// Stores up to this number had their chance of a row, by the flush at that time.
+    n_flushed: u64,
+    flushed_at: Nanos,
+    /// Since then; some are dead.
+    born: Vec<StoreKey>,
+    /// Stores came by another way than their birth.
+    is_live_set_read: bool,
+    folded: FastMap<u32, Folded>,
+    marks: Vec<SiteMark>,
+    running_gcs: FastMap<Tid, (Nanos, GcKind)>,
+    /// Stores that were written without a placement, and whether there is news of the address space.
+    unplaced: Vec<StoreKey>,
+    is_space_sampled: bool,
+    /// Stores whose pages were looked at since the last flush, and what was written of pages.
+    scanned: Vec<StoreKey>,
+    pages: FastMap<u64, RecordedPages>,
+    drops: [u64; DropReason::COUNT],
+    findings: Arc<[Finding]>,
+    notices: NoticeList,
+    limits: NoticeList,
+    n_rows_lost: u64,
+    /// The last snapshot.
+    published_at: Nanos,
+    /// The writer has ended: nothing more is kept.
+    pub(super) has_failed: bool,
+}
+
+impl Recorder {
+    pub(super) fn start(writer: Writer, started_at: Nanos) -> Result<Self, SessionError> {
+        let name = "bw-record";
+        let (sender, batches) = mpsc::sync_channel::<Batch>(QUEUE);
+        let write = move || {
+            let mut writer = writer;
+            for batch in batches {
+                writer.write(&batch)?;
+            }
+            writer.close()
+        };
+        let thread = Builder::new().name(name.into()).spawn(write);
+        let mut recorder = Self {
+            sender,
+            thread: thread.map_err(|source| SessionError::Thread { name, source })?,
+            batch: Batch::default(),
+            due: Nanos(0),
+            n_flushed: 0,
+            flushed_at: started_at,
+            born: Vec::new(),
+            is_live_set_read: false,
+            folded: FastMap::default(),
+            marks: Vec::new(),
+            running_gcs: FastMap::default(),
+            unplaced: Vec::new(),
+            is_space_sampled: false,
+            scanned: Vec::new(),
+            pages: FastMap::default(),
+            drops: [0; DropReason::COUNT],
+            findings: Arc::from([]),
+            notices: NoticeList::default(),
+            limits: NoticeList { is_limit: true, ..NoticeList::default() },
+            n_rows_lost: 0,
+            published_at: Nanos(0),
+            has_failed: false,
+        };
+        let since = clock::now().since(started_at);
+        recorder.number("started", started_at.0);
+        recorder.number("started_unix_ns", clock::wall_now().since(since).0);
+        recorder.number("flush_every_ns", FLUSH_EVERY.0);
+        recorder.text("bufwatch_version", env!("CARGO_PKG_VERSION"));
+        Ok(recorder)
+    }
+
+    fn number(&mut self, name: &'static str, n: u64) {
+        self.batch.facts.push((name, Fact::Number(n)));
+    }
+
+    fn text(&mut self, name: &'static str, text: &str) {
+        self.batch.facts.push((name, Fact::Text(text.to_owned())));
+    }
+
+    /// A moment after the last flush, whatever the clock of the CPU said that an event came from.
+    fn after_flush(&self, at: Nanos) -> Nanos {
+        at.max(Nanos(self.flushed_at.0.saturating_add(1)))
+    }
+
+    /// Sees an event before it is applied: who dies is still there.
+    pub(super) fn before(&mut self, model: &Model, event: &Event) {
+        if self.has_failed || !model.is_open_to(&event.payload) {
+            return;
+        }
+        let at = event.at;
+        match &event.payload {
+            Payload::StoreCreated(created) => {
+                let known = model.live.find(created.key.address);
+                if let Some(older) = known.filter(|older| older.key != created.key) {
+                    self.died(model, older, at);
+                }
+            }
+            Payload::StoreDestroyed { key } => {
+                let known = model.live.find(key.address);
+                if let Some(store) = known.filter(|store| store.key == *key) {
+                    self.died(model, store, at);
+                }
+            }
+            Payload::LiveSetRead(read) => {
+                self.is_live_set_read = true;
+                for key in model.gone(read) {
+                    if let Some(store) = model.live.find(key.address) {
+                        self.died(model, store, at);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn died(&mut self, model: &Model, store: &Store, at: Nanos) {
+        if store.number > self.n_flushed {
+            let folded = self.folded.entry(store.site.number()).or_default();
+            folded.n += 1;
+            folded.bytes += store.size;
+            return;
+        }
+        self.pages.remove(&store.number);
+        let mut survived = rows::counts(store.survived(&model.gc));
+        survived.n_major = model.gc.majors_survived_at_death(store.tid, store.gc_at_birth);
+        let at = self.after_flush(at);
+        let death = RecordedDeath { number: store.number, birth: store.birth, at, survived };
+        self.batch.deaths.push(death);
+    }
+
+    /// Sees an event when it is applied.
+    pub(super) fn after(&mut self, model: &Model, event: &Event) {
+        if self.has_failed {
+            return;
+        }
+        let at = event.at;
+        match &event.payload {
+            Payload::TargetIdentified(target) => self.identified(target),
+            Payload::Attached => self.number("attached", at.0),
+            Payload::StoreCreated(created) => self.born.push(created.key),
+            Payload::StoreReattached { key, .. } | Payload::StoreResized { key, .. } => {
+                let store = model.live.find(key.address).filter(|store| store.key == *key);
+                if let Some(store) = store.filter(|store| store.number <= self.n_flushed) {
+                    self.batch.changes.push(rows::change(store, self.after_flush(at)));
+                }
+            }
+            Payload::GcStarted { tid, kind } => {
+                self.running_gcs.insert(*tid, (at, *kind));
+            }
+            Payload::GcFinished { tid } => {
+                if let Some((started_at, kind)) = self.running_gcs.remove(tid) {
+                    let counts = rows::counts(model.gc.counts(*tid));
+                    let (pause, at) = (at.since(started_at), self.after_flush(at));
+                    self.batch.gcs.push(RecordedGc { tid: *tid, at, pause, kind, counts });
+                }
+            }
+            Payload::MappingsSampled(_) => self.is_space_sampled = true,
+            Payload::ThreadsSampled(threads) => self.batch.threads = Some(Arc::clone(threads)),
+            Payload::MemorySampled(_) => {
+                let at = self.after_flush(at);
+                self.batch.moments.push(rows::moment(model, at, false));
+            }
+            Payload::CountersSampled(counters) => self.counted(at, counters),
+            Payload::ResidencyScanned(scan) => {
+                self.scanned.extend(scan.stores.iter().map(|store| store.key));
+                if let Some(split) = &scan.split {
+                    let known_at = self.after_flush(scan.started_at);
+                    self.batch.splits.push((known_at, scan.started_at, **split));
+                }
+            }
+            Payload::CensusTaken(_) => {
+                let known_at = self.after_flush(Nanos(0));
+                let census = model.census.last.as_deref();
+                self.batch.censuses.extend(census.map(|joined| rows::census(joined, known_at)));
+            }
+            Payload::CensusFailed { message, hint } => {
+                let (message, hint) = (Arc::clone(message), Arc::clone(hint));
+                let at = self.after_flush(at);
+                self.batch.census_failures.push(RecordedFailure { at, message, hint });
+            }
+            _ => {}
+        }
+    }
+
+    fn identified(&mut self, target: &TargetIdentified) {
+        self.number("pid", u64::from(target.pid));
+        self.text("command", &target.command);
+        self.number("min_size", target.min_size.0);
+        let versions = [("node_version", &target.node_version), ("v8_version", &target.v8_version)];
+        for (name, version) in versions {
+            if let Some(version) = version {
+                self.text(name, version);
+            }
+        }
+    }
+
+    fn counted(&mut self, at: Nanos, counters: &CountersSampled) {
+        let at = self.after_flush(at);
+        for ((reason, n), before) in
+            DropReason::ALL.iter().zip(&counters.drops).zip(&mut self.drops)
+        {
+            if std::mem::replace(before, *n) != *n {
+                self.batch.losses.push((at, reason.name().to_owned(), *n));
+            }
+        }
+    }
+
+    /// What is said to the looker belongs to the recording as well.
+    pub(super) fn published(&mut self, snapshot: &Snapshot) {
+        self.published_at = snapshot.taken_at;
+        let at = self.after_flush(snapshot.taken_at);
+        if self.findings != snapshot.findings {
+            self.findings = Arc::clone(&snapshot.findings);
+            let findings = self.findings.iter().map(rows::finding).collect();
+            self.batch.findings.push((at, findings));
+        }
+        let health = &snapshot.health;
+        for (told, texts) in
+            [(&mut self.notices, &health.notices), (&mut self.limits, &health.limits)]
+        {
+            if told.texts != *texts {
+                *told = NoticeList { at, texts: texts.clone(), is_limit: told.is_limit };
+                self.batch.notices.push(told.clone());
+            }
+        }
+    }
+
+    pub(super) fn poll(&mut self, model: &Model, now: Nanos) {
+        if now >= self.due && !self.has_failed {
+            self.due = Nanos(now.0.saturating_add(FLUSH_EVERY.0));
+            self.flush(model, now);
+            self.send();
+        }
+    }
+
+    /// Makes the rows of all that is alive or has changed.
+    fn flush(&mut self, model: &Model, now: Nanos) {
+        let at = self.after_flush(now);
+        let moment = rows::moment(model, at, true);
+        self.new_sites(model);
+        self.site_totals(model, at);
+        self.new_stores(model);
+        self.places_and_pages(model, at);
+        // No event that was applied is of a later time than the flush.
+        self.batch.deaths.iter_mut().for_each(|death| death.at = death.at.min(at));
+        self.batch.gcs.iter_mut().for_each(|gc| gc.at = gc.at.min(at));
+        self.batch.changes.iter_mut().for_each(|change| change.at = change.at.min(at));
+        self.batch.moments.push(moment);
+        self.n_flushed = model.totals.n_created;
+        self.flushed_at = at;
+        if self.batch.n_rows() > ROWS_MAX {
+            self.n_rows_lost += self.batch.n_rows() as u64;
+            let facts = std::mem::take(&mut self.batch.facts);
+            let sites = std::mem::take(&mut self.batch.sites);
+            // Not written: the next flush says it all again.
+            self.marks.fill(SiteMark::default());
+            let lost = (at, "rows of the recording".to_owned(), self.n_rows_lost);
+            self.batch = Batch { facts, sites, losses: vec![lost], ..Batch::default() };
+        }
+    }
+
+    fn new_stores(&mut self, model: &Model) {
+        let born = std::mem::take(&mut self.born);
+        let n_flushed = self.n_flushed;
+        let is_new = |store: &&Store| store.number > n_flushed;
+        if std::mem::take(&mut self.is_live_set_read) {
+            let stores = model.live.iter().filter(is_new);
+            self.batch.stores.extend(stores.map(|store| rows::store(model, store)));
+        } else {
+            let alive = born.iter().filter_map(|key| model.live.find(key.address)).filter(is_new);
+            self.batch.stores.extend(alive.map(|store| rows::store(model, store)));
+        }
+        let unplaced = self.batch.stores.iter().filter(|store| store.placement.is_none());
+        self.unplaced.extend(unplaced.map(|store| store.key));
+        self.unplaced.truncate(UNPLACED_MAX);
+    }
+
+    fn places_and_pages(&mut self, model: &Model, at: Nanos) {
+        let find = |key: StoreKey| model.live.find(key.address).filter(|store| store.key == key);
+        if std::mem::take(&mut self.is_space_sampled) {
+            let placements = &mut self.batch.placements;
+            self.unplaced.retain(|key| {
+                let Some(store) = find(*key) else { return false };
+                let placement = rows::placement(model, store);
+                placements.extend(placement.map(|placement| (store.number, placement)));
+                placement.is_none()
+            });
+        }
+        for key in std::mem::take(&mut self.scanned) {
+            let Some((store, pages)) = find(key).and_then(|it| Some((it, rows::pages(it)?))) else {
+                continue;
+            };
+            let known = self.pages.insert(store.number, pages);
+            if known.is_none_or(|known| known.pages != pages.pages) {
+                self.batch.pages.push((at, store.number, pages));
+            }
+        }
+    }
+
+    fn new_sites(&mut self, model: &Model) {
+        for site in model.sites.iter().skip(self.marks.len()) {
+            self.batch.sites.push(rows::site(site));
+        }
+        self.marks.resize(model.sites.len(), SiteMark::default());
+    }
+
+    fn site_totals(&mut self, model: &Model, at: Nanos) {
+        for (site, mark) in model.sites.iter().zip(&mut self.marks) {
+            let tally = &site.tally;
+            let now = SiteMark {
+                n_created: tally.n_created,
+                n_live: tally.n_live,
+                live_bytes: tally.live_bytes,
+            };
+            if std::mem::replace(mark, now) != now {
+                let folded = self.folded.get(&site.id.number()).copied().unwrap_or_default();
+                let mut total = rows::site_total(model, site, at);
+                (total.n_folded, total.folded_bytes) = (folded.n, folded.bytes);
+                self.batch.totals.push(total);
+            }
+        }
+    }
+
+    /// If the writer is busy, the rows wait for the next flush.
+    fn send(&mut self) {
+        match self.sender.try_send(std::mem::take(&mut self.batch)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(batch)) => self.batch = batch,
+            Err(TrySendError::Disconnected(_)) => self.has_failed = true,
+        }
+    }
+
+    pub(super) fn finish(mut self, model: &Model) -> Result<(), SessionError> {
+        if !self.has_failed {
+            // As of the last snapshot, after which nothing was applied: both say the same.
+            self.flush(model, self.published_at);
+            self.number("ended", self.flushed_at.0);
+            let how = match model.phase {
+                Phase::Exited { .. } => "exited",
+                Phase::Execed => "execed",
+                Phase::Attaching => "never attached",
+                Phase::Live | Phase::Ending => "stopped",
+            };
+            self.text("how_it_ended", how);
+            if let Phase::Exited { code: Some(code) } = model.phase {
+                self.text("exit_code", &code.to_string());
+            }
+            // A writer that has ended says why when it is joined.
+            if self.sender.send(std::mem::take(&mut self.batch)).is_err() {
+                tracing::debug!("the writer had ended");
+            }
+        }
+        drop(self.sender);
+        match self.thread.join() {
+            Ok(outcome) => outcome.map_err(SessionError::Recorded),
+            Err(_) => Err(SessionError::Panicked("bw-record")),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Snapshots of a recording, as a session would have published them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::analysis::finding::{Confidence, Finding, FindingKind, Remedy};
+use crate::analysis::{Interest, Snapshot, take};
+use crate::base::{Bytes, Nanos};
+use crate::model::Model;
+use crate::recording::reader::About;
+use crate::recording::{FindingRow, RecordingError};
+use crate::source::replay::ReplaySource;
+
+/// A recording, open.
+#[derive(Debug)]
+pub struct Replay {
+    source: ReplaySource,
+}
+
+impl Replay {
+    pub fn open(path: &Path) -> Result<Self, RecordingError> {
+        ReplaySource::open(path).map(|source| Self { source })
+    }
+
+    pub fn about(&self) -> &About {
+        self.source.about()
+    }
+
+    /// From the start of the session to the last flush.
+    pub fn length(&self) -> Nanos {
+        self.about().last_at.since(self.about().started_at)
+    }
+
+    /// What was known so long after the start, as of the last flush up to then; beyond the end, the last state. Findings are those that
+    /// the session told, not what the detectors of this bufwatch would say.
+    pub fn snapshot_at(
+        &self,
+        elapsed: Nanos,
+        interest: &Interest,
+    ) -> Result<Snapshot, RecordingError> {
+        let about = self.about();
+        let at = Nanos(about.started_at.0.saturating_add(elapsed.0)).min(about.last_at);
+        let replayed = self.source.at(at)?;
+        let mut model = Model::new(about.started_at);
+        model.apply(&replayed.event);
+        let notices = self.notices(replayed.notices);
+        let interest = Interest { notices, limits: replayed.limits, ..interest.clone() };
+        let mut snapshot = take(&model, &interest, replayed.event.at);
+        snapshot.findings = replayed.findings.into_iter().filter_map(finding).collect();
+        Ok(snapshot)
+    }
+
+    /// A recording that was cut says so.
+    fn notices(&self, mut notices: Vec<String>) -> Vec<String> {
+        if self.about().how_it_ended.is_none() {
+            notices.push(
+                "the recording has no end: bufwatch was killed, or still records; up to half a second is missing"
+                    .to_owned(),
+            );
+        }
+        notices
+    }
+}
+
+/// `None` for a kind that only another bufwatch knows.
+fn finding(row: FindingRow) -> Option<Finding> {
+    let confidences = [Confidence::Low, Confidence::Medium, Confidence::High];
+    Some(Finding {
+        kind: FindingKind::ALL.into_iter().find(|kind| kind.name() == row.kind)?,
+        confidence: confidences.into_iter().find(|it| it.name() == row.confidence)?,
+        bytes: Bytes(row.bytes),
+        n_parents: row.n_parents,
+        summary: row.summary,
+        evidence: row.evidence,
+        remedy: Remedy { words: row.remedy, code: row.remedy_code },
+        site: row.site.map(Arc::from),
+        via: row.via.map(Arc::from),
+        holder: row.holder,
+        age: row.age,
+        n_major_survived: row.n_major_survived,
+    })
+}

@@ -1,0 +1,43 @@
+//! A recording as a source: the state of any moment of it as an event. What was said beside the events comes with it.
+
+use std::path::Path;
+
+use crate::base::Nanos;
+use crate::event::{Event, Payload};
+use crate::recording::reader::About;
+use crate::recording::{FindingRow, Reader, RecordingError};
+
+/// A recording, open.
+#[derive(Debug)]
+pub struct ReplaySource {
+    reader: Reader,
+}
+
+/// A moment of it.
+#[derive(Debug)]
+pub struct Replayed {
+    /// Takes a model to the last flush up to the moment.
+    pub event: Event,
+    /// What the detectors said.
+    pub findings: Vec<FindingRow>,
+    pub notices: Vec<String>,
+    pub limits: Vec<String>,
+}
+
+impl ReplaySource {
+    pub fn open(path: &Path) -> Result<Self, RecordingError> {
+        Reader::open(path).map(|reader| Self { reader })
+    }
+
+    pub fn about(&self) -> &About {
+        &self.reader.about
+    }
+
+    pub fn at(&self, at: Nanos) -> Result<Replayed, RecordingError> {
+        let told = self.reader.told_at(at)?;
+        let at = told.recalled.moment.at;
+        let event = Event { at, payload: Payload::Recalled(told.recalled.into()) };
+        let (findings, notices, limits) = (told.findings, told.notices, told.limits);
+        Ok(Replayed { event, findings, notices, limits })
+    }
+}
