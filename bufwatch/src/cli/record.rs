@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -27,7 +27,7 @@ pub struct RecordArgs {
     /// Process to record
     #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     pub pid: u32,
-    /// File to write: an `SQLite` database, readable only by you. While it is written there are two more files beside it
+    /// File to write: a database (format: sqlite3), readable only by you. While it is written there are two more files beside it
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
     /// Overwrite the file if it exists
@@ -168,6 +168,10 @@ fn ended(args: &RecordArgs, last: Option<&Snapshot>) -> String {
     )
 }
 
+/// With the log beside it, where what was written last stands while it is recorded.
 fn file_size(args: &RecordArgs) -> Bytes {
-    Bytes(fs::metadata(&args.output).map_or(0, |file| file.len()))
+    let mut log = args.output.clone().into_os_string();
+    log.push("-wal");
+    let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    Bytes(length(&args.output)) + Bytes(length(Path::new(&log)))
 }

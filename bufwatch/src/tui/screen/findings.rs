@@ -98,7 +98,7 @@ fn looked(snapshot: &Snapshot) -> String {
         _ if log.is_underway => "taking a census…".to_owned(),
         (Some(last), _) => {
             let ago = snapshot.taken_at.since(last.taken_at);
-            format!("from the census of {ago} ago; c takes another")
+            format!("the last census was {ago} ago; c takes another")
         }
         (None, _) if log.failure.is_some() => "the census failed, see 5 Census".to_owned(),
         (None, true) => {
