@@ -5,8 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-
 use crate::analysis::{Snapshot, TargetState};
 use crate::base::text::count;
 use crate::base::{Bytes, Nanos};
@@ -14,7 +12,7 @@ use crate::cli::Environment;
 use crate::cli::args::{parse_min_size, parse_percent, parse_ring_size, parse_seconds};
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
-use crate::cli::watch::{Signals, fail, has_been_live};
+use crate::cli::watch::{Signals, fail, print_each};
 use crate::session::{CensusInterval, RecordTo, Session, SessionConfig};
 
 /// Between two lines of progress.
@@ -109,37 +107,16 @@ fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
 /// Until the process ends, somebody ends it, or its time is over.
 async fn watch(session: &Session, args: &RecordArgs) -> io::Result<()> {
     let mut signals = Signals::new()?;
-    let mut snapshots = session.snapshots();
-    let recorded = async {
-        while !has_been_live(&snapshots) {
-            if snapshots.changed().await.is_err() {
-                return;
-            }
+    let print = |snapshot: Option<&Snapshot>| {
+        if let Some(snapshot) = snapshot.filter(|_| !args.quiet) {
+            print_line(&progress(args, snapshot));
         }
-        let end = args.duration.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
-        let mut ticks = interval(SAY_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut closing = snapshots.clone();
-        let closed = async { while closing.changed().await.is_ok() {} };
-        tokio::pin!(closed);
-        loop {
-            tokio::select! {
-                biased;
-                () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return,
-                () = &mut closed => return,
-                _ = ticks.tick(), if !args.quiet => {
-                    if let Some(snapshot) = snapshots.borrow().as_deref() {
-                        print_line(&progress(args, snapshot));
-                    }
-                }
-            }
-        }
+        Ok(())
     };
     tokio::select! {
-        () = recorded => {}
-        () = signals.any() => {}
+        ended = print_each(session.snapshots(), args.duration, SAY_EVERY, print) => ended.map(|_| ()),
+        () = signals.any() => Ok(()),
     }
-    Ok(())
 }
 
 fn progress(args: &RecordArgs, snapshot: &Snapshot) -> String {

@@ -23,7 +23,7 @@ use crate::tui::picker::ProcessChoice;
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
 
 /// Who ended it.
-enum Ended {
+pub(super) enum Ended {
     User,
     /// The session ended first.
     Session,
@@ -195,19 +195,29 @@ async fn failed_to_attach(mut snapshots: Snapshots) {
     }
 }
 
-pub(super) fn has_been_live(snapshots: &Snapshots) -> bool {
+fn has_been_live(snapshots: &Snapshots) -> bool {
     snapshots.borrow().as_ref().is_some_and(|s| s.target.state != TargetState::Attaching)
 }
 
-/// Prints a line at once when probes are in place, and then every interval.
-async fn print_samples(mut snapshots: Snapshots, args: &WatchArgs) -> io::Result<Ended> {
+async fn print_samples(snapshots: Snapshots, args: &WatchArgs) -> io::Result<Ended> {
+    let every = Duration::from_secs_f64(args.interval);
+    print_each(snapshots, args.duration, every, |snapshot| print_sample(snapshot, args)).await
+}
+
+/// Prints at once when probes are in place, and then each time `every` is over, for at most `duration` seconds.
+pub(super) async fn print_each(
+    mut snapshots: Snapshots,
+    duration: Option<f64>,
+    every: Duration,
+    mut print: impl FnMut(Option<&Snapshot>) -> io::Result<()>,
+) -> io::Result<Ended> {
     while !has_been_live(&snapshots) {
         if snapshots.changed().await.is_err() {
             return Ok(Ended::Session);
         }
     }
-    let end = args.duration.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
-    let mut ticks = interval(Duration::from_secs_f64(args.interval));
+    let end = duration.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut closing = snapshots.clone();
     let closed = async { while closing.changed().await.is_ok() {} };
@@ -217,7 +227,7 @@ async fn print_samples(mut snapshots: Snapshots, args: &WatchArgs) -> io::Result
             biased;
             () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(Ended::User),
             () = &mut closed => return Ok(Ended::Session),
-            _ = ticks.tick() => print_sample(snapshots.borrow().as_deref(), args)?,
+            _ = ticks.tick() => print(snapshots.borrow().as_deref())?,
         }
     }
 }

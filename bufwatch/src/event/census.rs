@@ -74,6 +74,23 @@ pub enum ParentKind {
     External,
 }
 
+impl ParentKind {
+    pub const ALL: [Self; 6] =
+        [Self::Own, Self::Pool, Self::Read, Self::Shared, Self::Wasm, Self::External];
+
+    /// As the JSON contract and recordings spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Pool => "pool",
+            Self::Read => "read",
+            Self::Shared => "shared",
+            Self::Wasm => "wasm",
+            Self::External => "external",
+        }
+    }
+}
+
 /// What the path to an object begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RootKind {
@@ -92,6 +109,31 @@ pub enum RootKind {
     Microtask,
     /// A JavaScript function that runs now, or a native one between such.
     Stack,
+}
+
+impl RootKind {
+    pub const ALL: [Self; 7] = [
+        Self::Isolate,
+        Self::GlobalHandle,
+        Self::TracedHandle,
+        Self::EternalHandle,
+        Self::HandleScope,
+        Self::Microtask,
+        Self::Stack,
+    ];
+
+    /// As the JSON contract and recordings spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Isolate => "isolate",
+            Self::GlobalHandle => "global_handle",
+            Self::TracedHandle => "traced_handle",
+            Self::EternalHandle => "eternal_handle",
+            Self::HandleScope => "handle_scope",
+            Self::Microtask => "microtask",
+            Self::Stack => "stack",
+        }
+    }
 }
 
 /// A backing store that live objects refer to.

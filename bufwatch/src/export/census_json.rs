@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::analysis::finding::Finding;
 use crate::analysis::snapshot::{JoinedCensus, TracedStore};
-use crate::event::census::{Holder, HolderGroup, Parent, ParentKind, RootKind};
+use crate::event::census::{Holder, HolderGroup, Parent};
 use crate::export::finding::to_values;
 
 pub const SCHEMA: &str = "bufwatch.census/1";
@@ -151,36 +151,11 @@ pub fn to_json(
     })
 }
 
-/// As the contract spells it.
-pub const fn kind_name(kind: ParentKind) -> &'static str {
-    match kind {
-        ParentKind::Own => "own",
-        ParentKind::Pool => "pool",
-        ParentKind::Read => "read",
-        ParentKind::Shared => "shared",
-        ParentKind::Wasm => "wasm",
-        ParentKind::External => "external",
-    }
-}
-
-/// As the contract spells it.
-pub const fn root_name(root: RootKind) -> &'static str {
-    match root {
-        RootKind::Isolate => "isolate",
-        RootKind::GlobalHandle => "global_handle",
-        RootKind::TracedHandle => "traced_handle",
-        RootKind::EternalHandle => "eternal_handle",
-        RootKind::HandleScope => "handle_scope",
-        RootKind::Microtask => "microtask",
-        RootKind::Stack => "stack",
-    }
-}
-
 fn parent_row<'a>(parent: &'a Parent, traced: Option<&'a TracedStore>) -> ParentRow<'a> {
     ParentRow {
         address: parent.address.to_string(),
         size_bytes: parent.size.0,
-        kind: kind_name(parent.kind),
+        kind: parent.kind.name(),
         is_resizable: parent.is_resizable,
         is_held_itself: parent.is_held_itself,
         isolates: &parent.isolates,
@@ -212,7 +187,7 @@ fn parent_row<'a>(parent: &'a Parent, traced: Option<&'a TracedStore>) -> Parent
 fn holder_row(holder: &Holder) -> HolderRow<'_> {
     HolderRow {
         path: &holder.path,
-        root: root_name(holder.root),
+        root: holder.root.name(),
         is_by_application: holder.is_by_application,
         n_views: holder.n_views,
     }
@@ -221,7 +196,7 @@ fn holder_row(holder: &Holder) -> HolderRow<'_> {
 fn group_row(group: &HolderGroup) -> GroupRow<'_> {
     GroupRow {
         path: &group.path,
-        root: root_name(group.root),
+        root: group.root.name(),
         is_by_application: group.is_by_application,
         n_parents: group.n_parents,
         n_views: group.n_views,

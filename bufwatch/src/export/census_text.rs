@@ -7,7 +7,7 @@ use crate::analysis::snapshot::JoinedCensus;
 use crate::base::Bytes;
 use crate::base::text::{count, fit, known, pad, pad_left, percent};
 use crate::event::census::{Census, HolderGroup, Parent, Retained};
-use crate::export::census_json::{Subject, kind_name};
+use crate::export::census_json::Subject;
 use crate::export::finding::to_lines;
 
 /// Columns of a line: fits the usual terminal.
@@ -143,7 +143,7 @@ fn parent_lines(parent: &Parent) -> Vec<String> {
         pad_left(&parent.size.to_string(), 9),
         pad_left(&share(parent.covered, parent.size), 7),
         pad_left(&count(parent.n_views), 9),
-        pad(kind_name(parent.kind), 8)
+        pad(parent.kind.name(), 8)
     );
     let room = N_COLUMNS.saturating_sub(start.len());
     let mut lines: Vec<String> = Vec::new();

@@ -4,7 +4,6 @@ use rusqlite::{Transaction, params};
 
 use crate::event::census::{Holder, HolderGroup, Isolate, Parent, Retained, View};
 use crate::event::recorded::{RecordedCensus, RecordedTraced};
-use crate::recording::names;
 use crate::recording::value::{int, known, list, texts};
 
 /// Parents of a census that are kept, the largest.
@@ -132,7 +131,7 @@ impl Rows<'_> {
                 position,
                 int(parent.address.0),
                 int(parent.size.0),
-                names::parent_kind(parent.kind),
+                parent.kind.name(),
                 parent.is_resizable,
                 parent.is_held_itself,
                 list(&isolates),
@@ -183,7 +182,7 @@ impl Rows<'_> {
                 parent,
                 position,
                 texts(&holder.path),
-                names::root(holder.root),
+                holder.root.name(),
                 holder.is_by_application,
                 int(holder.n_views)
             ],
@@ -198,7 +197,7 @@ impl Rows<'_> {
                 self.census,
                 position,
                 texts(&group.path),
-                names::root(group.root),
+                group.root.name(),
                 group.is_by_application,
                 int(group.n_parents),
                 int(group.n_views),

@@ -38,54 +38,12 @@ pub(super) fn read_placement(name: &str) -> Option<PlacementKind> {
         .find(|kind| placement(*kind) == name)
 }
 
-const PARENT_KINDS: [ParentKind; 6] = [
-    ParentKind::Own,
-    ParentKind::Pool,
-    ParentKind::Read,
-    ParentKind::Shared,
-    ParentKind::Wasm,
-    ParentKind::External,
-];
-
-pub(super) const fn parent_kind(kind: ParentKind) -> &'static str {
-    match kind {
-        ParentKind::Own => "own",
-        ParentKind::Pool => "pool",
-        ParentKind::Read => "read",
-        ParentKind::Shared => "shared",
-        ParentKind::Wasm => "wasm",
-        ParentKind::External => "external",
-    }
-}
-
 pub(super) fn read_parent_kind(name: &str) -> ParentKind {
-    PARENT_KINDS.into_iter().find(|kind| parent_kind(*kind) == name).unwrap_or_default()
-}
-
-const ROOTS: [RootKind; 7] = [
-    RootKind::Isolate,
-    RootKind::GlobalHandle,
-    RootKind::TracedHandle,
-    RootKind::EternalHandle,
-    RootKind::HandleScope,
-    RootKind::Microtask,
-    RootKind::Stack,
-];
-
-pub(super) const fn root(root: RootKind) -> &'static str {
-    match root {
-        RootKind::Isolate => "isolate",
-        RootKind::GlobalHandle => "global_handle",
-        RootKind::TracedHandle => "traced_handle",
-        RootKind::EternalHandle => "eternal_handle",
-        RootKind::HandleScope => "handle_scope",
-        RootKind::Microtask => "microtask",
-        RootKind::Stack => "stack",
-    }
+    ParentKind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or_default()
 }
 
 pub(super) fn read_root(name: &str) -> RootKind {
-    ROOTS.into_iter().find(|kind| root(*kind) == name).unwrap_or_default()
+    RootKind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or_default()
 }
 
 pub(super) fn read_allocator(name: &str) -> Option<Allocator> {

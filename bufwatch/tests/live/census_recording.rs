@@ -3,8 +3,6 @@
 
 use std::fs;
 use std::io::Cursor;
-use std::path::PathBuf;
-use std::process::Command;
 
 use bufwatch::base::Bytes;
 use bufwatch::source::census_cassette::CensusCassette;
@@ -12,19 +10,12 @@ use bufwatch::v8::census::take::Detail;
 use serde_json::Value;
 
 use crate::harness::Lab;
+use crate::recording::{copied_scenarios, keep_cassette};
 use crate::sample::number;
-
-/// Deflate's best; it takes seconds.
-const COMPRESSION: u8 = 10;
 
 pub(crate) fn of_a_small_program(lab: &Lab) {
     let major = lab.version().split('.').next().unwrap();
-    // A copy, since the heap has the paths of scripts.
-    let folder = tempfile::Builder::new().prefix("bufwatch-cassette-").tempdir_in("/tmp").unwrap();
-    let scenarios = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/scenarios/.");
-    assert!(
-        Command::new("cp").args(["-r", scenarios]).arg(folder.path()).status().unwrap().success()
-    );
+    let folder = copied_scenarios();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (script, recording) = (path("census/cassette.mjs"), path("recording"));
     let mut scenario = lab.scenario(&script, &[]);
@@ -38,11 +29,7 @@ pub(crate) fn of_a_small_program(lab: &Lab) {
     cassette.header.truth = answer["rows"].clone();
     let mut bytes = Vec::new();
     cassette.write(&mut bytes).unwrap();
-    let compressed = miniz_oxide::deflate::compress_to_vec_zlib(&bytes, COMPRESSION);
-    println!("{} bytes, compressed {}", bytes.len(), compressed.len());
-    if let Some(kept) = std::env::var_os("BUFWATCH_CASSETTES").map(PathBuf::from) {
-        fs::write(kept.join(format!("census-{major}.cassette")), compressed).unwrap();
-    }
+    keep_cassette(&format!("census-{major}.cassette"), &bytes);
 }
 
 /// Played, it finds what it found live, although the bodies of strings and code are blank.

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use crate::harness::Lab;
 use crate::stacks::{INTERVAL, MIN_SIZE, check_phases};
 
@@ -40,14 +42,28 @@ const CELLS: [&str; 25] = [
 /// Deflate's best; it takes a second.
 const COMPRESSION: u8 = 10;
 
-pub(crate) fn of_each_tier(lab: &Lab) {
-    let major = lab.version().split('.').next().unwrap();
-    // A copy, since what is recorded names the paths of scripts.
+/// A copy, since what is recorded names the paths of scripts.
+pub(crate) fn copied_scenarios() -> TempDir {
     let folder = tempfile::Builder::new().prefix("bufwatch-cassette-").tempdir_in("/tmp").unwrap();
     let scenarios = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/scenarios/.");
     assert!(
         Command::new("cp").args(["-r", scenarios]).arg(folder.path()).status().unwrap().success()
     );
+    folder
+}
+
+/// Where `cargo xtask record-cassettes` asks for it.
+pub(crate) fn keep_cassette(name: &str, recorded: &[u8]) {
+    let compressed = miniz_oxide::deflate::compress_to_vec_zlib(recorded, COMPRESSION);
+    println!("{} bytes, compressed {}", recorded.len(), compressed.len());
+    if let Some(kept) = std::env::var_os("BUFWATCH_CASSETTES").map(PathBuf::from) {
+        fs::write(kept.join(name), compressed).unwrap();
+    }
+}
+
+pub(crate) fn of_each_tier(lab: &Lab) {
+    let major = lab.version().split('.').next().unwrap();
+    let folder = copied_scenarios();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (fixtures, recording) = (path("fixtures"), path("recording"));
     lab.write_files(&path("stacks/fixtures.mjs"), Path::new(&fixtures));
@@ -60,9 +76,5 @@ pub(crate) fn of_each_tier(lab: &Lab) {
     assert_eq!(scenario.wait_for_exit(), Some(0));
     assert_eq!(watch.wait_for_exit(), Some(0), "{}", watch.stderr());
     let recorded = fs::read(&recording).unwrap();
-    let cassette = miniz_oxide::deflate::compress_to_vec_zlib(&recorded, COMPRESSION);
-    println!("{} bytes, compressed {}", recorded.len(), cassette.len());
-    if let Some(kept) = std::env::var_os("BUFWATCH_CASSETTES").map(PathBuf::from) {
-        fs::write(kept.join(format!("node-{major}.cassette")), cassette).unwrap();
-    }
+    keep_cassette(&format!("node-{major}.cassette"), &recorded);
 }
