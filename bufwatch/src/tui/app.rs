@@ -11,6 +11,7 @@ use crate::tui::census::CensusView;
 use crate::tui::census::rows::HolderKey;
 use crate::tui::findings::FindingKey;
 use crate::tui::keymap::Context;
+use crate::tui::memory::{MemoryView, StepKey};
 use crate::tui::tree::TreeView;
 use crate::tui::view::SiteSort;
 
@@ -23,17 +24,19 @@ pub enum Screen {
     Stores,
     Census,
     Findings,
+    Memory,
     Health,
 }
 
 impl Screen {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Overview,
         Self::Sites,
         Self::Tree,
         Self::Stores,
         Self::Census,
         Self::Findings,
+        Self::Memory,
         Self::Health,
     ];
 
@@ -45,6 +48,7 @@ impl Screen {
             Self::Stores => "Stores",
             Self::Census => "Census",
             Self::Findings => "Findings",
+            Self::Memory => "Memory",
             Self::Health => "Health",
         }
     }
@@ -106,6 +110,8 @@ pub enum Detail {
     /// A parent of a census.
     Parent(Avma),
     Finding(FindingKey),
+    /// A step of RSS.
+    Step(StepKey),
 }
 
 /// The line in which a filter is typed.
@@ -136,6 +142,7 @@ pub struct App {
     pub tree: TreeView,
     pub census: CensusView,
     pub findings: List<FindingKey>,
+    pub memory: MemoryView,
     /// The stack shown on the page of a site; `None` for the heaviest.
     pub site_stack: Option<StackId>,
     pub site_sort: SiteSort,
@@ -182,7 +189,7 @@ impl App {
         }
         match self.detail {
             Some(Detail::Site(_)) => return Context::SitePage,
-            Some(Detail::Store(_)) => return Context::Detail,
+            Some(Detail::Store(_) | Detail::Step(_)) => return Context::Detail,
             Some(Detail::Holder(_)) => return Context::HolderPage,
             Some(Detail::Parent(_)) => return Context::ParentPage,
             Some(Detail::Finding(_)) => return Context::FindingPage,
@@ -195,6 +202,7 @@ impl App {
             Screen::Stores => Context::Stores,
             Screen::Census => Context::Census,
             Screen::Findings => Context::Findings,
+            Screen::Memory => Context::Memory,
             Screen::Health => Context::Text,
         }
     }

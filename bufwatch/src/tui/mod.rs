@@ -13,6 +13,7 @@ pub mod command;
 pub mod findings;
 pub mod keymap;
 pub mod layout;
+pub mod memory;
 pub mod message;
 pub mod path;
 pub mod picker;

@@ -7,7 +7,7 @@ use crate::analysis::query::{StoreQuery, StoreSort};
 use crate::analysis::snapshot::{GroupId, GroupRow, SiteRow, Snapshot, StoreRow};
 use crate::base::StoreKey;
 use crate::tui::app::{App, Detail, Screen};
-use crate::tui::screen::{census, finding, health, help, site, store};
+use crate::tui::screen::{census, finding, health, help, site, step, store};
 use crate::tui::text::Page;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +121,7 @@ pub fn page(app: &App, latest: &Snapshot, n_columns: usize) -> Option<Page> {
         (Some(Detail::Holder(key)), _) => Some(census::holder::page(key, app, snapshot, n_columns)),
         (Some(Detail::Parent(at)), _) => Some(census::parent::page(at, app, snapshot, n_columns)),
         (Some(Detail::Finding(key)), _) => Some(finding::page(key, true, snapshot, n_columns)),
+        (Some(Detail::Step(key)), _) => Some(step::page(key, snapshot, n_columns)),
         (None, Screen::Census) if snapshot.census.last.is_none() => {
             Some(census::intro::page(snapshot, n_columns))
         }

@@ -14,6 +14,8 @@ mod export;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod screens;
 #[cfg(test)]
 mod updates;

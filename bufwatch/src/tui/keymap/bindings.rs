@@ -1,8 +1,8 @@
 //! What keys do: the part of the table that is not about where one looks.
 
 use crate::tui::keymap::Context::{
-    Census, Detail, FindingPage, Findings, Help, HolderPage, Overview, ParentPage, SitePage, Sites,
-    Stores, Text, Tree,
+    Census, Detail, FindingPage, Findings, Help, HolderPage, Memory, Overview, ParentPage,
+    SitePage, Sites, Stores, Text, Tree,
 };
 use crate::tui::keymap::{Action, Binding, Context, Key};
 
@@ -13,6 +13,7 @@ pub(super) const EVERYWHERE: &[Context] = &[
     Stores,
     Census,
     Findings,
+    Memory,
     Text,
     Detail,
     SitePage,
@@ -28,6 +29,7 @@ const UNCOVERED: &[Context] = &[
     Stores,
     Census,
     Findings,
+    Memory,
     Text,
     Detail,
     SitePage,
@@ -35,7 +37,7 @@ const UNCOVERED: &[Context] = &[
     ParentPage,
     FindingPage,
 ];
-const LISTS: &[Context] = &[Overview, Sites, Stores, Census, Findings];
+const LISTS: &[Context] = &[Overview, Sites, Stores, Census, Findings, Memory];
 const TABLES: &[Context] = &[Sites, Stores, Census];
 const PAGES: &[Context] = &[Detail, SitePage, HolderPage, ParentPage, FindingPage, Help];
 
@@ -87,7 +89,7 @@ pub(super) const BINDINGS: &[Binding] = &[
         action: Action::Filter,
         short: "filter",
         long: "filter stores, or a census, such as size>1mb age>60s gc>2 tid=7 kind=wasm site~ingest",
-        contexts: &[Overview, Sites, Stores, Census, Findings, Text],
+        contexts: &[Overview, Sites, Stores, Census, Findings, Memory, Text],
     },
     Binding {
         keys: &[Key::Char('s')],
@@ -120,6 +122,14 @@ pub(super) const BINDINGS: &[Binding] = &[
         short: "view",
         long: "in the census: who holds, or the parents (the memory that is held) one by one",
         contexts: &[Census],
+    },
+    Binding {
+        keys: &[Key::Char('v')],
+        name: "v",
+        action: Action::SwitchListing,
+        short: "view",
+        long: "in the memory screen: steps of RSS, or whose freed memory is still in RAM",
+        contexts: &[Memory],
     },
     Binding {
         keys: &[Key::Enter, Key::Right, Key::Char('l')],

@@ -60,7 +60,7 @@ pub enum Action {
     Reverse,
     Filter,
     TakeCensus,
-    /// Holders or parents.
+    /// Holders or parents; steps or freed memory.
     SwitchListing,
     /// Another parent on the page of a holder.
     NextParent,
@@ -83,6 +83,8 @@ pub enum Context {
     /// What a census found.
     Census,
     Findings,
+    /// Steps of RSS, or memory of dead stores.
+    Memory,
     /// Text that only scrolls: health.
     Text,
     /// A store in full.

@@ -57,6 +57,14 @@ pub(super) const NAVIGATION: &[Binding] = &[
     Binding {
         keys: &[Key::Char('7')],
         name: "7",
+        action: Action::Show(Screen::Memory),
+        short: "",
+        long: "memory: where RSS is, and what it rose and fell by",
+        contexts: EVERYWHERE,
+    },
+    Binding {
+        keys: &[Key::Char('8')],
+        name: "8",
         action: Action::Show(Screen::Health),
         short: "",
         long: "health: what was lost, which limits were reached, own cost",

@@ -9,11 +9,13 @@ pub mod footer;
 pub mod header;
 pub mod health;
 pub mod help;
+pub mod memory;
 pub mod overview;
 pub mod picker;
 pub mod site;
 pub mod sites;
 pub mod stack;
+pub mod step;
 pub mod store;
 pub mod stores;
 pub mod tree;
@@ -50,6 +52,7 @@ pub fn draw(app: &App, latest: &Snapshot, theme: &Theme, frame: &mut Frame<'_>) 
             Screen::Stores => stores::draw(buf, areas.body, app, snapshot, theme),
             Screen::Census => census::draw(buf, areas.body, app, snapshot, theme),
             Screen::Findings => findings::draw(buf, areas.body, app, snapshot, theme),
+            Screen::Memory => memory::draw(buf, areas.body, app, snapshot, theme),
             Screen::Tree | Screen::Health => {}
         }
     }

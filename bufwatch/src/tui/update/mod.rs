@@ -3,6 +3,7 @@
 
 mod census;
 mod filter;
+mod memory;
 mod tree;
 
 use std::sync::Arc;
@@ -74,6 +75,7 @@ fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command>
         Action::PreviousStack => select_stack(app, -1, latest),
         Action::NextParent => app.census.move_held(1),
         Action::PreviousParent => app.census.move_held(-1),
+        Action::SwitchListing if app.screen == Screen::Memory => memory::switch(app, latest),
         Action::SwitchListing => census::switch(app),
         Action::Open if app.detail.is_some() => return census::follow(app, latest),
         Action::Open => return open(app, latest),
@@ -138,6 +140,7 @@ fn open(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
             .findings
             .get(app.findings.selected)
             .map(|finding| Detail::Finding(FindingKey::of(finding))),
+        Screen::Memory => memory::selected(app, snapshot),
         Screen::Tree | Screen::Health => None,
     }?;
     app.trail.clear();
@@ -259,6 +262,7 @@ fn selection(app: &App) -> (usize, usize) {
         Screen::Stores => (app.stores.selected, app.stores.offset),
         Screen::Census => app.census.selection(),
         Screen::Findings => (app.findings.selected, app.findings.offset),
+        Screen::Memory => app.memory.selection(),
         Screen::Health => (0, 0),
     }
 }
@@ -304,6 +308,7 @@ fn move_by(app: &mut App, delta: isize, latest: &Arc<Snapshot>) {
             let keys = findings::keys(&snapshot.findings);
             app.findings.move_by(delta, &keys, n_visible);
         }
+        Screen::Memory => memory::move_by(app, delta, latest, n_visible),
         Screen::Health => {}
     }
 }
@@ -311,6 +316,7 @@ fn move_by(app: &mut App, delta: isize, latest: &Arc<Snapshot>) {
 /// Fits selection and scrolling to rows or a size that changed.
 fn settle(app: &mut App, latest: &Arc<Snapshot>) {
     census::settle(app, latest);
+    memory::settle(app, latest);
     move_by_page_only(app, latest);
     let snapshot = app.shown(latest);
     let finding_keys = findings::keys(&snapshot.findings);
@@ -355,6 +361,7 @@ fn copy(app: &mut App, latest: &Arc<Snapshot>) {
             Screen::Tree => tree::copied_row(app),
             Screen::Census => census::copied_row(app, snapshot),
             Screen::Findings => snapshot.findings.get(app.findings.selected).map(finding_row),
+            Screen::Memory => memory::copied_row(app, snapshot),
             Screen::Health => None,
         }
     };

@@ -3,4 +3,5 @@
 pub mod curve;
 pub mod gc_marks;
 pub mod page;
+pub mod stack;
 pub mod table;
