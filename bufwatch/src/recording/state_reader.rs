@@ -205,7 +205,7 @@ impl Reader {
         Ok(marks)
     }
 
-    fn split(&self, at: Nanos) -> rusqlite::Result<Option<(Nanos, RssSplit)>> {
+    pub(super) fn split(&self, at: Nanos) -> rusqlite::Result<Option<(Nanos, RssSplit)>> {
         let sql = "SELECT * FROM rss_scan WHERE t <= ? ORDER BY t DESC LIMIT 1";
         let found =
             self.row(sql, params![int(at.0)], |row| Ok((row.nanos()?, row.nanos()?, split(row)?)))?;

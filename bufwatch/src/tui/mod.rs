@@ -17,6 +17,7 @@ pub mod memory;
 pub mod message;
 pub mod path;
 pub mod picker;
+pub mod replay;
 pub mod run;
 pub mod screen;
 pub mod terminal;
@@ -28,4 +29,4 @@ pub mod view;
 pub mod widget;
 
 pub use command::Command;
-pub use run::run;
+pub use run::{Recorded, run, run_replay};

@@ -107,7 +107,7 @@ pub fn store_keys(rows: &[&StoreRow]) -> Vec<StoreKey> {
 pub fn page(app: &App, latest: &Snapshot, n_columns: usize) -> Option<Page> {
     let snapshot = app.shown(latest);
     if app.is_help_open {
-        return Some(help::page(n_columns));
+        return Some(help::page(app.mode(), n_columns));
     }
     match (app.detail, app.screen) {
         (Some(Detail::Site(id)), _) => {
@@ -123,7 +123,7 @@ pub fn page(app: &App, latest: &Snapshot, n_columns: usize) -> Option<Page> {
         (Some(Detail::Finding(key)), _) => Some(finding::page(key, true, snapshot, n_columns)),
         (Some(Detail::Step(key)), _) => Some(step::page(key, snapshot, n_columns)),
         (None, Screen::Census) if snapshot.census.last.is_none() => {
-            Some(census::intro::page(snapshot, n_columns))
+            Some(census::intro::page(snapshot, app.mode(), n_columns))
         }
         (None, Screen::Health) => Some(health::page(snapshot, n_columns)),
         (None, _) => None,

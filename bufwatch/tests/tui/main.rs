@@ -16,6 +16,8 @@ mod fixture;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod screens;
 #[cfg(test)]
 mod updates;

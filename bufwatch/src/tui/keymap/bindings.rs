@@ -37,18 +37,18 @@ const UNCOVERED: &[Context] = &[
     ParentPage,
     FindingPage,
 ];
-const LISTS: &[Context] = &[Overview, Sites, Stores, Census, Findings, Memory];
+pub(super) const LISTS: &[Context] = &[Overview, Sites, Stores, Census, Findings, Memory];
 const TABLES: &[Context] = &[Sites, Stores, Census];
-const PAGES: &[Context] = &[Detail, SitePage, HolderPage, ParentPage, FindingPage, Help];
+pub(super) const PAGES: &[Context] = &[Detail, SitePage, HolderPage, ParentPage, FindingPage, Help];
 
 /// In the order of help; the footer shows the short ones in this order, as many as fit.
 pub(super) const BINDINGS: &[Binding] = &[
     Binding {
-        keys: &[Key::Esc, Key::Left, Key::Char('h'), Key::Backspace],
+        keys: &[Key::Esc, Key::Char('h'), Key::Backspace],
         name: "esc",
         action: Action::Close,
         short: "back",
-        long: "out of what is open (also ← h)",
+        long: "out of what is open (also h)",
         contexts: PAGES,
     },
     Binding {
@@ -108,11 +108,11 @@ pub(super) const BINDINGS: &[Binding] = &[
         contexts: TABLES,
     },
     Binding {
-        keys: &[Key::Enter, Key::Right, Key::Char('l')],
+        keys: &[Key::Enter, Key::Char('l')],
         name: "enter",
         action: Action::Open,
         short: "open",
-        long: "open the selected row: all of it, with its stack (also → l, or click)",
+        long: "open the selected row: all of it, with its stack (also l, or click)",
         contexts: LISTS,
     },
     Binding {
@@ -132,7 +132,7 @@ pub(super) const BINDINGS: &[Binding] = &[
         contexts: &[Memory],
     },
     Binding {
-        keys: &[Key::Enter, Key::Right, Key::Char('l')],
+        keys: &[Key::Enter, Key::Char('l')],
         name: "enter",
         action: Action::Open,
         short: "parent",
@@ -156,7 +156,7 @@ pub(super) const BINDINGS: &[Binding] = &[
         contexts: &[HolderPage],
     },
     Binding {
-        keys: &[Key::Enter, Key::Right, Key::Char('l')],
+        keys: &[Key::Enter, Key::Char('l')],
         name: "enter",
         action: Action::Open,
         short: "holder",
@@ -220,16 +220,16 @@ pub(super) const BINDINGS: &[Binding] = &[
         contexts: &[Tree],
     },
     Binding {
-        keys: &[Key::Right, Key::Char('l')],
-        name: "→ l",
+        keys: &[Key::Char('l')],
+        name: "l",
         action: Action::Expand,
         short: "",
         long: "in the tree: open, or go in",
         contexts: &[Tree],
     },
     Binding {
-        keys: &[Key::Left, Key::Char('h')],
-        name: "← h",
+        keys: &[Key::Char('h')],
+        name: "h",
         action: Action::Collapse,
         short: "",
         long: "in the tree: close, or go out",

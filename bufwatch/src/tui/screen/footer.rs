@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use crate::base::text::width;
 use crate::tui::app::App;
-use crate::tui::keymap::{self, Action, Binding};
+use crate::tui::keymap::{self, Action, Binding, TimeAction};
 use crate::tui::layout;
 use crate::tui::text::{Line, Role, span};
 use crate::tui::theme::Theme;
@@ -52,7 +52,7 @@ fn hints(app: &App, n_columns: usize) -> Line {
         line.push(span(Role::Title, format!("{answer}  ")));
     }
     let mut shown: Vec<&Binding> = Vec::new();
-    for binding in keymap::footer(app.context()) {
+    for binding in keymap::footer(app.context(), app.mode()) {
         let n = width(binding.name) + 1 + width(word(binding, app)) + 2;
         if used + n > n_columns {
             break;
@@ -69,5 +69,9 @@ fn hints(app: &App, n_columns: usize) -> Line {
 }
 
 fn word(binding: &Binding, app: &App) -> &'static str {
-    if binding.action == Action::Pause && app.is_paused() { "go on" } else { binding.short }
+    match binding.action {
+        Action::Pause if app.is_paused() => "go on",
+        Action::Time(TimeAction::Play) if app.is_playing() => "pause",
+        _ => binding.short,
+    }
 }

@@ -24,7 +24,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     let areas = layout::overview(area);
     draw_memory(buf, areas.memory, areas.curve_height, snapshot, theme);
     draw_holds(buf, areas.holds, snapshot, theme);
-    findings::draw_brief(buf, areas.findings, snapshot, theme);
+    findings::draw_brief(buf, areas.findings, snapshot, app.mode(), theme);
     let rows: Vec<_> = snapshot.groups.iter().collect();
     let order = (SiteSort::Live, false);
     sites::draw_list(buf, &areas.sites, &rows, &app.top_sites, order, snapshot, theme);

@@ -4,6 +4,7 @@
 mod census;
 mod filter;
 mod memory;
+mod replay;
 mod tree;
 
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub fn update(app: &mut App, message: Message, latest: &Arc<Snapshot>) -> Option
             None
         }
         Message::Resized { width, height } => {
-            app.size = (width, height);
+            app.resize(width, height);
             settle(app, latest);
             None
         }
@@ -40,6 +41,11 @@ pub fn update(app: &mut App, message: Message, latest: &Arc<Snapshot>) -> Option
             settle(app, latest);
             None
         }
+        Message::MarksArrived(marks) => {
+            replay::marked(app, marks);
+            None
+        }
+        Message::Ticked(passed) => replay::play(app, passed),
         Message::SessionEnded => {
             app.is_session_ended = true;
             None
@@ -48,6 +54,9 @@ pub fn update(app: &mut App, message: Message, latest: &Arc<Snapshot>) -> Option
 }
 
 fn press(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Option<Command> {
+    if replay::is_typing(app) && key != Key::Ctrl('c') {
+        return replay::type_time(app, key);
+    }
     if app.filter_input.is_some() && key != Key::Ctrl('c') {
         return filter::type_key(app, key, latest);
     }
@@ -55,7 +64,7 @@ fn press(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Option<Command> {
         tree::type_search(app, key);
         return None;
     }
-    act(app, keymap::find_action(key, app.context())?, latest)
+    act(app, keymap::find_action(key, app.context(), app.mode())?, latest)
 }
 
 fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command> {
@@ -99,6 +108,7 @@ fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command>
             settle(app, latest);
         }
         Action::Copy => copy(app, latest),
+        Action::Time(action) => return replay::act(app, action),
         Action::Help => {
             app.is_help_open = !app.is_help_open;
             app.page_offset = 0;
@@ -230,6 +240,9 @@ fn sort(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command
 }
 
 fn click(app: &mut App, column: u16, row: u16, latest: &Arc<Snapshot>) -> Option<Command> {
+    if row >= app.size.1 && app.replay.is_some() {
+        return replay::click(app, column);
+    }
     let has_page = view::page(app, latest, layout::page_width(app.size)).is_some();
     match layout::hit(app.size, app.screen, has_page, column, row)? {
         Hit::Tab(screen) => {
