@@ -187,7 +187,8 @@ fn kept_row(split: &RssSplit) -> Option<PartRow> {
     (bytes > Bytes(0) || is_at_least).then_some(kept)
 }
 
-const fn obstacle_text(obstacle: Option<Obstacle>) -> &'static str {
+/// Why what malloc keeps is not known, in few columns.
+pub const fn obstacle_text(obstacle: Option<Obstacle>) -> &'static str {
     match obstacle {
         Some(Obstacle::OtherAllocator) => "not glibc",
         Some(Obstacle::Changing) => "changing",

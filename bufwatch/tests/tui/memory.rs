@@ -36,6 +36,11 @@ fn a_step() {
 }
 
 #[test]
+fn the_overview_shows_rss_by_what_it_is_for() {
+    check("overview_in_ram", &fixture::in_ram(), &[]);
+}
+
+#[test]
 fn before_anything_is_known() {
     let text = picture(&Snapshot::blank(), &[Key::Char('7')], (80, 24));
     insta::assert_snapshot!("memory_blank_80x24", text);

@@ -37,6 +37,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, theme: Theme) {
 
 /// As many as fit into `n_columns`; the answer to the last key goes before all of them.
 fn hints(app: &App, n_columns: usize) -> Line {
+    if app.replay.as_ref().is_some_and(|replay| replay.input.is_some()) {
+        // The time axis says what to type.
+        return Line::new();
+    }
     if app.is_typing() {
         return vec![
             span(Role::Key, "enter"),

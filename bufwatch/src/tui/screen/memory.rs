@@ -9,6 +9,7 @@ use crate::base::text::{UNKNOWN, known, pad, pad_left, width};
 use crate::base::{Bytes, Nanos, sanitize};
 use crate::event::residency::RssSplit;
 use crate::tui::app::App;
+use crate::tui::keymap::Mode;
 use crate::tui::layout::{self, Align, Column};
 use crate::tui::memory::{self, LAYERS, Listing, PartRow, StepKey, signed, why};
 use crate::tui::screen::{site, step};
@@ -20,13 +21,14 @@ use crate::tui::widget::{page, stack};
 const LABEL_COLUMNS: usize = 26;
 const VALUE_COLUMNS: usize = 10;
 
-/// What the history shows.
+/// What the history shows, or as much of it as there was.
 const SPAN: Nanos = Nanos::from_secs(60);
+const SPAN_MIN: Nanos = Nanos::from_secs(10);
 
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme: Theme) {
     let areas = layout::memory(area);
-    draw_parts(buf, areas.parts, snapshot, theme);
-    draw_usage(buf, areas.usage, snapshot, theme);
+    draw_parts(buf, areas.parts, app, snapshot, theme);
+    draw_usage(buf, areas.usage, snapshot, app.mode(), theme);
     draw_history(buf, areas.history, snapshot, theme);
     match app.memory.listing {
         Listing::Steps => draw_steps(buf, &areas.list, app, snapshot, theme),
@@ -54,13 +56,17 @@ fn draw_at_right(buf: &mut Buffer, rule: Rect, text: &str, theme: Theme) {
     page::draw_line(buf, rule.right() - n_columns, rule.y, rule.right(), &line, theme);
 }
 
-fn draw_parts(buf: &mut Buffer, area: Rect, snapshot: &Snapshot, theme: Theme) {
+fn draw_parts(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme: Theme) {
     let Some((age, split)) = &snapshot.memory.split else {
         page::draw_rule(buf, area, "RSS by what it is for", theme);
         let why = match snapshot.target.state {
             TargetState::Attaching => "attaching…",
             TargetState::Live => "not looked at yet: 8 Health says if that is not possible here",
             TargetState::Execed | TargetState::Exited { .. } => "nobody has looked",
+        };
+        let why = match app.mode() {
+            Mode::Live => why,
+            Mode::Replay => "nobody had looked up to this moment",
         };
         page::draw_line(
             buf,
@@ -137,15 +143,21 @@ fn beside(split: &RssSplit) -> Vec<Line> {
     swapped.into_iter().chain([untouched]).collect()
 }
 
-fn draw_usage(buf: &mut Buffer, area: Rect, snapshot: &Snapshot, theme: Theme) {
+fn draw_usage(buf: &mut Buffer, area: Rect, snapshot: &Snapshot, mode: Mode, theme: Theme) {
     page::draw_rule(buf, area, "process.memoryUsage()", theme);
     let is_wide = area.width > 40;
     let lines = match &snapshot.memory.usage {
         Some(usage) => usage_lines(usage, is_wide),
-        None => vec![
-            vec![span(Role::Unknown, format!("rss          {UNKNOWN}"))],
-            vec![span(Role::Unknown, "V8's counters are not known")],
-        ],
+        None => {
+            let why = match mode {
+                Mode::Live => "V8's counters are not known",
+                Mode::Replay => "not recorded",
+            };
+            let unknown = |name| format!("{}{}", pad(name, 13), pad_left(UNKNOWN, 15));
+            let names = ["rss", "heapTotal", "heapUsed", "external", "arrayBuffers"].map(unknown);
+            let lines = names.into_iter().chain([why.to_owned()]);
+            lines.map(|text| vec![span(Role::Unknown, text)]).collect()
+        }
     };
     for (y, line) in (area.y + 1..area.bottom()).zip(&lines) {
         page::draw_line(buf, area.x + 1, y, area.right(), line, theme);
@@ -207,19 +219,21 @@ fn draw_history(buf: &mut Buffer, area: Rect, snapshot: &Snapshot, theme: Theme)
     if area.height < 2 {
         return;
     }
-    page::draw_rule(buf, area, "Last minute", theme);
+    let span_shown = snapshot.elapsed.clamp(SPAN_MIN, SPAN);
+    let title = format!("Last {} s", span_shown.0 / Nanos::SECOND.0);
+    page::draw_rule(buf, area, &title, theme);
     let splits = &snapshot.recent.splits;
-    let mut x = area.x + 15;
+    let mut x = area.x + 13;
     for (role, symbol, name) in LAYERS {
         let line = vec![span(role, format!(" {symbol}")), span(Role::Muted, format!(" {name} "))];
         x = page::draw_line(buf, x, area.y, area.right(), &line, theme);
     }
     let n_columns = area.width.saturating_sub(VALUE_COLUMNS as u16 + 2);
     let plot = Rect::new(area.x + 1 + VALUE_COLUMNS as u16, area.y + 1, n_columns, area.height - 1);
-    let columns = memory::history(splits, snapshot.taken_at, SPAN, usize::from(n_columns));
+    let columns = memory::history(splits, snapshot.taken_at, span_shown, usize::from(n_columns));
     let most = columns.iter().flatten().map(|it| it.iter().sum::<u64>()).max();
     let Some(most) = most else {
-        let nothing = vec![span(Role::Unknown, "nobody has looked in the last minute")];
+        let nothing = vec![span(Role::Unknown, "nobody has looked since then")];
         page::draw_line(buf, area.x + 1, plot.y, area.right(), &nothing, theme);
         return;
     };
@@ -261,7 +275,10 @@ fn draw_steps(
         n_rows: rows.len(),
         offset: app.memory.steps.offset,
         selected: app.memory.steps.selected,
-        empty: "none so far: RSS has not moved by 16 MiB and 2 % between two looks",
+        empty: match app.mode() {
+            Mode::Live => "none so far: RSS has not moved by 16 MiB and 2 % between two looks",
+            Mode::Replay => "none is recorded up to this moment",
+        },
     };
     table.draw(buf, areas, theme, |row, column, _| {
         let Some(step) = rows.get(row) else { return span(Role::Unknown, "") };
@@ -306,7 +323,10 @@ fn draw_freed(
         n_rows: rows.len(),
         offset: app.memory.freed.offset,
         selected: app.memory.freed.selected,
-        empty: "no memory of a freed store is known to be in RAM",
+        empty: match app.mode() {
+            Mode::Live => "no memory of a freed store is known to be in RAM",
+            Mode::Replay => "none is recorded: the freed memory of lines is told live only",
+        },
     };
     table.draw(buf, areas, theme, |row, column, n_columns| {
         let Some(row) = rows.get(row) else { return span(Role::Unknown, "") };

@@ -9,6 +9,7 @@ pub mod footer;
 pub mod header;
 pub mod health;
 pub mod help;
+pub mod holds;
 pub mod memory;
 pub mod overview;
 pub mod picker;

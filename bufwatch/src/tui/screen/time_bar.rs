@@ -82,8 +82,8 @@ fn draw_input(buf: &mut Buffer, row: Rect, replay: &ReplayView, theme: Theme) {
     let Some(input) = &replay.input else { return };
     let hint = match (replay.started, input.is_wrong) {
         (_, true) => "  ✗ no time of this recording: 90, 1m30s, 03:12:45",
-        (Some(_), false) => "  1m30s after the start, or 03:12:45 UTC",
-        (None, false) => "  1m30s after the start",
+        (Some(_), false) => "  1m30s after the start, or 03:12:45 UTC; enter goes, esc leaves",
+        (None, false) => "  1m30s after the start; enter goes, esc leaves",
     };
     let line: Line = vec![
         span(Role::Key, " go to "),
