@@ -9,6 +9,7 @@ mod names;
 pub mod reader;
 pub mod row;
 mod rows;
+mod rss_rows;
 mod state_reader;
 mod value;
 pub mod writer;
