@@ -15,11 +15,13 @@ const GCS_MAX: i64 = 200_000;
 const SPLITS_SPAN: Nanos = Nanos::from_secs(60);
 const SPLITS_MAX: i64 = 64;
 
-/// What happened when, each in the order of time.
+/// What happened, and from when on it is shown, each in the order of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordedMarks {
     /// When it was told first, which kind, and of which line.
     pub findings: Vec<(Nanos, String, Option<String>)>,
+    /// When a step of RSS was over, in one line.
+    pub steps: Vec<(Nanos, String)>,
     /// When a census was known, and how many parents it found.
     pub censuses: Vec<(Nanos, u64)>,
     /// Ends of major collections.
@@ -38,12 +40,31 @@ impl Reader {
         let findings = self.rows(sql, params![MARKS_MAX], |row| {
             Ok((row.nanos()?, row.text()?, row.known_text()?))
         })?;
+        // A step that went on has a row for each time that it did.
+        let sql = "SELECT max(t) AS last, text FROM rss_step GROUP BY since ORDER BY last LIMIT ?";
+        let steps = if self.has_table("rss_step")? {
+            self.rows(sql, params![MARKS_MAX], |row| Ok((row.nanos()?, row.text()?)))?
+        } else {
+            Vec::new()
+        };
         let sql = "SELECT known, n_parents FROM census ORDER BY known LIMIT ?";
         let censuses =
             self.rows(sql, params![MARKS_MAX], |row| Ok((row.nanos()?, row.number()?)))?;
         let sql = "SELECT t FROM gc WHERE kind = 'major' ORDER BY t LIMIT ?";
         let gcs = self.rows(sql, params![GCS_MAX], value::nanos)?;
-        Ok(RecordedMarks { findings, censuses, gcs })
+        let mut marks = RecordedMarks { findings, steps, censuses, gcs };
+        let findings = marks.findings.iter_mut().map(|it| &mut it.0);
+        let steps = marks.steps.iter_mut().map(|it| &mut it.0);
+        for at in findings.chain(steps).chain(marks.censuses.iter_mut().map(|it| &mut it.0)) {
+            *at = self.shown_from(*at)?;
+        }
+        Ok(marks)
+    }
+
+    /// The first flush that knew what became known then: who goes there sees it.
+    fn shown_from(&self, at: Nanos) -> rusqlite::Result<Nanos> {
+        let sql = "SELECT t FROM moment WHERE is_flush AND t >= ? ORDER BY t LIMIT 1";
+        Ok(self.row(sql, params![int(at.0)], value::nanos)?.unwrap_or(at))
     }
 
     /// The moment whose state is shown at another one: the last flush up to it.

@@ -166,7 +166,7 @@ impl Reader {
     }
 
     /// Files of an older bufwatch lack some.
-    fn has_table(&self, name: &str) -> rusqlite::Result<bool> {
+    pub(super) fn has_table(&self, name: &str) -> rusqlite::Result<bool> {
         let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?";
         Ok(self.row(sql, params![name], value::number)?.is_some())
     }

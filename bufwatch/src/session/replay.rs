@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::analysis::finding::{Confidence, Finding, FindingKind, Remedy};
 use crate::analysis::marks::{Mark, Marks};
-use crate::analysis::snapshot::RssStepRow;
 use crate::analysis::{Interest, Snapshot, take};
 use crate::base::text::count;
 use crate::base::{Bytes, Nanos};
@@ -66,15 +65,11 @@ impl Replay {
             at: since(at),
             text: format!("census of {} array buffers", count(n)),
         };
-        // The last state remembers the newest ones.
-        let last = self.snapshot_at(self.length(), &Interest::default())?;
-        let step = |step: &RssStepRow| Mark {
-            at: last.elapsed.since(step.ago),
-            text: format!("RSS {}", step.text),
-        };
+        let step =
+            |(at, text): (Nanos, String)| Mark { at: since(at), text: format!("RSS {text}") };
         Ok(Marks {
             findings: recorded.findings.into_iter().map(finding).collect(),
-            steps: last.rss_steps.iter().map(step).collect(),
+            steps: recorded.steps.into_iter().map(step).collect(),
             censuses: recorded.censuses.into_iter().map(census).collect(),
             gcs: recorded.gcs.into_iter().map(since).collect(),
         })

@@ -325,7 +325,7 @@ fn draw_freed(
         selected: app.memory.freed.selected,
         empty: match app.mode() {
             Mode::Live => "no memory of a freed store is known to be in RAM",
-            Mode::Replay => "none is recorded: the freed memory of lines is told live only",
+            Mode::Replay => "none was known at this moment",
         },
     };
     table.draw(buf, areas, theme, |row, column, n_columns| {
