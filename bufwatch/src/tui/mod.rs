@@ -15,6 +15,7 @@ pub mod keymap;
 pub mod layout;
 pub mod memory;
 pub mod message;
+pub mod page_map;
 pub mod path;
 pub mod picker;
 pub mod replay;

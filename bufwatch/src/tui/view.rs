@@ -117,7 +117,9 @@ pub fn page(app: &App, latest: &Snapshot, n_columns: usize) -> Option<Page> {
                 |row| site::page(row, app.site_stack, snapshot, n_columns),
             ))
         }
-        (Some(Detail::Store(key)), _) => Some(store::page(key, snapshot, latest, n_columns)),
+        (Some(Detail::Store(key)), _) => {
+            Some(store::page(key, snapshot, latest, app.mode(), n_columns))
+        }
         (Some(Detail::Holder(key)), _) => Some(census::holder::page(key, app, snapshot, n_columns)),
         (Some(Detail::Parent(at)), _) => Some(census::parent::page(at, app, snapshot, n_columns)),
         (Some(Detail::Finding(key)), _) => Some(finding::page(key, true, snapshot, n_columns)),

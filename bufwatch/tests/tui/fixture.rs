@@ -117,6 +117,7 @@ fn detail(key: StoreKey, rows: &[StoreRow], sites: &[SiteRow]) -> Option<StoreDe
     let row = rows.iter().find(|row| row.key == key)?.clone();
     let site = sites.iter().find(|site| site.stack == row.stack)?;
     Some(StoreDetail {
+        map: None,
         async_stack: None,
         row,
         is_live: true,

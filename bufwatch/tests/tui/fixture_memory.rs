@@ -7,7 +7,9 @@ use bufwatch::analysis::snapshot::{
     StorePages, StoreRow,
 };
 use bufwatch::base::{Bytes, Nanos};
-use bufwatch::event::residency::{AllocatorSurvey, PageBytes, RssPart, RssSplit};
+use bufwatch::event::residency::{
+    AllocatorSurvey, MapRun, PageBytes, PagePlace, RssPart, RssSplit, StoreMap,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -103,6 +105,22 @@ fn pages(n: usize, row: &StoreRow) -> Option<StorePages> {
     Some(StorePages { pages, scanned, touched, grew: touched, is_recycled })
 }
 
+/// Written from its start, with holes, and read at its end.
+pub(crate) fn map(row: &StoreRow) -> StoreMap {
+    let page = 4_096;
+    let run = |first: u64, n: u64, place| MapRun { offset: first * page, len: n * page, place };
+    let holes = (0..40).map(|n| run(1_000 + n * 10, 3, PagePlace::InRam));
+    let runs = [run(0, 900, PagePlace::InRam), run(940, 30, PagePlace::Swapped)].into_iter();
+    let read = run(2_200, 300, PagePlace::Zero);
+    StoreMap {
+        key: row.key,
+        start: row.data,
+        len: row.size,
+        runs: runs.chain(holes).chain([read]).collect(),
+        known: row.size,
+    }
+}
+
 pub(crate) fn known(mut snapshot: Snapshot) -> Snapshot {
     let now = snapshot.taken_at;
     let newest = split(0);
@@ -139,6 +157,9 @@ pub(crate) fn known(mut snapshot: Snapshot) -> Snapshot {
         row.residency = pages(n, row);
     }
     snapshot.table.rows = rows.into();
+    if let Some(detail) = &mut snapshot.detail {
+        detail.row.residency = pages(1, &detail.row);
+    }
     let mut groups = snapshot.groups.to_vec();
     for (n, group) in groups.iter_mut().enumerate() {
         group.tally.resident = (n != 2).then(|| Bytes(group.tally.live_bytes.0 / (n as u64 + 1)));

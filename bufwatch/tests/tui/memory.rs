@@ -1,7 +1,8 @@
 //! The memory screen, and what other screens say of memory in RAM.
 
+use bufwatch::analysis::query::StoreQuery;
 use bufwatch::analysis::snapshot::Snapshot;
-use bufwatch::base::Bytes;
+use bufwatch::base::{Bytes, Nanos};
 use bufwatch::event::residency::Obstacle;
 use bufwatch::tui::app::{Detail, Screen};
 use bufwatch::tui::keymap::Key;
@@ -33,6 +34,18 @@ fn freed_memory_by_line() {
 #[test]
 fn a_step() {
     check("memory_step", &fixture::in_ram(), &[Key::Char('7'), Key::Enter]);
+}
+
+#[test]
+fn the_pages_of_a_store_are_drawn() {
+    let key = fixture::usual().table.rows[2].key;
+    let keys = [Key::Char('4'), Key::Down, Key::Down, Key::Enter];
+    let mut snapshot =
+        fixture::memory::known(fixture::snapshot(221, &StoreQuery::default(), Some(key)));
+    check("store_pages_unknown", &snapshot, &keys);
+    let detail = snapshot.detail.as_mut().unwrap();
+    detail.map = Some((Nanos::from_millis(300), fixture::memory::map(&detail.row).into()));
+    check("store_pages", &snapshot, &keys);
 }
 
 #[test]
@@ -81,7 +94,7 @@ fn a_step_is_followed_opened_and_copied() {
     let mut later = fixture::in_ram();
     let mut steps = later.rss_steps.to_vec();
     let mut newest = steps[0].clone();
-    newest.ago = bufwatch::base::Nanos::from_millis(10);
+    newest.ago = Nanos::from_millis(10);
     steps.push(newest);
     later.rss_steps = steps.into();
     session.arrive(later);

@@ -4,10 +4,12 @@
 mod allocator;
 mod claim;
 mod mapping_use;
+mod store_map;
 mod sweep;
 mod v8_pages;
 
 use std::io;
+use std::sync::Arc;
 
 use crate::base::{Avma, Bytes, FastMap, Nanos, StoreKey};
 use crate::event::census::Census;
@@ -37,6 +39,8 @@ pub struct ScanOrder {
     pub freed: Vec<(u64, u64)>,
     /// All live stores are in it, and the whole process is looked at as well.
     pub is_full: bool,
+    /// The store whose pages are wanted one by one.
+    pub map: Option<StoreRange>,
 }
 
 /// Runs of pages that one pass keeps in mind: 12 MB. With more the allocator is not surveyed.
@@ -127,6 +131,7 @@ impl Scanner {
             stores: stores.collect(),
             freed: ranges.collect(),
             split,
+            map: order.map.and_then(|store| store_map::look(&self.pages, &store)).map(Arc::new),
         };
         Some(Event { at: clock::now(), payload: Payload::ResidencyScanned(Box::new(scanned)) })
     }

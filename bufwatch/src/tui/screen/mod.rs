@@ -12,6 +12,7 @@ pub mod help;
 pub mod holds;
 pub mod memory;
 pub mod overview;
+pub mod pages;
 pub mod picker;
 pub mod site;
 pub mod sites;

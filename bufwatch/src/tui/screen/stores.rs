@@ -52,7 +52,8 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     if !areas.preview.is_empty()
         && let Some(row) = rows.get(app.stores.selected)
     {
-        let lines = store::page(row.key, snapshot, snapshot, usize::from(areas.preview.width));
+        let lines =
+            store::page(row.key, snapshot, snapshot, app.mode(), usize::from(areas.preview.width));
         page::draw(buf, areas.preview, &lines, 0, theme);
     }
 }
