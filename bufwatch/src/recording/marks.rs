@@ -31,7 +31,7 @@ pub struct RecordedMarks {
 impl Reader {
     pub fn marks(&self) -> Result<RecordedMarks, RecordingError> {
         self.begin();
-        self.read_marks().map_err(RecordingError::reading(&self.path))
+        self.at_once(|| self.read_marks()).map_err(RecordingError::reading(&self.path))
     }
 
     fn read_marks(&self) -> rusqlite::Result<RecordedMarks> {
@@ -76,7 +76,7 @@ impl Reader {
     /// The looks at the whole process of the minute before a moment: when each began and what it found, oldest first.
     pub fn splits_before(&self, at: Nanos) -> Result<Vec<(Nanos, RssSplit)>, RecordingError> {
         self.begin();
-        self.read_splits(at).map_err(RecordingError::reading(&self.path))
+        self.at_once(|| self.read_splits(at)).map_err(RecordingError::reading(&self.path))
     }
 
     fn read_splits(&self, at: Nanos) -> rusqlite::Result<Vec<(Nanos, RssSplit)>> {
