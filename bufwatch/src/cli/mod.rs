@@ -63,7 +63,12 @@ pub fn main() -> ExitCode {
             return exit.into();
         }
     };
-    start_log(std::env::var_os("BUFWATCH_LOG"), cli.command.is_none() && !cli.watch.headless);
+    let is_dashboard = match &cli.command {
+        None => !cli.watch.headless,
+        Some(Command::Replay(args)) => !args.headless,
+        Some(_) => false,
+    };
+    start_log(std::env::var_os("BUFWATCH_LOG"), is_dashboard);
     let environment = Environment::read();
     let exit = match &cli.command {
         None => watch::run(&cli.watch, &environment),
@@ -71,7 +76,10 @@ pub fn main() -> ExitCode {
             finish(census::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }
         Some(Command::Record(args)) => record::run(args, &environment),
-        Some(Command::Replay(args)) => finish(replay::print(args, &mut io::stdout().lock())),
+        Some(Command::Replay(args)) if args.headless => {
+            finish(replay::print(args, &mut io::stdout().lock()))
+        }
+        Some(Command::Replay(args)) => replay::show(args, &environment),
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }

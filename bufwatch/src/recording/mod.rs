@@ -4,6 +4,7 @@
 mod census_reader;
 mod census_writer;
 pub mod error;
+pub mod marks;
 mod names;
 pub mod reader;
 pub mod row;
@@ -14,6 +15,7 @@ mod value;
 pub mod writer;
 
 pub use error::RecordingError;
+pub use marks::RecordedMarks;
 pub use reader::Reader;
 pub use row::{Batch, Fact, FindingRow};
 pub use writer::Writer;

@@ -5,6 +5,7 @@ mod census;
 mod collector;
 mod recording;
 pub mod replay;
+pub mod replaying;
 mod residency;
 mod sampling;
 mod target;

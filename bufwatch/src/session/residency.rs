@@ -1,7 +1,7 @@
 //! Decides which stores to look at and when, so that the cost has a bound: new and partly resident ones every second, all of them and the
 //! whole process as often as a small share of a core allows. The looking is `source::residency`'s part.
 
-use crate::base::Nanos;
+use crate::base::{Nanos, StoreKey};
 use crate::event::StoreKind;
 use crate::event::residency::{Allocator, AllocatorSurvey, Obstacle};
 use crate::model::Model;
@@ -36,18 +36,33 @@ pub(super) struct ScanSchedule {
     full_due: Nanos,
     /// An order was given and is not answered.
     is_underway: bool,
+    /// Somebody opened a store, and waits for its pages.
+    is_hurried: bool,
+    /// Of the store that is open, so that a huge one is looked at less often.
+    map_due: Nanos,
     /// Why the allocator is not known, as it was told.
     told: Option<Obstacle>,
 }
 
 impl ScanSchedule {
-    /// What to look at now, if it is time.
-    pub(super) fn order(&mut self, model: &Model, now: Nanos) -> Option<ScanOrder> {
+    /// The pages of another store are wanted one by one.
+    pub(super) fn hurry(&mut self) {
+        (self.is_hurried, self.map_due) = (true, Nanos(0));
+    }
+
+    /// What to look at now, if it is time. `open`: the store whose pages somebody looks at one by one.
+    pub(super) fn order(
+        &mut self,
+        model: &Model,
+        now: Nanos,
+        open: Option<StoreKey>,
+    ) -> Option<ScanOrder> {
         let is_answered = !self.is_underway || now.since(self.due) > ANSWER_LIMIT;
-        if now < self.due || !is_answered {
+        if (now < self.due && !self.is_hurried) || !is_answered {
             return None;
         }
-        self.is_underway = true;
+        (self.is_underway, self.is_hurried) = (true, false);
+        let map = self.map(model, now, open);
         self.due = Nanos(now.0.saturating_add(EVERY.0));
         if now >= self.full_due {
             return Some(ScanOrder {
@@ -55,9 +70,21 @@ impl ScanSchedule {
                 freed: model.freed.ranges().collect(),
                 given_back: model.residency.given_back(),
                 is_full: true,
+                map,
             });
         }
-        Some(ScanOrder { stores: partial(model), ..ScanOrder::default() })
+        Some(ScanOrder { stores: partial(model), map, ..ScanOrder::default() })
+    }
+
+    fn map(&mut self, model: &Model, now: Nanos, open: Option<StoreKey>) -> Option<StoreRange> {
+        if now < self.map_due {
+            return None;
+        }
+        let open = open?;
+        let store = model.live.find(open.address).filter(|store| store.key == open)?;
+        let n_times = store.size.0.div_ceil(PARTIAL_BYTES_MAX).max(1);
+        self.map_due = Nanos(now.0.saturating_add(EVERY.0.saturating_mul(n_times)));
+        Some(range(store)).filter(|range| range.start != 0 && range.len > 0)
     }
 
     /// An order was answered, or could not be.

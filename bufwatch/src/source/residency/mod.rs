@@ -5,10 +5,12 @@ mod allocator;
 mod claim;
 mod known_full;
 mod mapping_use;
+mod store_map;
 mod sweep;
 mod v8_pages;
 
 use std::io;
+use std::sync::Arc;
 
 use crate::base::{Avma, Bytes, FastMap, Nanos, StoreKey};
 use crate::event::census::Census;
@@ -41,6 +43,8 @@ pub struct ScanOrder {
     pub given_back: Vec<(u64, u64)>,
     /// All live stores are in it, and the whole process is looked at as well.
     pub is_full: bool,
+    /// The store whose pages are wanted one by one.
+    pub map: Option<StoreRange>,
 }
 
 /// Runs of pages that one pass keeps in mind: 12 MB. With more the allocator is not surveyed.
@@ -136,6 +140,7 @@ impl Scanner {
             stores: stores.collect(),
             freed: ranges.collect(),
             split,
+            map: order.map.and_then(|store| store_map::look(&self.pages, &store)).map(Arc::new),
         };
         Some(Event { at: clock::now(), payload: Payload::ResidencyScanned(Box::new(scanned)) })
     }
