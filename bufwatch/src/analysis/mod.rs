@@ -9,6 +9,7 @@ pub mod holder;
 pub mod holding;
 mod memory_usage;
 mod of_site;
+pub mod post_mortem;
 pub mod query;
 mod ranking;
 pub mod residency;

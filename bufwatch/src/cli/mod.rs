@@ -10,6 +10,7 @@ pub mod plan;
 pub mod ps;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod watch;
 
 use std::ffi::OsString;
@@ -72,6 +73,7 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Record(args)) => record::run(args, &environment),
         Some(Command::Replay(args)) => finish(replay::print(args, &mut io::stdout().lock())),
+        Some(Command::Report(args)) => finish(report::run(args, &mut io::stdout().lock())),
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }

@@ -3,6 +3,7 @@
 
 mod census_reader;
 mod census_writer;
+mod course_reader;
 pub mod error;
 mod names;
 pub mod reader;
@@ -12,6 +13,7 @@ mod state_reader;
 mod value;
 pub mod writer;
 
+pub use course_reader::Course;
 pub use error::RecordingError;
 pub use reader::Reader;
 pub use row::{Batch, Fact, FindingRow};

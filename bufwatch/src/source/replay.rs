@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::base::Nanos;
 use crate::event::{Event, Payload};
 use crate::recording::reader::About;
-use crate::recording::{FindingRow, Reader, RecordingError};
+use crate::recording::{Course, FindingRow, Reader, RecordingError};
 
 /// A recording, open.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ impl ReplaySource {
 
     pub fn about(&self) -> &About {
         &self.reader.about
+    }
+
+    /// What happened up to a moment; `gcs_max` is as many collections as are wanted.
+    pub fn course_until(&self, at: Nanos, gcs_max: usize) -> Result<Course, RecordingError> {
+        self.reader.course_until(at, gcs_max)
     }
 
     pub fn at(&self, at: Nanos) -> Result<Replayed, RecordingError> {

@@ -12,6 +12,8 @@ mod cassettes;
 mod census_cassettes;
 mod census_damage;
 mod elf;
+mod made_recording;
 mod plan;
+mod report;
 mod symbols;
 mod synthetic;
