@@ -63,6 +63,15 @@ fn at(seconds: u64) -> Nanos {
     Nanos(START.0 + Nanos::from_secs(seconds).0)
 }
 
+fn split(live: u64) -> RssSplit {
+    let rss = Bytes(40 * MIB + live);
+    let mut split = RssSplit { rss, ..RssSplit::default() };
+    split.add(RssPart::StoresMapped, Bytes(live));
+    split.add(RssPart::Binaries, Bytes(34 * MIB));
+    split.add(RssPart::V8Old, Bytes(6 * MIB));
+    split
+}
+
 impl Made {
     pub(crate) fn write(&self, folder: &Path, file: &str) -> PathBuf {
         let path = folder.join(file);
@@ -198,20 +207,11 @@ impl Made {
                 kind: if second.is_multiple_of(4) { GcKind::Major } else { GcKind::Minor },
                 counts: RecordedGcCounts { n_minor: second as u32, n_major: second as u32 / 4 },
             }],
-            splits: vec![(at, at, self.split(live))],
+            splits: vec![(at, at, split(live))],
             censuses: self.census(second).into_iter().collect(),
             findings: self.findings(second).into_iter().collect(),
             ..Batch::default()
         }
-    }
-
-    fn split(&self, live: u64) -> RssSplit {
-        let rss = Bytes(40 * MIB + live);
-        let mut split = RssSplit { rss, ..RssSplit::default() };
-        split.add(RssPart::StoresMapped, Bytes(live));
-        split.add(RssPart::Binaries, Bytes(34 * MIB));
-        split.add(RssPart::V8Old, Bytes(6 * MIB));
-        split
     }
 
     fn stores(&self, second: u64) -> Vec<RecordedStore> {

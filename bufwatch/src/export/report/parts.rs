@@ -2,7 +2,7 @@
 
 use crate::analysis::describe::lifetime_quantile;
 use crate::analysis::snapshot::{GroupRow, JoinedCensus, Snapshot};
-use crate::base::text::{UNKNOWN, count, fit, known, pad, pad_left, percent, width};
+use crate::base::text::{UNKNOWN, count, fit, known, pad, pad_left, percent, width, wrap};
 use crate::base::{Bytes, sanitize};
 use crate::event::census::{HolderGroup, Parent, Retained};
 use crate::event::residency::RssPart;
@@ -64,7 +64,8 @@ pub(super) fn sites(snapshot: &Snapshot, n_columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for group in snapshot.groups.iter().take(SITES_SHOWN) {
         lines.push(format!("  {}", fit(&sanitize(&group.text()), n_columns.saturating_sub(2))));
-        lines.push(format!("    {}", site_facts(group)));
+        let facts = wrap(&site_facts(group), n_columns.saturating_sub(4));
+        lines.extend(facts.into_iter().map(|line| format!("    {line}")));
         let place = group_place(group).filter(|place| *place != *group.label);
         lines.extend(
             place.map(|place| format!("    at {}", end_of(&place, n_columns.saturating_sub(7)))),
