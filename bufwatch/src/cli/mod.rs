@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod exit;
 pub mod message;
 mod moment;
+pub mod output;
 pub mod plan;
 pub mod ps;
 pub mod record;
@@ -24,6 +25,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::args::{Cli, Command};
 use crate::cli::exit::Exit;
 use crate::cli::message::print_error;
+use crate::cli::output::OutputError;
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
 use crate::recording::RecordingError;
@@ -103,6 +105,8 @@ fn finish(outcome: anyhow::Result<()>) -> Exit {
     let hint = identity.map(IdentityError::hint).or_else(|| census.map(CensusError::hint));
     let recording = error.chain().find_map(|cause| cause.downcast_ref::<RecordingError>());
     let hint = hint.or_else(|| recording.map(RecordingError::hint));
+    let output = error.chain().find_map(|cause| cause.downcast_ref::<OutputError>());
+    let hint = hint.or_else(|| output.map(OutputError::hint));
     print_error(error.as_ref(), hint);
     let is_lost = identity.is_some_and(IdentityError::is_no_such_process)
         || census.is_some_and(CensusError::is_no_such_process);

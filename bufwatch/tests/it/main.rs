@@ -15,5 +15,6 @@ mod elf;
 mod made_recording;
 mod plan;
 mod report;
+mod report_html;
 mod symbols;
 mod synthetic;

@@ -1,6 +1,8 @@
 //! What a recording tells as a whole, as a text for a terminal and as one HTML file. What both say the same is here; which recording and which
 //! moment is the caller's business.
 
+mod data;
+mod html;
 mod parts;
 mod text;
 mod timeline;
@@ -12,6 +14,7 @@ use crate::base::civil::utc;
 use crate::base::{Nanos, sanitize};
 use crate::event::place::full_frame;
 
+pub use html::to_html;
 pub use text::to_text;
 
 /// The line that a finding is about, with its whole path, if the session knew it.

@@ -140,7 +140,7 @@ fn holding(told: &PostMortem, out: &mut Lines) {
 }
 
 /// Losses, limits, notices: what of all this may be missing.
-fn trust(told: &PostMortem) -> Vec<String> {
+pub(super) fn trust(told: &PostMortem) -> Vec<String> {
     let health = &told.snapshot.health;
     let mut lines = Vec::new();
     if told.snapshot.target.state == TargetState::Attaching {
