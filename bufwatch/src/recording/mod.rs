@@ -6,6 +6,7 @@ mod census_writer;
 mod course_reader;
 pub mod error;
 mod names;
+pub mod query;
 pub mod reader;
 pub mod row;
 mod rows;
@@ -15,6 +16,7 @@ pub mod writer;
 
 pub use course_reader::Course;
 pub use error::RecordingError;
+pub use query::{Query, QueryError};
 pub use reader::Reader;
 pub use row::{Batch, Fact, FindingRow};
 pub use writer::Writer;

@@ -9,8 +9,8 @@ use bufwatch::event::census::{
 };
 use bufwatch::event::place::short_frame;
 use bufwatch::event::recorded::{
-    Moment, RecordedCensus, RecordedGc, RecordedGcCounts, RecordedSite, RecordedStore,
-    RecordedTraced, SiteTotal,
+    Moment, RecordedCensus, RecordedDeath, RecordedGc, RecordedGcCounts, RecordedSite,
+    RecordedStore, RecordedTraced, SiteTotal,
 };
 use bufwatch::event::residency::{RssPart, RssSplit};
 use bufwatch::event::{Frame, FrameKind, GcKind, MemorySampled};
@@ -61,6 +61,23 @@ const CHURN: u32 = 3;
 
 fn at(seconds: u64) -> Nanos {
     Nanos(START.0 + Nanos::from_secs(seconds).0)
+}
+
+/// Of the second line one store each second is written; it dies in the next one.
+const PASSING: u64 = 1_000_000;
+
+fn birth(second: u64) -> Nanos {
+    Nanos(at(second).0 - 400_000_000)
+}
+
+fn death(second: u64) -> Option<RecordedDeath> {
+    let number = second.checked_sub(1).filter(|number| *number > 0)?;
+    Some(RecordedDeath {
+        number: PASSING + number,
+        birth: birth(number),
+        at: Nanos(at(second).0 - 600_000_000),
+        survived: RecordedGcCounts::default(),
+    })
 }
 
 fn split(live: u64) -> RssSplit {
@@ -199,6 +216,7 @@ impl Made {
         Batch {
             totals,
             stores: self.stores(second),
+            deaths: death(second).into_iter().collect(),
             moments: vec![sample, flush],
             gcs: vec![RecordedGc {
                 tid: Tid(4_711),
@@ -229,7 +247,13 @@ impl Made {
             site: LEAK,
             ..RecordedStore::default()
         };
-        (first..first + n).map(store).collect()
+        let passing = RecordedStore {
+            site: CHURN,
+            size: Bytes(MIB),
+            birth: birth(second),
+            ..store(PASSING + second)
+        };
+        (first..first + n).map(store).chain([passing]).collect()
     }
 
     /// Every ten seconds, of the leak.

@@ -16,5 +16,6 @@ mod made_recording;
 mod plan;
 mod report;
 mod report_html;
+mod sql;
 mod symbols;
 mod synthetic;
