@@ -22,5 +22,6 @@ pub mod tree;
 pub use describe::LifetimeBound;
 pub use holding::Holdings;
 pub use query::{StoreFilter, StoreQuery, StoreSort};
+pub use rss_steps::step_text;
 pub use snapshot::{GroupRow, Health, SiteRow, Snapshot, StoreRow, StoreTable, TargetState};
 pub use take::{Interest, take};

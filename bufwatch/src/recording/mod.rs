@@ -10,6 +10,7 @@ pub mod query;
 pub mod reader;
 pub mod row;
 mod rows;
+mod rss_rows;
 mod state_reader;
 mod value;
 pub mod writer;
