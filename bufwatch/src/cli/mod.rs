@@ -4,6 +4,7 @@ pub mod args;
 pub mod census;
 pub mod doctor;
 pub mod exit;
+pub mod export;
 pub mod message;
 mod moment;
 pub mod plan;
@@ -22,6 +23,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::args::{Cli, Command};
 use crate::cli::exit::Exit;
+use crate::cli::export::ExportError;
 use crate::cli::message::print_error;
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
             finish(census::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }
         Some(Command::Record(args)) => record::run(args, &environment),
+        Some(Command::Export(args)) => finish(export::run(args)),
         Some(Command::Replay(args)) => finish(replay::print(args, &mut io::stdout().lock())),
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
@@ -101,6 +104,8 @@ fn finish(outcome: anyhow::Result<()>) -> Exit {
     let hint = identity.map(IdentityError::hint).or_else(|| census.map(CensusError::hint));
     let recording = error.chain().find_map(|cause| cause.downcast_ref::<RecordingError>());
     let hint = hint.or_else(|| recording.map(RecordingError::hint));
+    let export = error.chain().find_map(|cause| cause.downcast_ref::<ExportError>());
+    let hint = hint.or_else(|| export.map(ExportError::hint));
     print_error(error.as_ref(), hint);
     let is_lost = identity.is_some_and(IdentityError::is_no_such_process)
         || census.is_some_and(CensusError::is_no_such_process);

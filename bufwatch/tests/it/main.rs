@@ -12,6 +12,7 @@ mod cassettes;
 mod census_cassettes;
 mod census_damage;
 mod elf;
+mod export;
 mod plan;
 mod symbols;
 mod synthetic;
