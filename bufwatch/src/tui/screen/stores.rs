@@ -11,7 +11,7 @@ use crate::tui::app::App;
 use crate::tui::layout::{self, Align, Column};
 use crate::tui::screen::filter_line::FilterLine;
 use crate::tui::screen::store;
-use crate::tui::text::{Role, Span, fit_site, span, thread};
+use crate::tui::text::{Role, Span, ago, fit_site, span, thread};
 use crate::tui::theme::Theme;
 use crate::tui::view;
 use crate::tui::widget::page;
@@ -170,7 +170,7 @@ fn touched(row: &StoreRow) -> Span {
     match row.residency {
         Some(known) if known.is_recycled => span(Role::Neutral, "at birth"),
         Some(known) => match known.touched {
-            Some(ago) => span(Role::Neutral, format!("-{ago}")),
+            Some(touched) => span(Role::Neutral, ago(touched)),
             None => span(Role::Unknown, "never"),
         },
         None => span(Role::Unknown, UNKNOWN),
