@@ -11,6 +11,7 @@ pub mod marks;
 mod memory_usage;
 pub mod moment;
 mod of_site;
+pub mod post_mortem;
 pub mod query;
 mod ranking;
 pub mod residency;

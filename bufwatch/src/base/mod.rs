@@ -1,6 +1,7 @@
 //! Layer 0: the vocabulary of bufwatch. No I/O, no clock, no threads; nothing here imports the crate.
 
 pub mod addr;
+pub mod civil;
 pub mod constant;
 pub mod fast_map;
 pub mod fidelity;

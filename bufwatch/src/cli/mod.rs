@@ -6,10 +6,13 @@ pub mod doctor;
 pub mod exit;
 pub mod message;
 mod moment;
+pub mod output;
 pub mod plan;
 pub mod ps;
 pub mod record;
 pub mod replay;
+pub mod report;
+pub mod sql;
 pub mod watch;
 
 use std::ffi::OsString;
@@ -23,9 +26,10 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::args::{Cli, Command};
 use crate::cli::exit::Exit;
 use crate::cli::message::print_error;
+use crate::cli::output::OutputError;
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
-use crate::recording::RecordingError;
+use crate::recording::{QueryError, RecordingError};
 use crate::source::census::CensusError;
 
 /// What comes from outside the command line.
@@ -80,6 +84,8 @@ pub fn main() -> ExitCode {
             finish(replay::print(args, &mut io::stdout().lock()))
         }
         Some(Command::Replay(args)) => replay::show(args, &environment),
+        Some(Command::Sql(args)) => finish(sql::run(args, &mut io::stdout().lock())),
+        Some(Command::Report(args)) => finish(report::run(args, &mut io::stdout().lock())),
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }
@@ -109,6 +115,10 @@ fn finish(outcome: anyhow::Result<()>) -> Exit {
     let hint = identity.map(IdentityError::hint).or_else(|| census.map(CensusError::hint));
     let recording = error.chain().find_map(|cause| cause.downcast_ref::<RecordingError>());
     let hint = hint.or_else(|| recording.map(RecordingError::hint));
+    let output = error.chain().find_map(|cause| cause.downcast_ref::<OutputError>());
+    let hint = hint.or_else(|| output.map(OutputError::hint));
+    let query = error.chain().find_map(|cause| cause.downcast_ref::<QueryError>());
+    let hint = hint.or_else(|| query.map(QueryError::hint));
     print_error(error.as_ref(), hint);
     let is_lost = identity.is_some_and(IdentityError::is_no_such_process)
         || census.is_some_and(CensusError::is_no_such_process);

@@ -95,7 +95,7 @@ impl ResidencyLog {
     }
 
     /// Ranges that may be less in memory than the last full scan says, ascending.
-    fn given_back(&self) -> Vec<(u64, u64)> {
+    pub fn given_back(&self) -> Vec<(u64, u64)> {
         let mut ranges: Vec<(u64, u64)> =
             self.advised.iter().map(|(_, start, end)| (*start, *end)).collect();
         ranges.sort_unstable();

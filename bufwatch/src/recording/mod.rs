@@ -3,9 +3,11 @@
 
 mod census_reader;
 mod census_writer;
+mod course_reader;
 pub mod error;
 pub mod marks;
 mod names;
+pub mod query;
 pub mod reader;
 pub mod row;
 mod rows;
@@ -14,8 +16,10 @@ mod state_reader;
 mod value;
 pub mod writer;
 
+pub use course_reader::Course;
 pub use error::RecordingError;
 pub use marks::RecordedMarks;
+pub use query::{Query, QueryError};
 pub use reader::Reader;
 pub use row::{Batch, Fact, FindingRow};
 pub use writer::Writer;

@@ -224,23 +224,7 @@ impl Reader {
     fn findings(&self, at: Nanos) -> rusqlite::Result<Vec<FindingRow>> {
         let sql = "SELECT kind, confidence, bytes, n_parents, summary, evidence, remedy, remedy_code, site, via, holder, age, \
              n_major_survived FROM finding WHERE t = (SELECT max(t) FROM finding WHERE t <= ?) AND rank >= 0 ORDER BY rank LIMIT ?";
-        self.rows(sql, params![int(at.0), FINDINGS_MAX], |row| {
-            Ok(FindingRow {
-                kind: row.text()?,
-                confidence: row.text()?,
-                bytes: row.number()?,
-                n_parents: row.number()?,
-                summary: row.text()?,
-                evidence: read_texts(&row.text()?),
-                remedy: row.text()?,
-                remedy_code: row.known_text()?,
-                site: row.known_text()?,
-                via: row.known_text()?,
-                holder: read_texts(&row.text()?),
-                age: row.known_nanos()?,
-                n_major_survived: row.known_small()?,
-            })
-        })
+        self.rows(sql, params![int(at.0), FINDINGS_MAX], finding)
     }
 
     fn notices(&self, at: Nanos, is_limit: bool) -> rusqlite::Result<Vec<String>> {
@@ -263,6 +247,24 @@ fn pages(row: &mut Columns<'_, '_>, all_at: Nanos) -> rusqlite::Result<RecordedP
         touched_at: row.nanos()?,
         grew_at: row.nanos()?,
         is_recycled: row.flag()?,
+    })
+}
+
+pub(super) fn finding(row: &mut Columns<'_, '_>) -> rusqlite::Result<FindingRow> {
+    Ok(FindingRow {
+        kind: row.text()?,
+        confidence: row.text()?,
+        bytes: row.number()?,
+        n_parents: row.number()?,
+        summary: row.text()?,
+        evidence: read_texts(&row.text()?),
+        remedy: row.text()?,
+        remedy_code: row.known_text()?,
+        site: row.known_text()?,
+        via: row.known_text()?,
+        holder: read_texts(&row.text()?),
+        age: row.known_nanos()?,
+        n_major_survived: row.known_small()?,
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod census;
 mod collector;
+mod post_mortem;
 mod recording;
 pub mod replay;
 pub mod replaying;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::analysis::finding::{Confidence, Finding, FindingKind, Remedy};
 use crate::analysis::marks::{Mark, Marks};
 use crate::analysis::{Interest, Snapshot, take};
+use crate::base::sanitize::sanitize_to;
 use crate::base::text::count;
-use crate::base::{Bytes, Nanos};
+use crate::base::{Bytes, Nanos, sanitize};
 use crate::model::Model;
 use crate::recording::reader::About;
 use crate::recording::{FindingRow, RecordingError};
@@ -22,6 +23,10 @@ pub struct Replay {
 impl Replay {
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
         ReplaySource::open(path).map(|source| Self { source })
+    }
+
+    pub(super) fn source(&self) -> &ReplaySource {
+        &self.source
     }
 
     pub fn about(&self) -> &About {
@@ -94,17 +99,26 @@ impl Replay {
     }
 }
 
-/// `None` for a kind that only another bufwatch knows.
-fn finding(row: FindingRow) -> Option<Finding> {
+/// Characters of one text of a finding, and lines of its code.
+const PROSE_MAX: usize = 4_096;
+const CODE_LINES_MAX: usize = 100;
+
+/// `None` for a kind that only another bufwatch knows. Made safe to print: a file may hold anything.
+pub(super) fn finding(row: FindingRow) -> Option<Finding> {
+    let prose = |text: &str| sanitize_to(text, PROSE_MAX);
+    let code = |code: String| {
+        let lines: Vec<String> = code.lines().take(CODE_LINES_MAX).map(sanitize).collect();
+        lines.join("\n")
+    };
     let confidences = [Confidence::Low, Confidence::Medium, Confidence::High];
     Some(Finding {
         kind: FindingKind::ALL.into_iter().find(|kind| kind.name() == row.kind)?,
         confidence: confidences.into_iter().find(|it| it.name() == row.confidence)?,
         bytes: Bytes(row.bytes),
         n_parents: row.n_parents,
-        summary: row.summary,
-        evidence: row.evidence,
-        remedy: Remedy { words: row.remedy, code: row.remedy_code },
+        summary: prose(&row.summary),
+        evidence: row.evidence.iter().map(|text| prose(text)).collect(),
+        remedy: Remedy { words: prose(&row.remedy), code: row.remedy_code.map(code) },
         site: row.site.map(Arc::from),
         via: row.via.map(Arc::from),
         holder: row.holder,

@@ -1,5 +1,5 @@
 //! Decides which stores to look at and when, so that the cost has a bound: new and partly resident ones every second, all of them and the
-//! whole process as often as one hundredth of a core allows. The looking is `source::residency`'s part.
+//! whole process as often as a small share of a core allows. The looking is `source::residency`'s part.
 
 use crate::base::{Nanos, StoreKey};
 use crate::event::StoreKind;
@@ -11,8 +11,14 @@ use crate::source::residency::{ScanOrder, StoreRange};
 /// Between two scans of any kind.
 const EVERY: Nanos = Nanos::SECOND;
 
-/// A full scan waits for at least this many times what the last one took: 1 % of a core.
-const FULL_FACTOR: u64 = 100;
+/// A full scan waits for this many times what the last one took, 0.2 % of a core, …
+const FULL_FACTOR: u64 = 500;
+
+/// … but not for longer than this, …
+const FULL_PAUSE_MAX: Nanos = Nanos::from_secs(3);
+
+/// … unless it takes more than 1 % of a core even so.
+const FULL_FACTOR_MIN: u64 = 100;
 
 /// Bytes of stores that a partial scan looks at: about 6 ms where all of them are resident.
 const PARTIAL_BYTES_MAX: u64 = 1 << 30;
@@ -62,6 +68,7 @@ impl ScanSchedule {
             return Some(ScanOrder {
                 stores: model.live.iter().map(range).collect(),
                 freed: model.freed.ranges().collect(),
+                given_back: model.residency.given_back(),
                 is_full: true,
                 map,
             });
@@ -84,10 +91,15 @@ impl ScanSchedule {
     pub(super) fn answered(&mut self, is_full: bool, began_at: Nanos, took: Nanos) {
         self.is_underway = false;
         if is_full {
-            let pause = Nanos(took.0.saturating_mul(FULL_FACTOR)).max(EVERY);
-            self.full_due = Nanos(began_at.0.saturating_add(pause.0));
+            self.full_due = Nanos(began_at.0.saturating_add(pause_after(took).0));
         }
     }
+}
+
+/// From the beginning of a full scan to the next.
+fn pause_after(took: Nanos) -> Nanos {
+    let wanted = Nanos(took.0.saturating_mul(FULL_FACTOR)).min(FULL_PAUSE_MAX);
+    wanted.max(Nanos(took.0.saturating_mul(FULL_FACTOR_MIN))).max(EVERY)
 }
 
 impl ScanSchedule {
@@ -154,6 +166,15 @@ fn range(store: &Store) -> StoreRange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_scan_may_cost_a_share_of_a_core() {
+        let after = |ms| pause_after(Nanos::from_millis(ms));
+        assert_eq!(after(1), Nanos::SECOND);
+        assert_eq!(after(4), Nanos::from_secs(2));
+        assert_eq!(after(25), Nanos::from_secs(3));
+        assert_eq!(after(60), Nanos::from_secs(6));
+    }
 
     #[test]
     fn an_unknown_allocator_is_told_once() {

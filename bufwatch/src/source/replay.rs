@@ -6,7 +6,7 @@ use crate::base::Nanos;
 use crate::event::residency::RssSplit;
 use crate::event::{Event, Payload};
 use crate::recording::reader::About;
-use crate::recording::{FindingRow, Reader, RecordedMarks, RecordingError};
+use crate::recording::{Course, FindingRow, Reader, RecordedMarks, RecordingError};
 
 /// A recording, open.
 #[derive(Debug)]
@@ -47,6 +47,11 @@ impl ReplaySource {
     /// RSS by what it was for, in the minute before.
     pub fn splits_before(&self, at: Nanos) -> Result<Vec<(Nanos, RssSplit)>, RecordingError> {
         self.reader.splits_before(at)
+    }
+
+    /// What happened up to a moment; `gcs_max` is as many collections as are wanted.
+    pub fn course_until(&self, at: Nanos, gcs_max: usize) -> Result<Course, RecordingError> {
+        self.reader.course_until(at, gcs_max)
     }
 
     pub fn at(&self, at: Nanos) -> Result<Replayed, RecordingError> {
