@@ -9,17 +9,21 @@ use crate::event::StoreKind;
 pub enum StoreSort {
     #[default]
     Size,
+    /// Bytes in RAM; what was not looked at comes last.
+    InRam,
     Age,
     MajorsSurvived,
     Site,
 }
 
 impl StoreSort {
-    pub const ALL: [Self; 4] = [Self::Size, Self::Age, Self::MajorsSurvived, Self::Site];
+    pub const ALL: [Self; 5] =
+        [Self::Size, Self::InRam, Self::Age, Self::MajorsSurvived, Self::Site];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Size => "size",
+            Self::InRam => "in RAM",
             Self::Age => "age",
             Self::MajorsSurvived => "GCs survived",
             Self::Site => "site",

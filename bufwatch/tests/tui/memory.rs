@@ -1,12 +1,14 @@
 //! The memory screen, and what other screens say of memory in RAM.
 
-use bufwatch::analysis::query::StoreQuery;
+use bufwatch::analysis::query::{StoreQuery, StoreSort};
 use bufwatch::analysis::snapshot::Snapshot;
 use bufwatch::base::{Bytes, Nanos};
 use bufwatch::event::residency::Obstacle;
 use bufwatch::tui::app::{Detail, Screen};
+use bufwatch::tui::command::Command;
 use bufwatch::tui::keymap::Key;
 use bufwatch::tui::message::Message;
+use bufwatch::tui::view;
 
 use crate::fixture;
 use crate::screens::picture;
@@ -83,6 +85,23 @@ fn lists_say_what_is_in_ram() {
             insta::assert_snapshot!(format!("{name}_{}x{}", size.0, size.1), picture);
         }
     }
+}
+
+#[test]
+fn lists_are_sorted_by_what_is_in_ram_and_what_is_not_known_comes_last() {
+    let mut session = Session::new();
+    session.arrive(fixture::in_ram());
+    session.press(Key::Char('4'));
+    let command = session.press(Key::Char('s'));
+    assert!(matches!(command, Some(Command::SetStoreQuery(it)) if it.sort == StoreSort::InRam));
+    let rows = view::stores(&session.app, &session.latest);
+    let known: Vec<_> = rows.iter().map(|it| it.residency.map(|it| it.pages.resident)).collect();
+    assert!(known.is_sorted_by(|a, b| a >= b) && known[0].is_some() && known.ends_with(&[None]));
+    session.press(Key::Char('2'));
+    session.press(Key::Char('s'));
+    let rows = view::sites(&session.app, &session.latest);
+    let known: Vec<_> = rows.iter().map(|row| row.tally.resident).collect();
+    assert!(known.is_sorted_by(|a, b| a >= b) && known.ends_with(&[None]));
 }
 
 #[test]

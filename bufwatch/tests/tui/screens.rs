@@ -76,7 +76,7 @@ fn overview_with_more_allocated_than_resident() {
 
 #[test]
 fn sites() {
-    check("sites", &fixture::usual(), &[Key::Char('2'), Key::Char('s'), Key::Down]);
+    check("sites", &fixture::usual(), &[Key::Char('2'), Key::Char('s'), Key::Char('s'), Key::Down]);
 }
 
 #[test]

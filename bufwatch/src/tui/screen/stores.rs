@@ -123,15 +123,11 @@ impl Field {
     fn sort(self) -> Option<StoreSort> {
         match self {
             Self::Size => Some(StoreSort::Size),
+            Self::InRam => Some(StoreSort::InRam),
             Self::Age => Some(StoreSort::Age),
             Self::Gcs => Some(StoreSort::MajorsSurvived),
             Self::Site => Some(StoreSort::Site),
-            Self::Number
-            | Self::InRam
-            | Self::Touched
-            | Self::Kind
-            | Self::Thread
-            | Self::Placement => None,
+            Self::Number | Self::Touched | Self::Kind | Self::Thread | Self::Placement => None,
         }
     }
 
