@@ -392,11 +392,10 @@ fn the_stacks_of_a_site_are_walked_through() {
 #[test]
 fn help_covers_and_uncovers() {
     let mut session = Session::new();
-    session.press(Key::Char('?'));
-    assert!(session.app.is_help_open);
-    session.press(Key::Char('?'));
-    assert!(!session.app.is_help_open);
-    session.press(Key::Char('?'));
-    session.press(Key::Esc);
-    assert!(!session.app.is_help_open);
+    for close in [Key::Char('?'), Key::Esc] {
+        session.press(Key::Char('?'));
+        assert!(session.app.is_help_open);
+        session.press(close);
+        assert!(!session.app.is_help_open);
+    }
 }
