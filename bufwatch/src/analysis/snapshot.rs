@@ -160,6 +160,7 @@ pub struct History {
 /// A stack that allocated, and all that came from it.
 #[derive(Clone, Debug)]
 pub struct SiteRow {
+    pub id: SiteId,
     pub stack: StackId,
     /// Innermost first; empty: allocated without a stack.
     pub frames: Arc<[Frame]>,

@@ -8,6 +8,7 @@ use crate::analysis::query::parse_bytes;
 use crate::base::Bytes;
 use crate::cli::census::CensusArgs;
 use crate::cli::doctor::DoctorArgs;
+use crate::cli::export::ExportArgs;
 use crate::cli::plan::PlanArgs;
 use crate::cli::ps::PsArgs;
 use crate::cli::record::RecordArgs;
@@ -41,6 +42,7 @@ pub enum Command {
     Replay(ReplayArgs),
     Report(ReportArgs),
     Sql(SqlArgs),
+    Export(ExportArgs),
     /// Show which probes are found in a Node binary, and what is lost with those that are not
     Plan(PlanArgs),
     /// Check what this machine lets bufwatch do, and what to change if it does not

@@ -4,6 +4,7 @@ pub mod args;
 pub mod census;
 pub mod doctor;
 pub mod exit;
+pub mod export;
 pub mod message;
 mod moment;
 pub mod output;
@@ -25,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::args::{Cli, Command};
 use crate::cli::exit::Exit;
+use crate::cli::export::ExportError;
 use crate::cli::message::print_error;
 use crate::cli::output::OutputError;
 use crate::node::identity::IdentityError;
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
         Some(Command::Replay(args)) => replay::show(args, &environment),
         Some(Command::Sql(args)) => finish(sql::run(args, &mut io::stdout().lock())),
         Some(Command::Report(args)) => finish(report::run(args, &mut io::stdout().lock())),
+        Some(Command::Export(args)) => finish(export::run(args)),
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }
@@ -119,6 +122,8 @@ fn finish(outcome: anyhow::Result<()>) -> Exit {
     let hint = hint.or_else(|| output.map(OutputError::hint));
     let query = error.chain().find_map(|cause| cause.downcast_ref::<QueryError>());
     let hint = hint.or_else(|| query.map(QueryError::hint));
+    let export = error.chain().find_map(|cause| cause.downcast_ref::<ExportError>());
+    let hint = hint.or_else(|| export.map(ExportError::hint));
     print_error(error.as_ref(), hint);
     let is_lost = identity.is_some_and(IdentityError::is_no_such_process)
         || census.is_some_and(CensusError::is_no_such_process);

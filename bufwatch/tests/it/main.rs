@@ -12,6 +12,7 @@ mod cassettes;
 mod census_cassettes;
 mod census_damage;
 mod elf;
+mod export;
 mod made_recording;
 mod plan;
 mod report;
