@@ -216,7 +216,7 @@ fn the_detail_of_a_store_is_asked_for_and_given_up() {
     assert_eq!(session.press(Key::Char('1')), Some(Command::SetDetail(None)));
     assert_eq!(session.app.detail, None);
 
-    assert_eq!(session.press(Key::Enter), None, "a site needs nothing from the session");
+    assert_eq!(session.press(Key::Enter), None, "a site needs nothing");
     assert!(matches!(session.app.detail, Some(Detail::Site(_))));
 }
 
