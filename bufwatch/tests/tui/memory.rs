@@ -120,10 +120,18 @@ fn a_step_is_followed_opened_and_copied() {
     assert_eq!(session.app.memory.steps.selected, 2, "with its row");
     session.press(Key::Enter);
     assert!(matches!(session.app.detail, Some(Detail::Step(_))));
+    session.press(Key::Enter);
+    let line = session.latest.groups[0].id;
+    assert_eq!(session.app.detail, Some(Detail::Site(line)), "onChunk has caused it");
+    session.press(Key::Esc);
     session.press(Key::Esc);
     session.press(Key::Char('y'));
     let text = session.app.copied.take().unwrap();
     assert!(text.contains("first write to store #812"), "{text}");
+    session.press(Key::End);
+    session.press(Key::Enter);
+    session.press(Key::Enter);
+    assert_eq!(session.app.answer.as_deref(), Some("no line is behind it"));
 }
 
 #[test]
