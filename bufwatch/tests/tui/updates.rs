@@ -392,10 +392,8 @@ fn the_stacks_of_a_site_are_walked_through() {
 #[test]
 fn help_covers_and_uncovers() {
     let mut session = Session::new();
-    for close in [Key::Char('?'), Key::Esc] {
-        session.press(Key::Char('?'));
-        assert!(session.app.is_help_open);
-        session.press(close);
-        assert!(!session.app.is_help_open);
+    for (key, is_open) in [('?', true), ('?', false), ('?', true), ('h', false)] {
+        session.press(Key::Char(key));
+        assert_eq!(session.app.is_help_open, is_open);
     }
 }
