@@ -270,6 +270,7 @@ fn is_match(
 ) -> bool {
     let facts = StoreFacts {
         size: store.size,
+        in_ram: store.residency.known().map(|known| known.pages.resident),
         age: now.since(store.birth),
         n_major_survived,
         tid: store.tid,

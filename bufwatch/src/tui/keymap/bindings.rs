@@ -91,7 +91,7 @@ pub(super) const BINDINGS: &[Binding] = &[
         name: "/",
         action: Action::Filter,
         short: "filter",
-        long: "filter stores, or a census, such as size>1mb age>60s gc>2 tid=7 kind=wasm site~ingest",
+        long: "filter stores, or a census, such as size>1mb ram<4kb age>60s gc>2 tid=7 kind=wasm site~ingest",
         contexts: &[Overview, Sites, Stores, Census, Findings, Memory, Text],
     },
     Binding {
