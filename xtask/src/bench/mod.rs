@@ -4,6 +4,7 @@
 mod census;
 mod overhead;
 mod own_cost;
+mod recording;
 mod report;
 mod residency;
 mod seed;
@@ -33,6 +34,8 @@ enum What {
     OwnCost(NodeArgs),
     /// How long a census stops its target, how long it takes and how much memory, on small and large heaps
     Census(census::Args),
+    /// How large recordings are, how fast they open, and what they add to the slowdown
+    Recording(recording::Args),
     /// What it costs to know what of many stores is in RAM
     Residency(residency::Args),
     /// Views of one large Buffer against copies, on every Node version, as Node and as bufwatch see them
@@ -63,6 +66,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         What::Overhead(args) => &args.node,
         What::OwnCost(args) => args,
         What::Census(args) => &args.node,
+        What::Recording(args) => &args.node,
         What::Residency(args) => &args.node,
         What::Seed => return Ok(()),
         What::Stacks(args) => &args.node,
@@ -73,6 +77,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         What::Overhead(args) => overhead::run(workspace, args),
         What::OwnCost(args) => own_cost::run(workspace, args),
         What::Census(args) => census::run(workspace, args),
+        What::Recording(args) => recording::run(workspace, args),
         What::Residency(args) => residency::run(workspace, args),
         What::Seed => Ok(()),
         What::Stacks(args) => stacks::run(workspace, args),
