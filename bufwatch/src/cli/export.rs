@@ -11,10 +11,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use crate::analysis::query::StoreQuery;
 use crate::analysis::tree::FrameLevel;
 use crate::analysis::{Interest, Snapshot};
-use crate::base::Nanos;
+use crate::base::{Nanos, sanitize};
 use crate::cli::moment::parse_moment;
 use crate::export::profile::{Measure, NotMeasured, Profile};
-use crate::export::{collapsed, pprof, speedscope};
+use crate::export::{
+    collapsed, csv, flamegraph, json_lines, openmetrics, perfetto, pprof, speedscope,
+};
+use crate::recording::Reader;
+use crate::recording::stream::StreamError;
 use crate::session::replay::Replay;
 
 /// Stores of a moment that are told by kind and thread, the largest; of the rest only the sums by site.
@@ -37,7 +41,10 @@ pub struct ExportArgs {
     /// The moment, counted from the start: 90, 1m30s, 2h05m; without it the end. For formats that show one moment
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub at: Option<Nanos>,
-    /// What stacks are weighed by, in a format that has one weight (collapsed)
+    /// Views to write, as docs/recording.md has them: sites, stores, timeline, … One for csv; of jsonl some, instead of all
+    #[arg(long, value_name = "NAME", value_delimiter = ',', required_if_eq("format", "csv"))]
+    pub view: Vec<String>,
+    /// What stacks are weighed by, in a format that has one weight (collapsed, flamegraph)
     #[arg(long, value_name = "MEASURE", value_parser = measures(), default_value = Measure::default().name())]
     pub measure: Measure,
     /// Which frames of stacks: of the application with its packages, all JavaScript, or also V8's and native code. A stack without
@@ -71,11 +78,21 @@ pub enum Format {
     Speedscope,
     /// A moment, for flamegraph.pl and others: a line a stack, with --measure
     Collapsed,
+    /// A moment, for a browser: a flame graph as SVG, with --measure
+    Flamegraph,
+    /// A moment, for Prometheus: text in the format of that name, without sites
+    Openmetrics,
+    /// All the time, for ui.perfetto.dev: memory, collections, lives of stores, censuses and findings (binary)
+    Perfetto,
+    /// All the time, for jq and pandas: one object a row of the views in docs/recording.md, or of those named with --view
+    Jsonl,
+    /// All the time, for spreadsheets and R: one of these views, named with --view
+    Csv,
 }
 
 impl Format {
     const fn is_binary(self) -> bool {
-        matches!(self, Self::Pprof)
+        matches!(self, Self::Pprof | Self::Perfetto)
     }
 
     fn name(self) -> String {
@@ -100,10 +117,16 @@ pub enum ExportError {
     Write { path: PathBuf, source: io::Error },
     #[error("{0}")]
     NotMeasured(NotMeasured),
+    #[error("`{name}` is no view of this recording")]
+    NoView { name: String, hint: String },
+    #[error("csv has one view, and {0} are asked for")]
+    ManyViews(usize),
+    #[error("{0} shows all the time of a recording: --at is for formats that show a moment")]
+    NoMoment(String),
 }
 
 impl ExportError {
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &str {
         match self {
             Self::Terminal(_) => "write it to a file with -o FILE, or into a pipe",
             Self::Exists(_) => "name another file, or overwrite it with --force",
@@ -113,6 +136,9 @@ impl ExportError {
                 _ => "may bufwatch create files in this folder?",
             },
             Self::NotMeasured(what) => what.hint(),
+            Self::NoView { hint, .. } => hint,
+            Self::ManyViews(_) => "run it once for each, or use --format jsonl",
+            Self::NoMoment(_) => "leave --at out",
         }
     }
 }
@@ -157,37 +183,103 @@ fn create(path: &Path, is_overwriting: bool) -> Result<File, ExportError> {
 
 /// What is to be written, with the recording opened and read as far as an error may be in it.
 enum Export {
-    Profile(Box<Profile>, Format, Measure),
+    Pprof(Profile),
+    Speedscope(Profile),
+    Collapsed(Profile, Measure),
+    Flamegraph(Profile, Measure),
+    Openmetrics(String),
+    Perfetto(Reader),
+    Jsonl(Reader, Vec<String>),
+    Csv(Reader, String),
 }
 
 impl Export {
     fn prepare(args: &ExportArgs) -> anyhow::Result<Self> {
-        let replay = Replay::open(&args.file)?;
-        let (snapshot, wall) = moment(&replay, args.at)?;
-        let profile = Profile::of(&snapshot, args.frames.into(), wall);
-        if args.format == Format::Collapsed {
-            profile.check(args.measure).map_err(ExportError::NotMeasured)?;
-        }
-        Ok(Self::Profile(Box::new(profile), args.format, args.measure))
+        Ok(match args.format {
+            Format::Pprof => Self::Pprof(profile(args)?),
+            Format::Speedscope => Self::Speedscope(profile(args)?),
+            Format::Collapsed => Self::Collapsed(weighed(args)?, args.measure),
+            Format::Flamegraph => Self::Flamegraph(weighed(args)?, args.measure),
+            Format::Openmetrics => {
+                let (snapshot, wall) = moment(args)?;
+                Self::Openmetrics(openmetrics::text(&snapshot, wall))
+            }
+            Format::Perfetto => Self::Perfetto(rows(args)?),
+            Format::Jsonl => {
+                let reader = rows(args)?;
+                let views = views(&reader, &args.view)?;
+                Self::Jsonl(reader, views)
+            }
+            Format::Csv => {
+                let reader = rows(args)?;
+                let mut views = views(&reader, &args.view)?;
+                match (views.pop(), views.len()) {
+                    (Some(view), 0) => Self::Csv(reader, view),
+                    (_, n) => return Err(ExportError::ManyViews(n + 1).into()),
+                }
+            }
+        })
     }
 
     fn write(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         match self {
-            Self::Profile(profile, Format::Pprof, _) => pprof::write(profile, out)?,
-            Self::Profile(profile, Format::Speedscope, _) => speedscope::write(profile, out)?,
-            Self::Profile(profile, Format::Collapsed, measure) => {
-                collapsed::write(profile, *measure, out)?;
+            Self::Pprof(profile) => pprof::write(profile, out)?,
+            Self::Speedscope(profile) => speedscope::write(profile, out)?,
+            Self::Collapsed(profile, measure) => collapsed::write(profile, *measure, out)?,
+            Self::Flamegraph(profile, measure) => flamegraph::write(profile, *measure, out)?,
+            Self::Openmetrics(text) => out.write_all(text.as_bytes())?,
+            Self::Perfetto(reader) => perfetto::write(reader, out).map_err(streamed)?,
+            Self::Jsonl(reader, views) => {
+                json_lines::write(reader, views, out).map_err(streamed)?;
             }
+            Self::Csv(reader, view) => csv::write(reader, view, out).map_err(streamed)?,
         }
         Ok(out.flush()?)
     }
 }
 
+fn streamed(error: StreamError) -> anyhow::Error {
+    match error {
+        StreamError::Read(error) => error.into(),
+        StreamError::Write(error) => error.into(),
+    }
+}
+
+/// For formats that show all the time.
+fn rows(args: &ExportArgs) -> anyhow::Result<Reader> {
+    if args.at.is_some() {
+        return Err(ExportError::NoMoment(args.format.name()).into());
+    }
+    Ok(Reader::open(&args.file)?)
+}
+
+/// Those that are asked for, if the file has them; all of them if nothing is asked for.
+fn views(reader: &Reader, asked: &[String]) -> anyhow::Result<Vec<String>> {
+    let all = reader.views()?;
+    if let Some(name) = asked.iter().find(|name| !all.contains(name)) {
+        let (name, hint) = (name.clone(), format!("it has {}", sanitize(&all.join(", "))));
+        return Err(ExportError::NoView { name, hint }.into());
+    }
+    Ok(if asked.is_empty() { all } else { asked.to_vec() })
+}
+
+fn profile(args: &ExportArgs) -> anyhow::Result<Profile> {
+    let (snapshot, wall) = moment(args)?;
+    Ok(Profile::of(&snapshot, args.frames.into(), wall))
+}
+
+fn weighed(args: &ExportArgs) -> anyhow::Result<Profile> {
+    let profile = profile(args)?;
+    profile.check(args.measure).map_err(ExportError::NotMeasured)?;
+    Ok(profile)
+}
+
 /// The snapshot of a moment, and when that was by the wall clock.
-fn moment(replay: &Replay, at: Option<Nanos>) -> anyhow::Result<(Snapshot, Option<Nanos>)> {
+fn moment(args: &ExportArgs) -> anyhow::Result<(Snapshot, Option<Nanos>)> {
+    let replay = Replay::open(&args.file)?;
     let query = StoreQuery { limit: STORES_MAX, ..StoreQuery::default() };
     let interest = Interest { query, ..Interest::default() };
-    let snapshot = replay.snapshot_at(at.unwrap_or(replay.length()), &interest)?;
+    let snapshot = replay.snapshot_at(args.at.unwrap_or(replay.length()), &interest)?;
     let started = replay.about().started_unix;
     let wall = started.map(|started| Nanos(started.0.saturating_add(snapshot.elapsed.0)));
     Ok((snapshot, wall))

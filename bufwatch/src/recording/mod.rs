@@ -8,8 +8,11 @@ mod names;
 pub mod reader;
 pub mod row;
 mod rows;
+pub mod series;
 mod state_reader;
+pub mod stream;
 mod value;
+pub mod views;
 pub mod writer;
 
 pub use error::RecordingError;
