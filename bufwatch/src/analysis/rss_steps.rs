@@ -23,6 +23,11 @@ pub(super) fn rss_steps(model: &Model, now: Nanos) -> Arc<[RssStepRow]> {
     model.rss_steps.steps.iter().map(|step| row(step, &label, now)).collect()
 }
 
+/// In one line.
+pub fn step_text(model: &Model, step: &RssStep) -> String {
+    text(step, &|site| model.site_label(site))
+}
+
 fn row(step: &RssStep, label: &dyn Fn(SiteId) -> Arc<str>, now: Nanos) -> RssStepRow {
     let causes = step.causes.iter().map(|cause| StepCauseRow {
         kind: cause.kind,

@@ -12,7 +12,7 @@ pub use crate::analysis::residency::{
     RssStepRow, StepCauseRow, StorePages, StoresAt, SurvivorPoint,
 };
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
-use crate::event::residency::RssSplit;
+use crate::event::residency::{RssSplit, StoreMap};
 use crate::event::{Frame, FrameKind, GcKind, StoreKind};
 pub use crate::model::async_origin::AsyncStack;
 pub use crate::model::census::{
@@ -274,6 +274,8 @@ pub struct StoreDetail {
     pub app_frame: Option<usize>,
     /// As in [`SiteRow`].
     pub async_stack: Option<Arc<AsyncStack>>,
+    /// Where its pages are, and how long ago they were looked at.
+    pub map: Option<(Nanos, Arc<StoreMap>)>,
 }
 
 /// How well bufwatch itself is doing.

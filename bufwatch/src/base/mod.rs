@@ -1,6 +1,7 @@
 //! Layer 0: the vocabulary of bufwatch. No I/O, no clock, no threads; nothing here imports the crate.
 
 pub mod addr;
+pub mod civil;
 pub mod constant;
 pub mod fast_map;
 pub mod fidelity;
@@ -10,6 +11,7 @@ pub mod sanitize;
 pub mod series;
 pub mod text;
 pub mod units;
+pub mod wall_clock;
 
 pub use addr::{Avma, Bias, FileOffset, Svma};
 pub use constant::Constant;
@@ -20,3 +22,4 @@ pub use memory::{MemoryError, ReadMemory, ReadPart};
 pub use sanitize::sanitize;
 pub use series::Series;
 pub use units::{Bytes, Nanos};
+pub use wall_clock::WallTime;

@@ -5,20 +5,20 @@ pub const TEXT_CHARS_MAX: usize = 512;
 
 /// Replaces control and bidirectional-override characters by `�` and cuts at [`TEXT_CHARS_MAX`].
 pub fn sanitize(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(TEXT_CHARS_MAX));
+    sanitize_to(text, TEXT_CHARS_MAX)
+}
+
+/// The same with a limit for prose, which is longer than names.
+pub fn sanitize_to(text: &str, n_chars_max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(n_chars_max));
     for (n, c) in text.chars().enumerate() {
-        if n == TEXT_CHARS_MAX {
+        if n == n_chars_max {
             out.push('…');
             break;
         }
         out.push(if is_harmless(c) { c } else { '\u{fffd}' });
     }
     out
-}
-
-/// The whole text, however long, with the same replacements.
-pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if is_harmless(c) { c } else { '\u{fffd}' }).collect()
 }
 
 fn is_harmless(c: char) -> bool {

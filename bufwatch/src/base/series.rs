@@ -58,6 +58,27 @@ impl Series {
         self.step_ns = self.step_ns.saturating_mul(2);
     }
 
+    /// One value per column, the time from zero to `elapsed` spread over them. A column has the largest value
+    /// of its time: a peak must not vanish because it was short.
+    pub fn resample(&self, elapsed_ns: u64, n_columns: usize) -> Vec<u64> {
+        let values = &self.values;
+        if values.is_empty() || n_columns == 0 {
+            return Vec::new();
+        }
+        let step = self.step_ns as f64;
+        let ns_per_column = (elapsed_ns.max(1) as f64) / n_columns as f64;
+        (0..n_columns)
+            .map(|column| {
+                let first = (column as f64 * ns_per_column / step) as usize;
+                let end = ((column + 1) as f64 * ns_per_column / step).ceil() as usize;
+                // The newest sample stands until the next one.
+                let first = first.min(values.len() - 1);
+                let end = end.clamp(first + 1, values.len());
+                values.get(first..end).and_then(|part| part.iter().max()).copied().unwrap_or(0)
+            })
+            .collect()
+    }
+
     pub fn values(&self) -> &[u64] {
         &self.values
     }

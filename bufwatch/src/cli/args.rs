@@ -13,6 +13,8 @@ use crate::cli::plan::PlanArgs;
 use crate::cli::ps::PsArgs;
 use crate::cli::record::RecordArgs;
 use crate::cli::replay::ReplayArgs;
+use crate::cli::report::ReportArgs;
+use crate::cli::sql::SqlArgs;
 
 /// Shows the off-heap memory of a running Node.js process: which stack allocated it, how long it lives,
 /// where it lies. From outside: no restart, no flag, no agent in the process.
@@ -38,6 +40,8 @@ pub enum Command {
     Census(CensusArgs),
     Record(RecordArgs),
     Replay(ReplayArgs),
+    Report(ReportArgs),
+    Sql(SqlArgs),
     Export(ExportArgs),
     /// Show which probes are found in a Node binary, and what is lost with those that are not
     Plan(PlanArgs),

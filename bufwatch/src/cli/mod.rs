@@ -7,10 +7,13 @@ pub mod exit;
 pub mod export;
 pub mod message;
 mod moment;
+pub mod output;
 pub mod plan;
 pub mod ps;
 pub mod record;
 pub mod replay;
+pub mod report;
+pub mod sql;
 pub mod watch;
 
 use std::ffi::OsString;
@@ -25,9 +28,10 @@ use crate::cli::args::{Cli, Command};
 use crate::cli::exit::Exit;
 use crate::cli::export::ExportError;
 use crate::cli::message::print_error;
+use crate::cli::output::OutputError;
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
-use crate::recording::RecordingError;
+use crate::recording::{QueryError, RecordingError};
 use crate::source::census::CensusError;
 
 /// What comes from outside the command line.
@@ -65,7 +69,12 @@ pub fn main() -> ExitCode {
             return exit.into();
         }
     };
-    start_log(std::env::var_os("BUFWATCH_LOG"), cli.command.is_none() && !cli.watch.headless);
+    let is_dashboard = match &cli.command {
+        None => !cli.watch.headless,
+        Some(Command::Replay(args)) => !args.headless,
+        Some(_) => false,
+    };
+    start_log(std::env::var_os("BUFWATCH_LOG"), is_dashboard);
     let environment = Environment::read();
     let exit = match &cli.command {
         None => watch::run(&cli.watch, &environment),
@@ -73,8 +82,13 @@ pub fn main() -> ExitCode {
             finish(census::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }
         Some(Command::Record(args)) => record::run(args, &environment),
+        Some(Command::Replay(args)) if args.headless => {
+            finish(replay::print(args, &mut io::stdout().lock()))
+        }
+        Some(Command::Replay(args)) => replay::show(args, &environment),
+        Some(Command::Sql(args)) => finish(sql::run(args, &mut io::stdout().lock())),
+        Some(Command::Report(args)) => finish(report::run(args, &mut io::stdout().lock())),
         Some(Command::Export(args)) => finish(export::run(args)),
-        Some(Command::Replay(args)) => finish(replay::print(args, &mut io::stdout().lock())),
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }
@@ -104,6 +118,10 @@ fn finish(outcome: anyhow::Result<()>) -> Exit {
     let hint = identity.map(IdentityError::hint).or_else(|| census.map(CensusError::hint));
     let recording = error.chain().find_map(|cause| cause.downcast_ref::<RecordingError>());
     let hint = hint.or_else(|| recording.map(RecordingError::hint));
+    let output = error.chain().find_map(|cause| cause.downcast_ref::<OutputError>());
+    let hint = hint.or_else(|| output.map(OutputError::hint));
+    let query = error.chain().find_map(|cause| cause.downcast_ref::<QueryError>());
+    let hint = hint.or_else(|| query.map(QueryError::hint));
     let export = error.chain().find_map(|cause| cause.downcast_ref::<ExportError>());
     let hint = hint.or_else(|| export.map(ExportError::hint));
     print_error(error.as_ref(), hint);

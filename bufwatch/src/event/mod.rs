@@ -2,6 +2,7 @@
 //! there is to learn, not how it is learned or what follows from it.
 
 pub mod census;
+pub mod course;
 pub mod decode;
 pub mod place;
 pub mod recorded;

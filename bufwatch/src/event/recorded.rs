@@ -8,7 +8,9 @@ use bufwatch_common::DropReason;
 use crate::base::{Bytes, Nanos, StackId, StoreKey, Tid};
 use crate::event::census::Census;
 use crate::event::residency::{PageBytes, RssSplit};
-use crate::event::{Frame, GcKind, MemorySampled, StoreKind, TargetIdentified, Thread};
+use crate::event::{
+    Frame, GcKind, HeapSampled, MemorySampled, StoreKind, TargetIdentified, Thread,
+};
 
 /// A site: one way to allocate. Numbers 0 and 1 are always there: allocated without a stack, and beyond the limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -197,6 +199,43 @@ pub struct CurvePoint {
     pub destroyed_bytes_per_s: f64,
 }
 
+/// From one full scan to a later one, as the model told it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordedStep {
+    pub known_at: Nanos,
+    pub from: Nanos,
+    pub to: Nanos,
+    pub rss_before: Bytes,
+    pub rss_after: Bytes,
+    /// In one line, for people.
+    pub text: String,
+    /// Largest first.
+    pub causes: Vec<RecordedCause>,
+    pub unexplained: i64,
+    pub created: Bytes,
+}
+
+/// One reason of a step, by its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordedCause {
+    pub kind: String,
+    pub site: Option<u32>,
+    pub bytes: i64,
+    pub n_stores: u64,
+    /// The largest of them: number, size, birth.
+    pub store: u64,
+    pub store_size: Bytes,
+    pub store_birth: Nanos,
+}
+
+/// V8's counters of one heap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordedHeap {
+    pub heap: HeapSampled,
+    /// It lies where the main thread's does.
+    pub is_in_main_heap: bool,
+}
+
 /// A census with what tracing knew of its parents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordedCensus {
@@ -271,6 +310,12 @@ pub struct Recalled {
     pub gc_marks: Vec<(Nanos, GcKind)>,
     /// The last full scan: when it began, and what it found.
     pub split: Option<(Nanos, RssSplit)>,
+    /// The most recent ones, oldest first.
+    pub steps: Vec<RecordedStep>,
+    /// By site: memory of dead stores that is still there.
+    pub freed: Vec<(u32, Bytes)>,
+    /// When they were read, and what they said.
+    pub heaps: (Nanos, Vec<RecordedHeap>),
     pub censuses: RecalledCensuses,
     pub drops: Vec<(DropReason, u64)>,
 }

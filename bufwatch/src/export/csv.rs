@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::base::sanitize::harmless;
+use crate::base::sanitize::sanitize_to;
 use crate::recording::Reader;
 use crate::recording::stream::StreamError;
 use crate::recording::views::Cell;
@@ -32,7 +32,7 @@ fn line(cells: &[Cell], out: &mut dyn Write) -> io::Result<()> {
 
 /// Control characters become `�`, so that a row is a line. An empty text is told from what is not known by its quotes.
 fn write_text(text: &str, out: &mut dyn Write) -> io::Result<()> {
-    let text = harmless(text);
+    let text = sanitize_to(text, usize::MAX);
     let is_plain = |c: char| c.is_alphanumeric() || "._-/:@+()<>[]{} ".contains(c);
     let is_bare = text.chars().all(is_plain) && text.trim() == text && !text.is_empty();
     if is_bare {

@@ -30,13 +30,14 @@ pub fn write(reader: &Reader, views: &[String], out: &mut dyn Write) -> Result<(
         "is_complete": about.how_it_ended.is_some(),
     });
     writeln!(out, "{{\"row\":\"recording\",{}", facts.to_string().trim_start_matches('{'))?;
-    for view in views {
-        let names = reader.columns(view)?;
-        let keys: Vec<Key> = names.iter().map(|name| Key::of(view, name)).collect();
-        let row = json!(view).to_string();
-        reader.each_row(view, |cells| line(&row, &keys, &cells, out))?;
-    }
-    Ok(())
+    reader.of_one_state(|| views.iter().try_for_each(|view| of_view(reader, view, out)))
+}
+
+fn of_view(reader: &Reader, view: &str, out: &mut dyn Write) -> Result<(), StreamError> {
+    let names = reader.columns(view)?;
+    let keys: Vec<Key> = names.iter().map(|name| Key::of(view, name)).collect();
+    let row = json!(view).to_string();
+    reader.each_row(view, |cells| line(&row, &keys, &cells, out))
 }
 
 /// A column.

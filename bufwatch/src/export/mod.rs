@@ -17,6 +17,7 @@ mod perfetto_track;
 pub mod pprof;
 mod pprof_proto;
 pub mod profile;
+pub mod report;
 mod residency_json;
 pub mod sample_json;
 pub mod sample_text;

@@ -49,12 +49,14 @@ const COUNTERS: [(Track, &str, bool, Value); 7] = [
 
 pub fn write(reader: &Reader, out: &mut dyn Write) -> Result<(), StreamError> {
     let mut packets = Packets::new(out);
-    head(reader, &mut packets)?;
-    memory(reader, &mut packets)?;
-    parts(reader, &mut packets)?;
-    collections(reader, &mut packets)?;
-    events(reader, &mut packets)?;
-    stores(reader, &mut packets)
+    reader.of_one_state(|| {
+        head(reader, &mut packets)?;
+        memory(reader, &mut packets)?;
+        parts(reader, &mut packets)?;
+        collections(reader, &mut packets)?;
+        events(reader, &mut packets)?;
+        stores(reader, &mut packets)
+    })
 }
 
 fn head(reader: &Reader, packets: &mut Packets<'_>) -> io::Result<()> {

@@ -25,11 +25,17 @@ struct Range {
 #[derive(Clone, Debug, Default)]
 pub struct FreedMemory {
     ranges: BTreeMap<u64, Range>,
+    /// Of a recording, which has the sums only.
+    recalled: BTreeMap<SiteId, Bytes>,
     /// Not remembered, because of the limit.
     pub n_beyond_limit: u64,
 }
 
 impl FreedMemory {
+    pub(super) fn recalled(sums: impl Iterator<Item = (SiteId, Bytes)>) -> Self {
+        Self { recalled: sums.collect(), ..Self::default() }
+    }
+
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
@@ -45,7 +51,7 @@ impl FreedMemory {
 
     /// Resident bytes by the site that had allocated them.
     pub fn resident_by_site(&self) -> BTreeMap<SiteId, Bytes> {
-        let mut sums: BTreeMap<SiteId, Bytes> = BTreeMap::new();
+        let mut sums = self.recalled.clone();
         for range in self.ranges.values() {
             *sums.entry(range.site).or_default() += range.resident.unwrap_or_default();
         }

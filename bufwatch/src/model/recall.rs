@@ -7,6 +7,7 @@ use crate::event::recorded::{
     Moment, PlacementKind, Recalled, RecordedGcCounts, RecordedPhase, RecordedStore, SiteTotal,
 };
 use crate::event::{CountersSampled, MappingKind};
+use crate::model::freed::FreedMemory;
 use crate::model::gc::{GcCounts, GcLog};
 use crate::model::latency::Latencies;
 use crate::model::lifetime::Lifetimes;
@@ -15,6 +16,7 @@ use crate::model::live::Store;
 use crate::model::mapping::AddressSpace;
 use crate::model::rate::Rate;
 use crate::model::residency::Residency;
+use crate::model::rss_step::StepLog;
 use crate::model::site::{SiteId, Sites};
 use crate::model::tally::Tally;
 use crate::model::timeline::Timeline;
@@ -54,6 +56,16 @@ pub(super) fn model(recalled: &Recalled) -> Model {
     model.totals = totals(moment);
     model.timeline = Timeline::recalled(recalled.started_at, &recalled.curves);
     model.residency.split = recalled.split;
+    model.rss_steps = StepLog::recalled(&recalled.steps, &by_number);
+    let freed = recalled.freed.iter();
+    model.freed = FreedMemory::recalled(
+        freed.filter_map(|(site, bytes)| Some((*by_number.get(site)?, *bytes))),
+    );
+    for heap in recalled.heaps.1.iter().filter(|heap| heap.is_in_main_heap) {
+        model.address_space.recall(heap.heap.heap.0, 1, MappingKind::Heap);
+    }
+    let heaps = recalled.heaps.1.iter().map(|heap| heap.heap);
+    model.heaps = (recalled.heaps.0, heaps.collect());
     model.own = own(moment);
     let threads = recalled.threads.iter();
     model.threads = threads.map(|thread| (thread.tid, Arc::clone(&thread.name))).collect();

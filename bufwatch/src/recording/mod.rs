@@ -3,11 +3,15 @@
 
 mod census_reader;
 mod census_writer;
+mod course_reader;
 pub mod error;
+pub mod marks;
 mod names;
+pub mod query;
 pub mod reader;
 pub mod row;
 mod rows;
+mod rss_rows;
 pub mod series;
 mod state_reader;
 pub mod stream;
@@ -15,7 +19,10 @@ mod value;
 pub mod views;
 pub mod writer;
 
+pub use course_reader::Course;
 pub use error::RecordingError;
+pub use marks::RecordedMarks;
+pub use query::{Query, QueryError};
 pub use reader::Reader;
 pub use row::{Batch, Fact, FindingRow};
 pub use writer::Writer;

@@ -21,6 +21,9 @@ const STEPS: i32 = 1_000_000;
 /// Such spans that one question may take: minutes.
 const SPANS_MAX: u32 = 20_000;
 
+/// Pages of the file that are kept in memory: what a seek asks for is asked for again by the next.
+const CACHE_KIB: i64 = 65_536;
+
 /// More than the model ever has.
 const SITES_MAX: i64 = 50_000;
 const FRAMES_MAX: i64 = 2_000_000;
@@ -95,7 +98,7 @@ impl Reader {
         };
         let failed = RecordingError::reading(path);
         reader.connection.progress_handler(STEPS, Some(is_too_long)).map_err(&failed)?;
-        reader.identify()?;
+        identify(&reader.connection, path)?;
         reader.about = reader.read_about().map_err(&failed)?;
         if reader.about.last_at.0 == 0 {
             return Err(RecordingError::Empty(path.to_owned()));
@@ -115,27 +118,15 @@ impl Reader {
         self.spans.store(0, Ordering::Relaxed);
     }
 
-    /// True if it is one of ours that can be read.
-    fn identify(&self) -> Result<(), RecordingError> {
-        let failed = RecordingError::reading(&self.path);
-        let pragma =
-            |name: &str| self.connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-        if pragma("application_id").map_err(&failed)? != APPLICATION_ID {
-            return Err(RecordingError::Foreign(self.path.clone()));
-        }
-        let found = pragma("user_version").map_err(&failed)?;
-        if !(1..=VERSION).contains(&found) {
-            return Err(RecordingError::Newer { path: self.path.clone(), found, known: VERSION });
-        }
-        let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' LIMIT 1000";
-        let tables = self.rows(sql, [], value::text).map_err(&failed)?;
-        match TABLES.iter().find(|name| !tables.iter().any(|table| table == *name)) {
-            Some(name) => Err(RecordingError::Damaged {
-                path: self.path.clone(),
-                what: format!("it has no table `{name}`"),
-            }),
-            None => Ok(()),
-        }
+    /// Several questions to one state of a file that may still be written; without this each takes and releases a lock.
+    pub(super) fn at_once<T>(
+        &self,
+        ask: impl FnOnce() -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let transaction = self.connection.unchecked_transaction()?;
+        let answer = ask()?;
+        transaction.finish()?;
+        Ok(answer)
     }
 
     pub(super) fn rows<T>(
@@ -285,12 +276,35 @@ fn frame(row: &mut Columns<'_, '_>) -> rusqlite::Result<Frame> {
     Ok(frame)
 }
 
+/// An error unless it is one of ours that can be read.
+pub(super) fn identify(connection: &Connection, path: &Path) -> Result<(), RecordingError> {
+    let failed = RecordingError::reading(path);
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    if pragma("application_id").map_err(&failed)? != APPLICATION_ID {
+        return Err(RecordingError::Foreign(path.to_owned()));
+    }
+    let found = pragma("user_version").map_err(&failed)?;
+    if !(1..=VERSION).contains(&found) {
+        return Err(RecordingError::Newer { path: path.to_owned(), found, known: VERSION });
+    }
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?";
+    for name in TABLES {
+        let n: i64 = connection.query_row(sql, [name], |row| row.get(0)).map_err(&failed)?;
+        if n == 0 {
+            let what = format!("it has no table `{name}`");
+            return Err(RecordingError::Damaged { path: path.to_owned(), what });
+        }
+    }
+    Ok(())
+}
+
 /// For reading only. Where nothing can be created beside the file, as on a read-only disk, it is read as it is: nobody can change it.
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = |connection: Connection| {
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update(None, "cell_size_check", true)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
         Ok(connection)

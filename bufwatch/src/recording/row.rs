@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::base::Nanos;
+use crate::base::{Bytes, Nanos};
 use crate::event::Thread;
 use crate::event::recorded::{
     Moment, RecordedCensus, RecordedChange, RecordedDeath, RecordedFailure, RecordedGc,
-    RecordedPages, RecordedPlacement, RecordedSite, RecordedStore, SiteTotal,
+    RecordedHeap, RecordedPages, RecordedPlacement, RecordedSite, RecordedStep, RecordedStore,
+    SiteTotal,
 };
 use crate::event::residency::RssSplit;
 
@@ -28,6 +29,11 @@ pub struct Batch {
     pub pages: Vec<(Nanos, u64, RecordedPages)>,
     /// When that was known, when the scan began, what it found.
     pub splits: Vec<(Nanos, Nanos, RssSplit)>,
+    pub steps: Vec<RecordedStep>,
+    /// When that was known, of which site by its number: memory of its dead stores that is still there.
+    pub freed: Vec<(Nanos, u32, Bytes)>,
+    /// When that was known, when V8's counters were read, what they said.
+    pub heaps: Vec<(Nanos, Nanos, Vec<RecordedHeap>)>,
     pub moments: Vec<Moment>,
     pub gcs: Vec<RecordedGc>,
     pub censuses: Vec<RecordedCensus>,
@@ -49,6 +55,8 @@ impl Batch {
             + self.pages.len()
             + self.moments.len()
             + self.gcs.len()
+            + self.freed.len()
+            + self.heaps.len()
     }
 }
 

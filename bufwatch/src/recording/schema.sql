@@ -45,6 +45,21 @@ CREATE TABLE rss_scan (
   n_untraced_mapped INTEGER, untraced_mapped INTEGER, untraced_mapped_resident INTEGER, survey_took INTEGER NOT NULL);
 CREATE TABLE rss_part (t INTEGER NOT NULL, part TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (t, part)) WITHOUT ROWID;
 -- A row per sample of the memory and per flush; is_flush: rows of stores and sites are as of here.
+-- Why RSS changed: known at t, from one look at all pages (`since`) to a later one (`until`). Bytes of causes are what they added to RSS.
+CREATE TABLE rss_step (
+  t INTEGER NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL, rss_before INTEGER NOT NULL, rss_after INTEGER NOT NULL,
+  unexplained INTEGER NOT NULL, created INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (t, until)) WITHOUT ROWID;
+CREATE TABLE rss_step_cause (
+  t INTEGER NOT NULL, until INTEGER NOT NULL, position INTEGER NOT NULL, kind TEXT NOT NULL, site INTEGER, bytes INTEGER NOT NULL,
+  n_stores INTEGER NOT NULL, store INTEGER NOT NULL, store_size INTEGER NOT NULL, store_birth INTEGER NOT NULL,
+  PRIMARY KEY (t, until, position)) WITHOUT ROWID;
+-- Memory of dead stores of a site that is still in RAM, when it changed.
+CREATE TABLE freed (site INTEGER NOT NULL, t INTEGER NOT NULL, resident INTEGER NOT NULL, PRIMARY KEY (site, t)) WITHOUT ROWID;
+-- V8's counters of each heap.
+CREATE TABLE heap (
+  t INTEGER NOT NULL, position INTEGER NOT NULL, sampled INTEGER NOT NULL, address INTEGER NOT NULL, is_in_main_heap INTEGER NOT NULL,
+  total INTEGER NOT NULL, used_min INTEGER NOT NULL, used_max INTEGER NOT NULL, external INTEGER, array_buffers INTEGER,
+  PRIMARY KEY (t, position)) WITHOUT ROWID;
 CREATE TABLE moment (
   t INTEGER PRIMARY KEY, is_flush INTEGER NOT NULL, rss INTEGER, array_buffers INTEGER, v8_heap INTEGER, n_isolates INTEGER NOT NULL,
   before_attach INTEGER, n_live INTEGER NOT NULL, live_bytes INTEGER NOT NULL, peak_bytes INTEGER NOT NULL,
@@ -140,6 +155,17 @@ CREATE VIEW gcs AS
 CREATE VIEW residency AS
   SELECT store, (t - (SELECT t FROM start)) / 1e9 AS t_s, resident, zero, swapped, huge FROM store_pages;
 CREATE VIEW rss_parts AS SELECT (t - (SELECT t FROM start)) / 1e9 AS t_s, part, bytes FROM rss_part;
+CREATE VIEW rss_steps AS
+  SELECT (until - (SELECT t FROM start)) / 1e9 AS t_s, (until - since) / 1e9 AS took_s, rss_after - rss_before AS bytes, rss_after AS rss, text,
+    unexplained, created FROM rss_step;
+CREATE VIEW rss_causes AS
+  SELECT (c.until - (SELECT t FROM start)) / 1e9 AS t_s, c.kind, c.bytes, s.label, s.via, c.n_stores, nullif(c.store, 0) AS store
+  FROM rss_step_cause c LEFT JOIN site s ON s.id = c.site;
+CREATE VIEW freed_memory AS
+  SELECT (f.t - (SELECT t FROM start)) / 1e9 AS t_s, f.site, s.label, s.via, f.resident FROM freed f LEFT JOIN site s ON s.id = f.site;
+CREATE VIEW heaps AS
+  SELECT (t - (SELECT t FROM start)) / 1e9 AS t_s, printf('0x%x', address) AS heap, is_in_main_heap, total, used_min, used_max, external,
+    array_buffers FROM heap;
 CREATE VIEW censuses AS
   SELECT id AS census, (t - (SELECT t FROM start)) / 1e9 AS t_s, stop_ns / 1e6 AS stop_ms, total_ns / 1e6 AS total_ms, heap_bytes, n_parents,
     live_bytes, is_thinned FROM census;

@@ -34,6 +34,18 @@ impl From<RecordingError> for StreamError {
 }
 
 impl Reader {
+    /// Several questions to one state of a file that may still be written.
+    pub fn of_one_state<T>(
+        &self,
+        ask: impl FnOnce() -> Result<T, StreamError>,
+    ) -> Result<T, StreamError> {
+        let failed = RecordingError::reading(&self.path);
+        let transaction = self.connection.unchecked_transaction().map_err(&failed)?;
+        let answer = ask()?;
+        transaction.finish().map_err(&failed)?;
+        Ok(answer)
+    }
+
     /// Reads row by row, and gives each to `visit`, until that fails.
     pub(super) fn each<T>(
         &self,

@@ -68,6 +68,10 @@ impl<'a, 'stmt> Columns<'a, 'stmt> {
         Ok(self.next::<Option<i64>>()?.map(|n| u64::try_from(n).unwrap_or(0)))
     }
 
+    pub(super) fn signed(&mut self) -> rusqlite::Result<i64> {
+        self.next()
+    }
+
     /// All 64 bits.
     pub(super) fn bits(&mut self) -> rusqlite::Result<u64> {
         Ok(self.next::<i64>()?.cast_unsigned())

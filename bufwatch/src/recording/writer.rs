@@ -94,6 +94,7 @@ impl Writer {
             .splits
             .iter()
             .try_for_each(|(at, scanned_at, split)| rows.split(*at, *scanned_at, split))?;
+        rows.rss(batch)?;
         batch.moments.iter().try_for_each(|moment| rows.moment(moment))?;
         for census in &batch.censuses {
             self.n_censuses += 1;

@@ -3,8 +3,10 @@
 
 mod census;
 mod collector;
+mod post_mortem;
 mod recording;
 pub mod replay;
+pub mod replaying;
 mod residency;
 mod sampling;
 mod target;

@@ -4,8 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::analysis::finding::{Confidence, Finding, FindingKind, Remedy};
+use crate::analysis::marks::{Mark, Marks};
 use crate::analysis::{Interest, Snapshot, take};
-use crate::base::{Bytes, Nanos};
+use crate::base::sanitize::sanitize_to;
+use crate::base::text::count;
+use crate::base::{Bytes, Nanos, sanitize};
 use crate::model::Model;
 use crate::recording::reader::About;
 use crate::recording::{FindingRow, RecordingError};
@@ -20,6 +23,10 @@ pub struct Replay {
 impl Replay {
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
         ReplaySource::open(path).map(|source| Self { source })
+    }
+
+    pub(super) fn source(&self) -> &ReplaySource {
+        &self.source
     }
 
     pub fn about(&self) -> &About {
@@ -46,8 +53,38 @@ impl Replay {
         let notices = self.notices(replayed.notices);
         let interest = Interest { notices, limits: replayed.limits, ..interest.clone() };
         let mut snapshot = take(&model, &interest, replayed.event.at);
+        snapshot.recent.splits = self.source.splits_before(replayed.event.at)?.into();
         snapshot.findings = replayed.findings.into_iter().filter_map(finding).collect();
         Ok(snapshot)
+    }
+
+    /// The moments worth a visit.
+    pub fn marks(&self) -> Result<Marks, RecordingError> {
+        let recorded = self.source.marks()?;
+        let since = |at: Nanos| at.since(self.about().started_at);
+        let finding = |(at, kind, site): (Nanos, String, Option<String>)| {
+            let site = site.map_or_else(String::new, |site| format!(": {site}"));
+            Mark { at: since(at), text: format!("{}{site}", kind.replace('_', " ")) }
+        };
+        let census = |(at, n): (Nanos, u64)| Mark {
+            at: since(at),
+            text: format!("census of {} array buffers", count(n)),
+        };
+        let step =
+            |(at, text): (Nanos, String)| Mark { at: since(at), text: format!("RSS {text}") };
+        Ok(Marks {
+            findings: recorded.findings.into_iter().map(finding).collect(),
+            steps: recorded.steps.into_iter().map(step).collect(),
+            censuses: recorded.censuses.into_iter().map(census).collect(),
+            gcs: recorded.gcs.into_iter().map(since).collect(),
+        })
+    }
+
+    /// The moment, since the start, whose state is shown at another one: those in between look the same.
+    pub fn state_time(&self, elapsed: Nanos) -> Result<Option<Nanos>, RecordingError> {
+        let at = Nanos(self.about().started_at.0.saturating_add(elapsed.0));
+        let found = self.source.state_time(at)?;
+        Ok(found.map(|at| at.since(self.about().started_at)))
     }
 
     /// A recording that was cut says so.
@@ -62,17 +99,26 @@ impl Replay {
     }
 }
 
-/// `None` for a kind that only another bufwatch knows.
-fn finding(row: FindingRow) -> Option<Finding> {
+/// Characters of one text of a finding, and lines of its code.
+const PROSE_MAX: usize = 4_096;
+const CODE_LINES_MAX: usize = 100;
+
+/// `None` for a kind that only another bufwatch knows. Made safe to print: a file may hold anything.
+pub(super) fn finding(row: FindingRow) -> Option<Finding> {
+    let prose = |text: &str| sanitize_to(text, PROSE_MAX);
+    let code = |code: String| {
+        let lines: Vec<String> = code.lines().take(CODE_LINES_MAX).map(sanitize).collect();
+        lines.join("\n")
+    };
     let confidences = [Confidence::Low, Confidence::Medium, Confidence::High];
     Some(Finding {
         kind: FindingKind::ALL.into_iter().find(|kind| kind.name() == row.kind)?,
         confidence: confidences.into_iter().find(|it| it.name() == row.confidence)?,
         bytes: Bytes(row.bytes),
         n_parents: row.n_parents,
-        summary: row.summary,
-        evidence: row.evidence,
-        remedy: Remedy { words: row.remedy, code: row.remedy_code },
+        summary: prose(&row.summary),
+        evidence: row.evidence.iter().map(|text| prose(text)).collect(),
+        remedy: Remedy { words: prose(&row.remedy), code: row.remedy_code.map(code) },
         site: row.site.map(Arc::from),
         via: row.via.map(Arc::from),
         holder: row.holder,

@@ -18,6 +18,7 @@ use crate::v8::census::copy::Destination;
 use crate::v8::census::room::Room;
 use crate::v8::census::store::StoreFacts;
 use crate::v8::census::take::{self, Detail, Refusal};
+use crate::v8::page::CANDIDATES_MAX;
 use crate::v8::{Layout, Metadata};
 
 /// How long a process may stand still. A gigabyte of heap takes about a quarter of a second with one core, half of that with two.
@@ -262,6 +263,11 @@ impl CensusTaker {
         if report.n_running > 0 {
             let n = report.n_running;
             census.gaps.push(format!("{n} threads were in the kernel and could not be stopped"));
+        }
+        if search.1.is_cut {
+            census.gaps.push(format!(
+                "memory beyond the first {CANDIDATES_MAX} places at which V8 may have pages"
+            ));
         }
         if life.has_ended(Nanos(0)) {
             census.gaps.push(ENDED_AFTER_COPY.to_owned());

@@ -30,6 +30,8 @@ pub(super) struct FoundPages {
     starts: FastSet<u64>,
     /// Start and end of mappings without any.
     others: FastSet<(u64, u64)>,
+    /// There were more places than are looked at.
+    pub(super) is_cut: bool,
 }
 
 impl PageSearch {
@@ -41,12 +43,12 @@ impl PageSearch {
     /// In all mappings. Pages may come and go meanwhile.
     pub(super) fn everywhere(&self, memory: &impl ReadMemory, maps: &[MapEntry]) -> FoundPages {
         let ranges = anonymous(maps);
-        let pages = self.pages_in(memory, &ranges, &FoundPages::default());
+        let (pages, is_cut) = self.pages_in(memory, &ranges, &FoundPages::default());
         // Pages of code come into their mapping without a change of it.
         let has_none = |range: &&MemoryRange| !range.is_executable && !has_page(&pages, range);
         let others = ranges.iter().filter(has_none).map(|range| (range.start, range.end)).collect();
         let starts = pages.iter().map(|page| page.start).collect();
-        FoundPages { pages, starts, others }
+        FoundPages { pages, starts, others, is_cut }
     }
 
     /// While the process stands still: where pages were found, and in mappings that are new or have changed. V8 keeps its memory from being
@@ -58,15 +60,16 @@ impl PageSearch {
         maps: &[MapEntry],
         before: &FoundPages,
     ) -> Vec<Page> {
-        self.pages_in(memory, &anonymous(maps), before)
+        self.pages_in(memory, &anonymous(maps), before).0
     }
 
+    /// The pages, and whether there were more places than are looked at.
     fn pages_in(
         &self,
         memory: &impl ReadMemory,
         ranges: &[MemoryRange],
         before: &FoundPages,
-    ) -> Vec<Page> {
+    ) -> (Vec<Page>, bool) {
         let mut places: Vec<(u64, MemoryRange)> = Vec::new();
         let mut unknown: Vec<MemoryRange> = Vec::new();
         for range in ranges {
@@ -85,8 +88,9 @@ impl PageSearch {
             self.places_in_memory(&range, &mut places);
         }
         places.sort_unstable_by_key(|(at, _)| *at);
+        let is_cut = places.len() >= CANDIDATES_MAX;
         places.truncate(CANDIDATES_MAX);
-        find_pages_at(memory, self.layout, &places, ranges)
+        (find_pages_at(memory, self.layout, &places, ranges), is_cut)
     }
 
     /// Malloc's mappings say at their beginning whose they are.
@@ -281,6 +285,17 @@ mod tests {
         ];
         assert_eq!(starts(&search().everywhere(&memory, &maps).pages), [0x1000_0000]);
         assert!(!memory.was_read(wasm..u64::MAX));
+    }
+
+    #[test]
+    fn more_places_than_are_looked_at_are_told() {
+        let search = |n| {
+            let maps = [mapping(PLACE, PLACE * (n + 1))];
+            search().everywhere(&Memory::with(&[PLACE]), &maps)
+        };
+        let found = search(CANDIDATES_MAX as u64 + 5);
+        assert_eq!((starts(&found.pages), found.is_cut), (vec![PLACE], true));
+        assert!(!search(100).is_cut);
     }
 
     #[test]

@@ -228,6 +228,13 @@ impl<M: ReadMemory> Heap<'_, M> {
         None
     }
 
+    /// The function that optimised code was made of.
+    pub fn function_of_code(&self, code: &CodeFacts) -> Option<Tagged> {
+        (code.tier != Tier::Baseline).then_some(())?;
+        let index = usize::try_from(self.layout.deopt_shared).ok()?;
+        self.unwrap_shared(self.element(code.data.as_object()?, index)?)
+    }
+
     fn deopt_data(&self, word: Tagged) -> Option<DeoptData> {
         let layout = self.layout;
         let array = word.as_object()?;

@@ -46,6 +46,19 @@ impl<M: ReadMemory> Heap<'_, M> {
         Some((id, shared, script))
     }
 
+    /// Where the function is now, by what its script refers to: V8 moves functions, and a captured address is as old as the capture.
+    pub fn find_function(&self, script: Avma, id: FunctionId) -> Option<Tagged> {
+        let layout = self.layout;
+        (self.script_id(script)? == id.script).then_some(())?;
+        let functions = self.tagged(script, layout.script_functions)?;
+        let functions = self.typed(functions, layout.type_weak_fixed_array)?;
+        let n = u32::try_from(self.smi(functions, layout.array_length)?).ok()?;
+        (id.literal < n).then_some(())?;
+        let offset = u64::from(id.literal).checked_mul(8)?.checked_add(layout.array_data)?;
+        let found = self.tagged(functions, offset)?.as_object_or_weak()?;
+        Some(Tagged(found.0 | 1))
+    }
+
     /// Reads the function at `shared`.
     pub fn function(&self, shared: Tagged) -> Option<FunctionFacts> {
         let layout = self.layout;
@@ -114,5 +127,83 @@ impl<M: ReadMemory> Heap<'_, M> {
             return self.tagged(object, layout.wrapper_shared);
         }
         (kind == layout.type_shared).then_some(Tagged(object.0 | 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::base::MemoryError;
+    use crate::v8::metadata::Layout;
+
+    const ID: FunctionId = FunctionId { script: 7, literal: 1 };
+    const SCRIPT: u64 = 0x1_0000;
+    const FUNCTIONS: u64 = 0x2_0000;
+    const SHARED: u64 = 0x3_0000;
+    const MAP_OF_SCRIPTS: u64 = 0x8_0000;
+    const MAP_OF_ARRAYS: u64 = 0x9_0000;
+
+    struct Words(BTreeMap<u64, u64>);
+
+    impl ReadMemory for Words {
+        fn read(&self, address: Avma, out: &mut [u8]) -> Result<(), MemoryError> {
+            let word = self.0.get(&address.0).ok_or(MemoryError::Unmapped(address))?;
+            out.copy_from_slice(&word.to_le_bytes()[..out.len()]);
+            Ok(())
+        }
+    }
+
+    fn layout() -> Layout {
+        Layout {
+            map_instance_type: 8,
+            type_script: 1,
+            type_weak_fixed_array: 2,
+            script_id: 64,
+            script_functions: 88,
+            array_length: 8,
+            array_data: 16,
+            ..Layout::default()
+        }
+    }
+
+    fn memory() -> Words {
+        Words(BTreeMap::from([
+            (MAP_OF_SCRIPTS + 8, 1),
+            (MAP_OF_ARRAYS + 8, 2),
+            (SCRIPT, MAP_OF_SCRIPTS | 1),
+            (SCRIPT + 64, 7 << 32),
+            (SCRIPT + 88, FUNCTIONS | 1),
+            (FUNCTIONS, MAP_OF_ARRAYS | 1),
+            (FUNCTIONS + 8, 2 << 32),
+            // The first has been collected, the second is there, weakly.
+            (FUNCTIONS + 16, 3),
+            (FUNCTIONS + 24, SHARED | 3),
+        ]))
+    }
+
+    #[test]
+    fn a_script_knows_where_its_functions_are() {
+        let (memory, layout) = (memory(), layout());
+        let heap = Heap::new(&memory, &layout);
+        let find = |script, literal| {
+            heap.find_function(Avma(SCRIPT), FunctionId { script, literal }).map(|it| it.0)
+        };
+        assert_eq!(find(ID.script, ID.literal), Some(SHARED | 1));
+        assert_eq!(find(ID.script, 0), None);
+        assert_eq!(find(ID.script, 2), None);
+        assert_eq!(find(ID.script, u32::MAX), None);
+        assert_eq!(find(8, ID.literal), None);
+    }
+
+    #[test]
+    fn an_object_that_was_moved_says_where_to() {
+        let (mut memory, layout) = (memory(), layout());
+        memory.0.insert(SHARED, 0x7_0000);
+        let heap = Heap::new(&memory, &layout);
+        assert_eq!(heap.forwarded(Tagged(SHARED | 1)).map(|it| it.0), Some(0x7_0001));
+        assert_eq!(heap.forwarded(Tagged(SCRIPT | 1)), None);
+        assert_eq!(heap.forwarded(Tagged(0x5_0001)), None);
     }
 }

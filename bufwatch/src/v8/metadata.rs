@@ -146,6 +146,8 @@ metadata! {
         stated(&["class_Script__eval_from_shared_or_wrapped_arguments*"]);
     script_eval_from_position: "Script::eval_from_position" =
         stated(&["class_Script__eval_from_position__SMI"]);
+    /// A `WeakFixedArray`: the function with literal id n, if V8 has made it, is the n-th.
+    script_functions: "Script::shared_function_infos" = table([88; 5]);
     script_source_url: "Script::source_url" = table([104, 112, 112, 112, 112]);
     script_source_mapping_url: "Script::source_mapping_url" = table([112, 120, 120, 120, 120]);
 

@@ -75,6 +75,13 @@ impl<'a, M: ReadMemory> Heap<'a, M> {
         Some(bytes)
     }
 
+    /// Where the collector has just moved an object: until its old page is freed, its first word says so (`MapWord::FromForwardingAddress`,
+    /// V8 src/objects/objects.h: the address without a tag).
+    pub fn forwarded(&self, object: Tagged) -> Option<Tagged> {
+        let word = self.word(object.as_object()?, 0)?;
+        (word != 0 && word.is_multiple_of(8)).then_some(Tagged(word | 1))
+    }
+
     /// Instance type of an object.
     pub fn type_of(&self, object: Avma) -> Option<u64> {
         let map = self.tagged(object, 0)?.as_object()?;

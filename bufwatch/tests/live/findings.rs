@@ -10,9 +10,6 @@ use crate::sample::{Sample, number};
 /// What a copy may cost beyond its length, at most: the constants in `detect::cost` are below.
 const COPY_COST_MAX: u64 = 512;
 
-/// What the parser of the scenario makes of what it receives: the rest of one chunk and the next.
-const CHUNK_MAX: u64 = 128 << 10;
-
 fn findings_of(lab: &Lab, scenario: &Scenario) -> Vec<Value> {
     let census = take_with(lab, scenario.pid(), &[]);
     census["findings"].as_array().unwrap().clone()
@@ -55,11 +52,8 @@ pub(crate) fn pinned_parents(lab: &Lab) {
         let mut scenario = lab.scenario("findings/pinned.mjs", &[]);
         let truth = scenario.tell(&format!("{way} fault"));
         let found = only(findings_of(lab, &scenario), "PINNED_PARENT", way);
-        // Whoever received the last chunk of a socket may still have its array buffer.
-        let n_still_held = u64::from(way == "parser");
-        let (n_found, n_kept) = (number(&found["n_parents"]), number(&truth["n_parents"]));
-        assert!((n_kept - n_still_held..=n_kept).contains(&n_found), "{n_kept} kept, {found:#}");
-        let less = number(&truth["n_views"]) * COPY_COST_MAX + n_still_held * CHUNK_MAX;
+        assert_eq!(found["n_parents"], truth["n_parents"], "{way}: {found:#}");
+        let less = number(&truth["n_views"]) * COPY_COST_MAX;
         let (bytes, pinned) = (number(&found["bytes"]), number(&truth["bytes"]));
         assert!((pinned - less..=pinned).contains(&bytes), "{pinned} pinned, {found:#}");
         assert!(found["holder"].as_str().unwrap().ends_with(holder), "{found:#}");

@@ -5,6 +5,7 @@ mod census;
 mod overhead;
 mod own_cost;
 mod report;
+mod residency;
 mod stacks;
 mod statistics;
 mod tracer;
@@ -31,6 +32,8 @@ enum What {
     OwnCost(NodeArgs),
     /// How long a census stops its target, how long it takes and how much memory, on small and large heaps
     Census(census::Args),
+    /// What it costs to know what of many stores is in RAM
+    Residency(residency::Args),
     /// What call stacks cost the target and bufwatch, and how well bufwatch keeps up with new ones
     Stacks(stacks::Args),
 }
@@ -53,6 +56,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         What::Overhead(args) => &args.node,
         What::OwnCost(args) => args,
         What::Census(args) => &args.node,
+        What::Residency(args) => &args.node,
         What::Stacks(args) => &args.node,
     };
     setup::for_node(workspace, &node.node)?;
@@ -61,6 +65,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         What::Overhead(args) => overhead::run(workspace, args),
         What::OwnCost(args) => own_cost::run(workspace, args),
         What::Census(args) => census::run(workspace, args),
+        What::Residency(args) => residency::run(workspace, args),
         What::Stacks(args) => stacks::run(workspace, args),
     }
 }

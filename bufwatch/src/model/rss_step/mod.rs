@@ -2,6 +2,7 @@
 //! words for it are `analysis::rss_steps`' business.
 
 mod cause;
+mod recall;
 #[cfg(test)]
 mod tests;
 
@@ -71,6 +72,24 @@ pub enum CauseKind {
 }
 
 impl CauseKind {
+    /// Those that have nothing to do with a part of RSS.
+    const PLAIN: [Self; 8] = [
+        Self::FirstWrite,
+        Self::MoreWritten,
+        Self::Born,
+        Self::Freed,
+        Self::Advised,
+        Self::Reclaimed,
+        Self::Kept,
+        Self::V8,
+    ];
+
+    /// `None` for what only another bufwatch knows.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let parts = RssPart::ALL.into_iter().map(Self::Part);
+        Self::PLAIN.into_iter().chain(parts).find(|kind| kind.name() == name)
+    }
+
     /// As scripts spell it.
     pub const fn name(self) -> &'static str {
         match self {

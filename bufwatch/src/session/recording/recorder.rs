@@ -1,16 +1,18 @@
 //! Makes the rows of a recording from the events as they are applied, and hands them to a thread that writes them. What is born and dies
 //! between two flushes is only counted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread::{Builder, JoinHandle};
 
-use crate::analysis::Snapshot;
 use crate::analysis::finding::Finding;
+use crate::analysis::{Snapshot, step_text};
 use crate::base::{Bytes, FastMap, Nanos, StoreKey, Tid};
 use crate::event::recorded::{RecordedDeath, RecordedFailure, RecordedGc, RecordedPages};
 use crate::event::{CountersSampled, Event, GcKind, Payload, TargetIdentified};
 use crate::model::live::Store;
+use crate::model::site::SiteId;
 use crate::model::{Model, Phase};
 use crate::recording::row::NoticeList;
 use crate::recording::{Batch, Fact, RecordingError, Writer};
@@ -68,6 +70,9 @@ pub(super) struct Recorder {
     /// Stores whose pages were looked at since the last flush, and what was written of pages.
     scanned: Vec<StoreKey>,
     pages: FastMap<u64, RecordedPages>,
+    /// Steps of RSS written, and what was last written of dead stores.
+    n_steps: u64,
+    freed: BTreeMap<SiteId, Bytes>,
     drops: [u64; DropReason::COUNT],
     findings: Arc<[Finding]>,
     notices: NoticeList,
@@ -107,6 +112,8 @@ impl Recorder {
             is_space_sampled: false,
             scanned: Vec::new(),
             pages: FastMap::default(),
+            n_steps: 0,
+            freed: BTreeMap::new(),
             drops: [0; DropReason::COUNT],
             findings: Arc::from([]),
             notices: NoticeList::default(),
@@ -220,7 +227,11 @@ impl Recorder {
                 if let Some(split) = &scan.split {
                     let known_at = self.after_flush(scan.started_at);
                     self.batch.splits.push((known_at, scan.started_at, **split));
+                    self.memory_left(model, known_at);
                 }
+            }
+            Payload::HeapsSampled(_) => {
+                self.batch.heaps.push((self.after_flush(at), at, rows::heaps(model)));
             }
             Payload::CensusTaken(_) => {
                 let known_at = self.after_flush(Nanos(0));
@@ -234,6 +245,26 @@ impl Recorder {
             }
             _ => {}
         }
+    }
+
+    /// What a look at all pages says of RSS and of memory of dead stores.
+    fn memory_left(&mut self, model: &Model, at: Nanos) {
+        let log = &model.rss_steps;
+        let n_steps = log.n_forgotten + log.steps.len() as u64;
+        let n_new = n_steps.saturating_sub(std::mem::replace(&mut self.n_steps, n_steps));
+        let n_known = log.steps.len().saturating_sub(n_new as usize);
+        for step in log.steps.iter().skip(n_known) {
+            self.batch.steps.push(rows::step(step, at, step_text(model, step)));
+        }
+        let now = model.freed.resident_by_site();
+        let gone = self.freed.keys().filter(|site| !now.contains_key(site));
+        let gone: Vec<(SiteId, Bytes)> = gone.map(|site| (*site, Bytes(0))).collect();
+        for (site, resident) in now.iter().map(|(site, bytes)| (*site, *bytes)).chain(gone) {
+            if self.freed.get(&site) != Some(&resident) {
+                self.batch.freed.push((at, site.number(), resident));
+            }
+        }
+        self.freed = now;
     }
 
     fn identified(&mut self, target: &TargetIdentified) {

@@ -6,16 +6,17 @@ use crate::analysis::finding::Finding;
 use crate::base::{Bytes, Nanos};
 use crate::event::CountersSampled;
 use crate::event::recorded::{
-    Moment, OwnMoment, PlacementKind, RecordedCensus, RecordedChange, RecordedGcCounts,
-    RecordedPages, RecordedPlacement, RecordedSite, RecordedStore, RecordedTraced, SiteTotal,
-    SmallStores,
+    Moment, OwnMoment, PlacementKind, RecordedCause, RecordedCensus, RecordedChange,
+    RecordedGcCounts, RecordedHeap, RecordedPages, RecordedPlacement, RecordedSite, RecordedStep,
+    RecordedStore, RecordedTraced, SiteTotal, SmallStores,
 };
 use crate::model::Model;
 use crate::model::census::{JoinedCensus, TracedStore};
 use crate::model::gc::GcCounts;
 use crate::model::live::Store;
 use crate::model::mapping::Placement;
-use crate::model::site::Site;
+use crate::model::rss_step::RssStep;
+use crate::model::site::{Site, SiteId};
 use crate::recording::FindingRow;
 
 pub(super) fn counts(counts: GcCounts) -> RecordedGcCounts {
@@ -157,6 +158,36 @@ fn own(model: &Model) -> OwnMoment {
         resolve_p99: own.resolve_latency.quantile(0.99),
         frames: own.frames.map(|counts| [counts.n, counts.n_unresolved, counts.n_approximate]),
     }
+}
+
+/// Known at `at`; `text` is for people.
+pub(super) fn step(step: &RssStep, at: Nanos, text: String) -> RecordedStep {
+    let causes = step.causes.iter().map(|cause| RecordedCause {
+        kind: cause.kind.name().to_owned(),
+        site: cause.site.map(SiteId::number),
+        bytes: cause.bytes,
+        n_stores: cause.stores.n,
+        store: cause.stores.largest.number,
+        store_size: cause.stores.largest.size,
+        store_birth: cause.stores.largest.birth,
+    });
+    RecordedStep {
+        known_at: at,
+        from: step.from,
+        to: step.to,
+        rss_before: step.rss_before,
+        rss_after: step.rss_after,
+        text,
+        causes: causes.collect(),
+        unexplained: step.unexplained,
+        created: step.created,
+    }
+}
+
+pub(super) fn heaps(model: &Model) -> Vec<RecordedHeap> {
+    let is_main = |at: u64| model.address_space.place(at) == Placement::MainHeap;
+    let heaps = model.heaps.1.iter();
+    heaps.map(|heap| RecordedHeap { heap: *heap, is_in_main_heap: is_main(heap.heap.0) }).collect()
 }
 
 pub(super) fn census(joined: &JoinedCensus, known_at: Nanos) -> RecordedCensus {

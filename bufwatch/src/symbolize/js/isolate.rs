@@ -24,6 +24,8 @@ const MAP_URL_UNITS_MAX: usize = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Script {
     pub(super) facts: ScriptFacts,
+    /// Where it was when it was read.
+    at: Avma,
     /// Sanitized.
     pub(super) name: Arc<str>,
     pub(super) is_internal: bool,
@@ -103,9 +105,13 @@ impl Isolate {
         if let Some(function) = self.functions.get(&id) {
             return Some(Arc::clone(function));
         }
-        let facts = heap.function(shared)?;
+        let read = |shared: Tagged| heap.function(shared).filter(|facts| facts.id == id);
         // V8 may have moved it since, and something else is there now.
-        (facts.id == id).then_some(())?;
+        let facts = read(shared).or_else(|| read(heap.forwarded(shared)?));
+        let facts = facts.or_else(|| {
+            let script = self.scripts.get(&id.script)?;
+            read(heap.find_function(script.at, id)?)
+        })?;
         let function = Arc::new(self.read_function(heap, encodings, &facts, 0)?);
         if self.functions.len() >= FUNCTIONS_MAX {
             self.functions.clear();
@@ -199,6 +205,7 @@ impl Isolate {
             name: name.into(),
             map_url,
             facts,
+            at,
         });
         if self.scripts.len() >= SCRIPTS_MAX {
             self.scripts.clear();

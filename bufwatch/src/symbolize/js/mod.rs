@@ -44,6 +44,14 @@ pub struct V8Facts {
     pub wasm_state: Option<Avma>,
 }
 
+impl V8Facts {
+    /// From the first bytecode on: the slot counts from the tagged start of the bytecode array.
+    fn bytecode_offset(&self, raw: &RawFrame) -> Option<u32> {
+        let data = u32::try_from(self.layout.bytecode_data.checked_sub(1)?).ok()?;
+        raw.bytecode_offset.checked_sub(data)
+    }
+}
+
 /// Where generated code lies.
 pub trait CodeMappings {
     /// Start of the mapping that `address` is in.
@@ -175,17 +183,18 @@ impl<M: ReadMemory> JsResolver<M> {
         let heap = Heap::new(&self.memory, &self.facts.layout);
         let encodings = self.facts.encodings;
         let id = FunctionId::from_captured(raw.identity);
-        let function = isolate.function(heap, encodings, id, Tagged(raw.function))?;
+        let function =
+            isolate.function(heap, encodings, id, Tagged(raw.function)).or_else(|| {
+                // Its code, which seldom moves, refers to where it is now.
+                (raw.bytecode_offset == 0).then_some(())?;
+                let code = find_code(&mut self.code, &mut self.maps, heap, Avma(raw.pc), mappings)?;
+                isolate.function(heap, encodings, id, heap.function_of_code(&code)?)
+            })?;
         if function.script.is_internal && self.test.trust() == Trust::Testing {
             self.test.judge(function.is_plausible);
         }
         if raw.bytecode_offset != 0 {
-            // The slot counts from the tagged start of the bytecode array.
-            let data = self.facts.layout.bytecode_data.checked_sub(1);
-            let offset = data
-                .and_then(|data| u32::try_from(data).ok())
-                .and_then(|data| raw.bytecode_offset.checked_sub(data));
-            let spot = function.spot_of_bytecode(offset);
+            let spot = function.spot_of_bytecode(self.facts.bytecode_offset(raw));
             return Some(vec![Place { function, spot }]);
         }
         let at_beginning = |function: &Arc<Function>| {
@@ -226,7 +235,11 @@ impl<M: ReadMemory> JsResolver<M> {
         let mut places = Vec::with_capacity(n);
         for (depth, frame) in inlined.iter().enumerate() {
             let at = match frame.shared {
-                Some(shared) => isolate.function_at(heap, encodings, shared)?,
+                Some(shared) => match isolate.function_at(heap, encodings, shared) {
+                    Some(at) => at,
+                    // V8 is moving what was inlined; of the frame itself it is known whose it is.
+                    None => return Some(at_beginning(&function)),
+                },
                 None => Arc::clone(&function),
             };
             if depth + 1 == n && at.id != id {

@@ -9,22 +9,7 @@ use crate::base::{Nanos, Series};
 /// One value per column, the time from zero to `elapsed` spread over them. A column shows the largest value
 /// of its time: a peak must not vanish because it was short.
 pub fn resample(series: &Series, elapsed: Nanos, n_columns: usize) -> Vec<u64> {
-    let values = series.values();
-    if values.is_empty() || n_columns == 0 {
-        return Vec::new();
-    }
-    let step = series.step_ns() as f64;
-    let ns_per_column = (elapsed.0.max(1) as f64) / n_columns as f64;
-    (0..n_columns)
-        .map(|column| {
-            let first = (column as f64 * ns_per_column / step) as usize;
-            let end = ((column + 1) as f64 * ns_per_column / step).ceil() as usize;
-            // The newest sample stands until the next one.
-            let first = first.min(values.len() - 1);
-            let end = end.clamp(first + 1, values.len());
-            values.get(first..end).and_then(|part| part.iter().max()).copied().unwrap_or(0)
-        })
-        .collect()
+    series.resample(elapsed.0, n_columns)
 }
 
 /// Fills `area` from its left edge; the largest value reaches its top, or almost.

@@ -49,10 +49,11 @@ fn as_text(value: &Sql) -> String {
 fn csv_has_the_rows_of_each_view() {
     let folder = tempfile::tempdir().unwrap();
     let recording = Spec::default().record(folder.path());
+    let mut n_rows = 0;
     for view in views(&recording) {
         let bytes = exported(&recording, &["-f", "csv", "--view", &view]);
         let (names, rows) = table(&recording, &view);
-        assert!(!rows.is_empty(), "{view}");
+        n_rows += rows.len();
         let lines = String::from_utf8(bytes.clone()).unwrap().lines().count();
         assert_eq!(lines, rows.len() + 1, "a row is a line in {view}");
         let mut reader = csv::Reader::from_reader(bytes.as_slice());
@@ -62,6 +63,7 @@ fn csv_has_the_rows_of_each_view() {
             assert_eq!(record.unwrap().iter().collect::<Vec<_>>(), expected, "{view}");
         }
     }
+    assert!(n_rows > 100, "{n_rows}");
 }
 
 #[test]
@@ -81,7 +83,7 @@ fn json_lines_have_all_views_with_their_types() {
     }
     for view in views(&recording) {
         let (names, rows) = table(&recording, &view);
-        let lines = &by_view[&view];
+        let lines = by_view.get(&view).map_or(&[][..], Vec::as_slice);
         assert_eq!(lines.len(), rows.len(), "{view}");
         for (line, row) in lines.iter().zip(&rows) {
             assert_eq!(line.as_object().unwrap().len(), names.len() + 1, "{view}");
