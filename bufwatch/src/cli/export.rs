@@ -17,8 +17,8 @@ use crate::export::profile::{Measure, NotMeasured, Profile};
 use crate::export::{
     collapsed, csv, flamegraph, json_lines, openmetrics, perfetto, pprof, speedscope,
 };
-use crate::recording::Reader;
 use crate::recording::stream::StreamError;
+use crate::recording::{Reader, RecordingError};
 use crate::session::replay::Replay;
 
 /// Stores of a moment that are told by kind and thread, the largest; of the rest only the sums by site.
@@ -30,6 +30,7 @@ pub struct ExportArgs {
     /// A file made by `bufwatch record` or --record
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// What to write
     #[arg(long, short, value_name = "FORMAT", value_enum)]
     pub format: Format,
     /// File to write, readable only by you; without it, or with -, standard output
@@ -44,13 +45,13 @@ pub struct ExportArgs {
     /// Views to write, as docs/recording.md has them: sites, stores, timeline, … One for csv; of jsonl some, instead of all
     #[arg(long, value_name = "NAME", value_delimiter = ',', required_if_eq("format", "csv"))]
     pub view: Vec<String>,
-    /// What stacks are weighed by, in a format that has one weight (collapsed, flamegraph)
-    #[arg(long, value_name = "MEASURE", value_parser = measures(), default_value = Measure::default().name())]
-    pub measure: Measure,
+    /// What stacks are weighed by in collapsed and flamegraph, which have one weight; without it `inuse_space`
+    #[arg(long, value_name = "MEASURE", value_parser = measures())]
+    pub measure: Option<Measure>,
     /// Which frames of stacks: of the application with its packages, all JavaScript, or also V8's and native code. A stack without
-    /// such a frame goes by what made it
-    #[arg(long, value_name = "WHICH", value_enum, default_value = "javascript")]
-    pub frames: Frames,
+    /// such a frame goes by what made it. Without it `javascript`
+    #[arg(long, value_name = "WHICH", value_enum)]
+    pub frames: Option<Frames>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -121,8 +122,8 @@ pub enum ExportError {
     NoView { name: String, hint: String },
     #[error("csv has one view, and {0} are asked for")]
     ManyViews(usize),
-    #[error("{0} shows all the time of a recording: --at is for formats that show a moment")]
-    NoMoment(String),
+    #[error("{format} has no use for {option}")]
+    Unused { format: String, option: &'static str },
 }
 
 impl ExportError {
@@ -138,7 +139,7 @@ impl ExportError {
             Self::NotMeasured(what) => what.hint(),
             Self::NoView { hint, .. } => hint,
             Self::ManyViews(_) => "run it once for each, or use --format jsonl",
-            Self::NoMoment(_) => "leave --at out",
+            Self::Unused { .. } => "leave it out; bufwatch export --help says what it is for",
         }
     }
 }
@@ -195,11 +196,20 @@ enum Export {
 
 impl Export {
     fn prepare(args: &ExportArgs) -> anyhow::Result<Self> {
+        if let Some(option) = unused(args) {
+            return Err(ExportError::Unused { format: args.format.name(), option }.into());
+        }
         Ok(match args.format {
             Format::Pprof => Self::Pprof(profile(args)?),
             Format::Speedscope => Self::Speedscope(profile(args)?),
-            Format::Collapsed => Self::Collapsed(weighed(args)?, args.measure),
-            Format::Flamegraph => Self::Flamegraph(weighed(args)?, args.measure),
+            Format::Collapsed => {
+                let (profile, measure) = weighed(args)?;
+                Self::Collapsed(profile, measure)
+            }
+            Format::Flamegraph => {
+                let (profile, measure) = weighed(args)?;
+                Self::Flamegraph(profile, measure)
+            }
             Format::Openmetrics => {
                 let (snapshot, wall) = moment(args)?;
                 Self::Openmetrics(openmetrics::text(&snapshot, wall))
@@ -238,6 +248,21 @@ impl Export {
     }
 }
 
+/// What is asked for and would change nothing.
+fn unused(args: &ExportArgs) -> Option<&'static str> {
+    let format = args.format;
+    let is_weighed = matches!(format, Format::Collapsed | Format::Flamegraph);
+    let has_stacks = is_weighed || matches!(format, Format::Pprof | Format::Speedscope);
+    let has_rows = matches!(format, Format::Jsonl | Format::Csv);
+    let asked = [
+        ("--at", args.at.is_some(), has_stacks || format == Format::Openmetrics),
+        ("--view", !args.view.is_empty(), has_rows),
+        ("--measure", args.measure.is_some(), is_weighed),
+        ("--frames", args.frames.is_some(), has_stacks),
+    ];
+    asked.into_iter().find_map(|(name, is_asked, is_used)| (is_asked && !is_used).then_some(name))
+}
+
 fn streamed(error: StreamError) -> anyhow::Error {
     match error {
         StreamError::Read(error) => error.into(),
@@ -246,11 +271,8 @@ fn streamed(error: StreamError) -> anyhow::Error {
 }
 
 /// For formats that show all the time.
-fn rows(args: &ExportArgs) -> anyhow::Result<Reader> {
-    if args.at.is_some() {
-        return Err(ExportError::NoMoment(args.format.name()).into());
-    }
-    Ok(Reader::open(&args.file)?)
+fn rows(args: &ExportArgs) -> Result<Reader, RecordingError> {
+    Reader::open(&args.file)
 }
 
 /// Those that are asked for, if the file has them; all of them if nothing is asked for.
@@ -265,13 +287,13 @@ fn views(reader: &Reader, asked: &[String]) -> anyhow::Result<Vec<String>> {
 
 fn profile(args: &ExportArgs) -> anyhow::Result<Profile> {
     let (snapshot, wall) = moment(args)?;
-    Ok(Profile::of(&snapshot, args.frames.into(), wall))
+    Ok(Profile::of(&snapshot, args.frames.map(FrameLevel::from).unwrap_or_default(), wall))
 }
 
-fn weighed(args: &ExportArgs) -> anyhow::Result<Profile> {
-    let profile = profile(args)?;
-    profile.check(args.measure).map_err(ExportError::NotMeasured)?;
-    Ok(profile)
+fn weighed(args: &ExportArgs) -> anyhow::Result<(Profile, Measure)> {
+    let (profile, measure) = (profile(args)?, args.measure.unwrap_or_default());
+    profile.check(measure).map_err(ExportError::NotMeasured)?;
+    Ok((profile, measure))
 }
 
 /// The snapshot of a moment, and when that was by the wall clock.

@@ -106,7 +106,16 @@ fn what_is_asked_for_wrongly_is_said() {
     assert!(
         refused(&recording, &["-f", "csv", "--view", "sites,stores"]).contains("csv has one view")
     );
-    assert!(refused(&recording, &["-f", "perfetto", "--at", "1"]).contains("hint: leave --at out"));
+    let unused = [
+        ["perfetto", "--at", "1"],
+        ["pprof", "--measure", "inuse_space"],
+        ["openmetrics", "--frames", "all"],
+        ["speedscope", "--view", "sites"],
+    ];
+    for [format, option, value] in unused {
+        let said = refused(&recording, &["-f", format, option, value]);
+        assert!(said.starts_with(&format!("error: {format} has no use for {option}\n")), "{said}");
+    }
 }
 
 /// As under `| head`.
