@@ -80,6 +80,24 @@ impl FindingKind {
         Self::JsHeap,
     ];
 
+    /// It can be told only of what a census found.
+    pub const fn needs_census(self) -> bool {
+        match self {
+            Self::PinnedParent
+            | Self::PoolSlabPin
+            | Self::GrowOnlyPool
+            | Self::NativeRetained
+            | Self::AliasedViews => true,
+            Self::FreedButResident
+            | Self::DemandPaged
+            | Self::UntouchedReservation
+            | Self::SteadyGrowth
+            | Self::GcLag
+            | Self::UnaccountedShared
+            | Self::JsHeap => false,
+        }
+    }
+
     /// The remedy gives the bytes of the finding back; else it is about so many.
     pub const fn gives_back(self) -> bool {
         !matches!(self, Self::DemandPaged | Self::UntouchedReservation | Self::GcLag | Self::JsHeap)

@@ -11,10 +11,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use crate::analysis::query::StoreQuery;
 use crate::analysis::tree::FrameLevel;
 use crate::analysis::{Interest, Snapshot};
-use crate::base::Nanos;
+use crate::base::{Nanos, sanitize};
 use crate::cli::moment::parse_moment;
 use crate::export::profile::{Measure, NotMeasured, Profile};
-use crate::export::{collapsed, pprof, speedscope};
+use crate::export::{
+    collapsed, csv, flamegraph, json_lines, openmetrics, perfetto, pprof, speedscope,
+};
+use crate::recording::stream::StreamError;
+use crate::recording::{Reader, RecordingError};
 use crate::session::replay::Replay;
 
 /// Stores of a moment that are told by kind and thread, the largest; of the rest only the sums by site.
@@ -26,6 +30,7 @@ pub struct ExportArgs {
     /// A file made by `bufwatch record` or --record
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// What to write
     #[arg(long, short, value_name = "FORMAT", value_enum)]
     pub format: Format,
     /// File to write, readable only by you; without it, or with -, standard output
@@ -37,13 +42,16 @@ pub struct ExportArgs {
     /// The moment, counted from the start: 90, 1m30s, 2h05m; without it the end. For formats that show one moment
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub at: Option<Nanos>,
-    /// What stacks are weighed by, in a format that has one weight (collapsed)
-    #[arg(long, value_name = "MEASURE", value_parser = measures(), default_value = Measure::default().name())]
-    pub measure: Measure,
+    /// Views to write, as docs/recording.md has them: sites, stores, timeline, … One for csv; of jsonl some, instead of all
+    #[arg(long, value_name = "NAME", value_delimiter = ',', required_if_eq("format", "csv"))]
+    pub view: Vec<String>,
+    /// What stacks are weighed by in collapsed and flamegraph, which have one weight; without it `inuse_space`
+    #[arg(long, value_name = "MEASURE", value_parser = measures())]
+    pub measure: Option<Measure>,
     /// Which frames of stacks: of the application with its packages, all JavaScript, or also V8's and native code. A stack without
-    /// such a frame goes by what made it
-    #[arg(long, value_name = "WHICH", value_enum, default_value = "javascript")]
-    pub frames: Frames,
+    /// such a frame goes by what made it. Without it `javascript`
+    #[arg(long, value_name = "WHICH", value_enum)]
+    pub frames: Option<Frames>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,11 +79,21 @@ pub enum Format {
     Speedscope,
     /// A moment, for flamegraph.pl and others: a line a stack, with --measure
     Collapsed,
+    /// A moment, for a browser: a flame graph as SVG, with --measure
+    Flamegraph,
+    /// A moment, for Prometheus: text in the format of that name, without sites
+    Openmetrics,
+    /// All the time, for ui.perfetto.dev: memory, collections, lives of stores, censuses and findings (binary)
+    Perfetto,
+    /// All the time, for jq and pandas: one object a row of the views in docs/recording.md, or of those named with --view
+    Jsonl,
+    /// All the time, for spreadsheets and R: one of these views, named with --view
+    Csv,
 }
 
 impl Format {
     const fn is_binary(self) -> bool {
-        matches!(self, Self::Pprof)
+        matches!(self, Self::Pprof | Self::Perfetto)
     }
 
     fn name(self) -> String {
@@ -100,10 +118,16 @@ pub enum ExportError {
     Write { path: PathBuf, source: io::Error },
     #[error("{0}")]
     NotMeasured(NotMeasured),
+    #[error("`{name}` is no view of this recording")]
+    NoView { name: String, hint: String },
+    #[error("csv has one view, and {0} are asked for")]
+    ManyViews(usize),
+    #[error("{format} has no use for {option}")]
+    Unused { format: String, option: &'static str },
 }
 
 impl ExportError {
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &str {
         match self {
             Self::Terminal(_) => "write it to a file with -o FILE, or into a pipe",
             Self::Exists(_) => "name another file, or overwrite it with --force",
@@ -113,6 +137,9 @@ impl ExportError {
                 _ => "may bufwatch create files in this folder?",
             },
             Self::NotMeasured(what) => what.hint(),
+            Self::NoView { hint, .. } => hint,
+            Self::ManyViews(_) => "run it once for each, or use --format jsonl",
+            Self::Unused { .. } => "leave it out; bufwatch export --help says what it is for",
         }
     }
 }
@@ -157,37 +184,124 @@ fn create(path: &Path, is_overwriting: bool) -> Result<File, ExportError> {
 
 /// What is to be written, with the recording opened and read as far as an error may be in it.
 enum Export {
-    Profile(Box<Profile>, Format, Measure),
+    Pprof(Profile),
+    Speedscope(Profile),
+    Collapsed(Profile, Measure),
+    Flamegraph(Profile, Measure),
+    Openmetrics(String),
+    Perfetto(Reader),
+    Jsonl(Reader, Vec<String>),
+    Csv(Reader, String),
 }
 
 impl Export {
     fn prepare(args: &ExportArgs) -> anyhow::Result<Self> {
-        let replay = Replay::open(&args.file)?;
-        let (snapshot, wall) = moment(&replay, args.at)?;
-        let profile = Profile::of(&snapshot, args.frames.into(), wall);
-        if args.format == Format::Collapsed {
-            profile.check(args.measure).map_err(ExportError::NotMeasured)?;
+        if let Some(option) = unused(args) {
+            return Err(ExportError::Unused { format: args.format.name(), option }.into());
         }
-        Ok(Self::Profile(Box::new(profile), args.format, args.measure))
+        Ok(match args.format {
+            Format::Pprof => Self::Pprof(profile(args)?),
+            Format::Speedscope => Self::Speedscope(profile(args)?),
+            Format::Collapsed => {
+                let (profile, measure) = weighed(args)?;
+                Self::Collapsed(profile, measure)
+            }
+            Format::Flamegraph => {
+                let (profile, measure) = weighed(args)?;
+                Self::Flamegraph(profile, measure)
+            }
+            Format::Openmetrics => {
+                let (snapshot, wall) = moment(args)?;
+                Self::Openmetrics(openmetrics::text(&snapshot, wall))
+            }
+            Format::Perfetto => Self::Perfetto(rows(args)?),
+            Format::Jsonl => {
+                let reader = rows(args)?;
+                let views = views(&reader, &args.view)?;
+                Self::Jsonl(reader, views)
+            }
+            Format::Csv => {
+                let reader = rows(args)?;
+                let mut views = views(&reader, &args.view)?;
+                match (views.pop(), views.len()) {
+                    (Some(view), 0) => Self::Csv(reader, view),
+                    (_, n) => return Err(ExportError::ManyViews(n + 1).into()),
+                }
+            }
+        })
     }
 
     fn write(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         match self {
-            Self::Profile(profile, Format::Pprof, _) => pprof::write(profile, out)?,
-            Self::Profile(profile, Format::Speedscope, _) => speedscope::write(profile, out)?,
-            Self::Profile(profile, Format::Collapsed, measure) => {
-                collapsed::write(profile, *measure, out)?;
+            Self::Pprof(profile) => pprof::write(profile, out)?,
+            Self::Speedscope(profile) => speedscope::write(profile, out)?,
+            Self::Collapsed(profile, measure) => collapsed::write(profile, *measure, out)?,
+            Self::Flamegraph(profile, measure) => flamegraph::write(profile, *measure, out)?,
+            Self::Openmetrics(text) => out.write_all(text.as_bytes())?,
+            Self::Perfetto(reader) => perfetto::write(reader, out).map_err(streamed)?,
+            Self::Jsonl(reader, views) => {
+                json_lines::write(reader, views, out).map_err(streamed)?;
             }
+            Self::Csv(reader, view) => csv::write(reader, view, out).map_err(streamed)?,
         }
         Ok(out.flush()?)
     }
 }
 
+/// What is asked for and would change nothing.
+fn unused(args: &ExportArgs) -> Option<&'static str> {
+    let format = args.format;
+    let is_weighed = matches!(format, Format::Collapsed | Format::Flamegraph);
+    let has_stacks = is_weighed || matches!(format, Format::Pprof | Format::Speedscope);
+    let has_rows = matches!(format, Format::Jsonl | Format::Csv);
+    let asked = [
+        ("--at", args.at.is_some(), has_stacks || format == Format::Openmetrics),
+        ("--view", !args.view.is_empty(), has_rows),
+        ("--measure", args.measure.is_some(), is_weighed),
+        ("--frames", args.frames.is_some(), has_stacks),
+    ];
+    asked.into_iter().find_map(|(name, is_asked, is_used)| (is_asked && !is_used).then_some(name))
+}
+
+fn streamed(error: StreamError) -> anyhow::Error {
+    match error {
+        StreamError::Read(error) => error.into(),
+        StreamError::Write(error) => error.into(),
+    }
+}
+
+/// For formats that show all the time.
+fn rows(args: &ExportArgs) -> Result<Reader, RecordingError> {
+    Reader::open(&args.file)
+}
+
+/// Those that are asked for, if the file has them; all of them if nothing is asked for.
+fn views(reader: &Reader, asked: &[String]) -> anyhow::Result<Vec<String>> {
+    let all = reader.views()?;
+    if let Some(name) = asked.iter().find(|name| !all.contains(name)) {
+        let (name, hint) = (name.clone(), format!("it has {}", sanitize(&all.join(", "))));
+        return Err(ExportError::NoView { name, hint }.into());
+    }
+    Ok(if asked.is_empty() { all } else { asked.to_vec() })
+}
+
+fn profile(args: &ExportArgs) -> anyhow::Result<Profile> {
+    let (snapshot, wall) = moment(args)?;
+    Ok(Profile::of(&snapshot, args.frames.map(FrameLevel::from).unwrap_or_default(), wall))
+}
+
+fn weighed(args: &ExportArgs) -> anyhow::Result<(Profile, Measure)> {
+    let (profile, measure) = (profile(args)?, args.measure.unwrap_or_default());
+    profile.check(measure).map_err(ExportError::NotMeasured)?;
+    Ok((profile, measure))
+}
+
 /// The snapshot of a moment, and when that was by the wall clock.
-fn moment(replay: &Replay, at: Option<Nanos>) -> anyhow::Result<(Snapshot, Option<Nanos>)> {
+fn moment(args: &ExportArgs) -> anyhow::Result<(Snapshot, Option<Nanos>)> {
+    let replay = Replay::open(&args.file)?;
     let query = StoreQuery { limit: STORES_MAX, ..StoreQuery::default() };
     let interest = Interest { query, ..Interest::default() };
-    let snapshot = replay.snapshot_at(at.unwrap_or(replay.length()), &interest)?;
+    let snapshot = replay.snapshot_at(args.at.unwrap_or(replay.length()), &interest)?;
     let started = replay.about().started_unix;
     let wall = started.map(|started| Nanos(started.0.saturating_add(snapshot.elapsed.0)));
     Ok((snapshot, wall))

@@ -14,7 +14,7 @@ pub fn lines(profile: &Profile, measure: Measure) -> Vec<String> {
         if value > 0 {
             let frames: Vec<String> =
                 profile.stack_of(sample).rev().map(|frame| frame_text(&frame.full)).collect();
-            let sum = stacks.entry(frames.join(";")).or_default();
+            let sum = stacks.entry(without_number(frames.join(";"))).or_default();
             *sum = sum.saturating_add(value);
         }
     }
@@ -33,4 +33,12 @@ fn frame_text(name: &str) -> String {
         other => other,
     };
     name.chars().map(safe).collect()
+}
+
+/// A number behind the stack would be taken for a value: of two, the first is that of another profile to compare with.
+fn without_number(stack: String) -> String {
+    match stack.rsplit_once(' ') {
+        Some((before, last)) if last.parse::<f64>().is_ok() => format!("{before}_{last}"),
+        _ => stack,
+    }
 }

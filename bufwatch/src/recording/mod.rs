@@ -12,8 +12,11 @@ pub mod reader;
 pub mod row;
 mod rows;
 mod rss_rows;
+pub mod series;
 mod state_reader;
+pub mod stream;
 mod value;
+pub mod views;
 pub mod writer;
 
 pub use course_reader::Course;

@@ -3,6 +3,7 @@
 use rusqlite::Row;
 
 use crate::base::{Bytes, Nanos};
+use crate::recording::views::Cell;
 
 /// A list of numbers at most this long is read.
 const LIST_MAX: usize = 10_000;
@@ -117,6 +118,13 @@ impl<'a, 'stmt> Columns<'a, 'stmt> {
 
     pub(super) fn text(&mut self) -> rusqlite::Result<String> {
         self.next()
+    }
+
+    /// Whatever it is.
+    pub(super) fn cell(&mut self) -> rusqlite::Result<Cell> {
+        let at = self.at;
+        self.at += 1;
+        self.row.get_ref(at).map(Cell::from)
     }
 
     pub(super) fn known_text(&mut self) -> rusqlite::Result<Option<String>> {

@@ -35,7 +35,11 @@ const LAYERS: [Layer; 17] = [
         number: 5,
         may_use: &["base", "event", "sys", "elf", "v8", "malloc", "node", "symbolize", "recording"],
     },
-    Layer { module: "export", number: 5, may_use: &["base", "event", "analysis", "detect"] },
+    Layer {
+        module: "export",
+        number: 5,
+        may_use: &["base", "event", "recording", "analysis", "detect"],
+    },
     Layer { module: "tui", number: 5, may_use: &["base", "event", "analysis", "detect"] },
     Layer { module: "session", number: 6, may_use: BELOW_SESSION },
     Layer { module: "cli", number: 7, may_use: BELOW_CLI },

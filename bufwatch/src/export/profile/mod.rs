@@ -6,6 +6,7 @@ mod samples;
 use std::fmt;
 
 pub use frames::ProfileFrame;
+pub(super) use samples::pinned_bytes;
 
 use crate::analysis::snapshot::{Snapshot, TargetState};
 use crate::analysis::tree::FrameLevel;

@@ -130,7 +130,7 @@ fn pinned(snapshot: &Snapshot) -> (FastMap<SiteId, u64>, u64) {
 }
 
 /// Bytes that only views keep alive, and that none of them shows.
-fn pinned_bytes(parent: &Parent) -> u64 {
+pub(crate) fn pinned_bytes(parent: &Parent) -> u64 {
     if parent.is_held_itself || parent.n_views == 0 {
         return 0;
     }

@@ -32,27 +32,38 @@ fn refused(file: &Path, args: &[&str]) -> String {
 }
 
 /// Formats, as they are asked for.
-pub(crate) const FORMATS: [&str; 3] = ["pprof", "speedscope", "collapsed"];
+pub(crate) const FORMATS: [&[&str]; 10] = [
+    &["-f", "pprof"],
+    &["-f", "speedscope"],
+    &["-f", "collapsed"],
+    &["-f", "flamegraph", "--frames", "all"],
+    &["-f", "openmetrics"],
+    &["-f", "perfetto"],
+    &["-f", "jsonl"],
+    &["-f", "jsonl", "--view", "sites,stores"],
+    &["-f", "csv", "--view", "stores"],
+    &["-f", "csv", "--view", "findings"],
+];
 
 #[test]
 fn files_are_for_their_owner_and_not_overwritten_unasked() {
     let folder = tempfile::tempdir().unwrap();
     let recording = Spec::default().record(folder.path());
     for format in FORMATS {
-        let file = folder.path().join(format);
+        let file = folder.path().join(format.join(" "));
         let path = file.to_str().unwrap();
-        exported(&recording, &["--format", format, "-o", path]);
+        exported(&recording, &[format, &["-o", path][..]].concat());
         let written = fs::read(&file).unwrap();
-        assert_eq!(written, exported(&recording, &["-f", format, "-o", "-"]), "{format}");
+        assert_eq!(written, exported(&recording, &[format, &["-o", "-"][..]].concat()));
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        let said = refused(&recording, &["-f", format, "-o", path]);
+        let said = refused(&recording, &[format, &["-o", path][..]].concat());
         assert_eq!(
             said,
             format!(
                 "error: `{path}` exists\nhint: name another file, or overwrite it with --force\n"
             )
         );
-        exported(&recording, &["-f", format, "-o", path, "--force"]);
+        exported(&recording, &[format, &["-o", path, "--force"][..]].concat());
     }
 }
 
@@ -82,11 +93,52 @@ fn what_cannot_be_exported_is_said_and_leaves_no_file() {
 }
 
 #[test]
+fn what_is_asked_for_wrongly_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = Spec::without_stores().record(folder.path());
+    let said = refused(&recording, &["-f", "csv", "--view", "sqlite_schema"]);
+    assert!(
+        said.starts_with(
+            "error: `sqlite_schema` is no view of this recording\nhint: it has meta, "
+        )
+    );
+    assert!(refused(&recording, &["-f", "csv"]).contains("--view <NAME>"));
+    assert!(
+        refused(&recording, &["-f", "csv", "--view", "sites,stores"]).contains("csv has one view")
+    );
+    let unused = [
+        ["perfetto", "--at", "1"],
+        ["pprof", "--measure", "inuse_space"],
+        ["openmetrics", "--frames", "all"],
+        ["speedscope", "--view", "sites"],
+    ];
+    for [format, option, value] in unused {
+        let said = refused(&recording, &["-f", format, option, value]);
+        assert!(said.starts_with(&format!("error: {format} has no use for {option}\n")), "{said}");
+    }
+}
+
+/// As under `| head`.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = Spec { n_live: 1_000, ..Spec::default() }.record(folder.path());
+    for format in FORMATS {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bufwatch"));
+        command.arg("export").arg(&recording).args(format);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command.stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{format:?}");
+    }
+}
+
+#[test]
 fn a_full_disk_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let recording = Spec::default().record(folder.path());
     for format in FORMATS {
-        let said = refused(&recording, &["-f", format, "-o", "/dev/full"]);
+        let said = refused(&recording, &[format, &["-o", "/dev/full"][..]].concat());
         assert_eq!(
             said,
             "error: `/dev/full` cannot be written: No space left on device (os error 28)\nhint: make room on the disk\n"
@@ -100,7 +152,7 @@ fn damaged_recordings_end_in_an_answer() {
     let folder = tempfile::tempdir().unwrap();
     let cut = Spec { is_ended: false, ..Spec::default() }.record(folder.path());
     for format in FORMATS {
-        assert!(!exported(&cut, &["-f", format]).is_empty());
+        assert!(!exported(&cut, format).is_empty());
     }
     let bytes = fs::read(&cut).unwrap();
     for n in 1..16 {
@@ -114,8 +166,8 @@ fn damaged_recordings_end_in_an_answer() {
         }
         fs::write(&file, damaged).unwrap();
         for format in FORMATS {
-            let code = export(&file, &["-f", format]).status.code();
-            assert!(matches!(code, Some(0 | 2)), "{format} {n}: {code:?}");
+            let code = export(&file, format).status.code();
+            assert!(matches!(code, Some(0 | 2)), "{format:?} {n}: {code:?}");
         }
     }
 }

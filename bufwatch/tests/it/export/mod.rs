@@ -2,5 +2,8 @@
 
 mod command;
 mod made_up;
+mod openmetrics;
+mod perfetto;
 mod profiles;
+mod rows;
 mod wire;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use flate2::read::GzDecoder;
+use quick_xml::events::Event;
 use serde_json::Value;
 
 use crate::export::command::{exported, exported_text};
@@ -208,4 +209,52 @@ fn a_speedscope_file_is_of_its_schema() {
             assert!(frames.get(index.as_u64().unwrap() as usize).is_some());
         }
     }
+}
+
+/// Text, and what comes in elements of the browser's: a name that wants to be an element stays text.
+#[test]
+fn a_flame_graph_is_well_formed_and_all_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = Spec::default().record(folder.path());
+    let none = Spec { n_flushes: 2, ..Spec::without_stores() };
+    let none_folder = tempfile::tempdir().unwrap();
+    let none = none.record(none_folder.path());
+    for (recording, n_titles) in [(&recording, 2 * HOSTILE.len() + 1), (&none, 0)] {
+        let text = exported_text(recording, &["-f", "flamegraph"]);
+        let mut reader = quick_xml::Reader::from_str(&text);
+        let (mut titles, mut elements) = (0, Vec::new());
+        loop {
+            match reader.read_event().unwrap() {
+                Event::Start(start) => {
+                    titles += usize::from(start.name().as_ref() == b"title");
+                    elements.push(String::from_utf8_lossy(start.name().as_ref()).into_owned());
+                    for attribute in start.attributes() {
+                        let attribute = attribute.unwrap();
+                        let key = String::from_utf8_lossy(attribute.key.as_ref()).into_owned();
+                        let value = String::from_utf8_lossy(&attribute.value).into_owned();
+                        // Names of namespaces are not asked for.
+                        assert!(
+                            key.starts_with("xmlns") || !value.contains("//"),
+                            "{key}: {value}"
+                        );
+                        assert!(!key.starts_with("on") || start.name().as_ref() == b"svg");
+                    }
+                }
+                Event::Eof => break,
+                _ => {}
+            }
+        }
+        assert_eq!(titles, n_titles, "{text}");
+        assert!(elements.iter().filter(|name| *name == "script").count() <= 1);
+        assert!(!elements.iter().any(|name| name == "b" || name == "image"));
+    }
+}
+
+#[test]
+fn a_number_at_the_end_of_a_name_is_no_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = Spec { names: vec!["GET /a 12".to_owned()], ..Spec::default() };
+    let text =
+        exported_text(&spec.record(folder.path()), &["-f", "collapsed", "--frames", "application"]);
+    assert_eq!(text, "main /srv/GET /a 12.js:1:9;GET /a 12 /srv/GET /a 12.js:2:9 6291456\n");
 }
