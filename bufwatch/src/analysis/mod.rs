@@ -12,6 +12,7 @@ mod of_site;
 pub mod post_mortem;
 pub mod query;
 mod ranking;
+pub mod recording_diff;
 pub mod residency;
 mod rss_steps;
 pub mod slope;

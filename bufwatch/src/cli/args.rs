@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::analysis::query::parse_bytes;
 use crate::base::Bytes;
 use crate::cli::census::CensusArgs;
+use crate::cli::diff::DiffArgs;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::plan::PlanArgs;
 use crate::cli::ps::PsArgs;
@@ -40,6 +41,7 @@ pub enum Command {
     Record(RecordArgs),
     Replay(ReplayArgs),
     Report(ReportArgs),
+    Diff(DiffArgs),
     Sql(SqlArgs),
     /// Show which probes are found in a Node binary, and what is lost with those that are not
     Plan(PlanArgs),

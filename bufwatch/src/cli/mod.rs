@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod census;
+pub mod diff;
 pub mod doctor;
 pub mod exit;
 pub mod message;
@@ -77,6 +78,7 @@ pub fn main() -> ExitCode {
         Some(Command::Record(args)) => record::run(args, &environment),
         Some(Command::Replay(args)) => finish(replay::print(args, &mut io::stdout().lock())),
         Some(Command::Sql(args)) => finish(sql::run(args, &mut io::stdout().lock())),
+        Some(Command::Diff(args)) => finish(diff::run(args, &mut io::stdout().lock())),
         Some(Command::Report(args)) => finish(report::run(args, &mut io::stdout().lock())),
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
