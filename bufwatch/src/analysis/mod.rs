@@ -7,6 +7,7 @@ pub mod describe;
 pub mod finding;
 pub mod holder;
 pub mod holding;
+pub mod limits;
 mod memory_usage;
 mod of_site;
 pub mod post_mortem;

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod census;
+pub mod check;
 pub mod diff;
 pub mod doctor;
 pub mod exit;
@@ -13,6 +14,7 @@ pub mod ps;
 pub mod record;
 pub mod replay;
 pub mod report;
+pub mod run;
 pub mod sql;
 pub mod watch;
 
@@ -68,7 +70,12 @@ pub fn main() -> ExitCode {
             return exit.into();
         }
     };
-    start_log(std::env::var_os("BUFWATCH_LOG"), cli.command.is_none() && !cli.watch.headless);
+    let is_dashboard = match &cli.command {
+        None => !cli.watch.headless,
+        Some(Command::Run(args)) => !args.watch.headless,
+        Some(_) => false,
+    };
+    start_log(std::env::var_os("BUFWATCH_LOG"), is_dashboard);
     let environment = Environment::read();
     let exit = match &cli.command {
         None => watch::run(&cli.watch, &environment),
@@ -79,6 +86,9 @@ pub fn main() -> ExitCode {
         Some(Command::Replay(args)) => finish(replay::print(args, &mut io::stdout().lock())),
         Some(Command::Sql(args)) => finish(sql::run(args, &mut io::stdout().lock())),
         Some(Command::Diff(args)) => finish(diff::run(args, &mut io::stdout().lock())),
+        Some(Command::Run(args)) => run::run(args, &environment),
+        Some(Command::Gate(args)) => run::gate(args),
+        Some(Command::Check(args)) => check::run(args, &environment, &mut io::stdout().lock()),
         Some(Command::Report(args)) => finish(report::run(args, &mut io::stdout().lock())),
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))

@@ -92,6 +92,7 @@ fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
         record_reads: None,
         census_interval: args.census_every.map(|seconds| CensusInterval {
             every: Nanos((seconds * 1e9) as u64),
+            first_after: Nanos(0),
             pause_budget: args.pause_budget / 100.0,
         }),
         record: Some(RecordTo {

@@ -6,6 +6,7 @@ pub mod census_file;
 pub mod census_json;
 pub mod census_text;
 pub mod finding;
+pub mod junit;
 pub mod recording_diff;
 pub mod report;
 mod residency_json;
