@@ -60,7 +60,7 @@ pub struct CheckArgs {
     /// Findings that are less sure than this do not count: low, medium or high
     #[arg(long, value_name = "CONFIDENCE", default_value = "medium", value_parser = parse_confidence)]
     pub min_confidence: Confidence,
-    /// Write the outcome for a CI system as JUnit XML; an older file is replaced
+    /// Write the outcome for a CI system as `JUnit` XML; an older file is replaced
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// Print one JSON object (schema bufwatch.check/1)
@@ -204,7 +204,7 @@ fn watch(config: SessionConfig, launched: &mut Launched) -> Result<(), Exit> {
     let outcome = runtime.and_then(|runtime| {
         runtime.block_on(async {
             let mut signals = Signals::new()?;
-            let ended = print_each(session.snapshots(), None, Duration::from_secs(60), |_| Ok(()));
+            let ended = print_each(session.snapshots(), None, Duration::from_mins(1), |_| Ok(()));
             tokio::select! {
                 ended = ended => ended.map(|_| ()),
                 () = run_on(&session, launched, &mut signals) => Ok(()),
@@ -300,7 +300,7 @@ fn try_tell(
         }
         if judged.iter().any(|it| it.verdict == Verdict::Unknown) {
             print_line(
-                "hint: --census-every SECONDS with a smaller number, a command that lives longer, or a smaller check",
+                "hint: let the command live longer, or look more often with --census-every SECONDS; of a recording, record it with --census-every",
             );
         }
         if let Some(gap) = gap {

@@ -48,16 +48,15 @@ pub(super) fn watch(
     args: &WatchArgs,
     environment: &Environment,
     pid: u32,
-    mut launched: Option<&mut Launched>,
+    launched: Option<&mut Launched>,
 ) -> Exit {
     let session = match Session::start(config(args, environment, pid, launched.is_some())) {
         Ok(session) => session,
         Err(error) => return fail(&error),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome = runtime.and_then(|runtime| {
-        runtime.block_on(watch_session(&session, args, environment, launched.as_deref_mut()))
-    });
+    let outcome = runtime
+        .and_then(|runtime| runtime.block_on(watch_session(&session, args, environment, launched)));
     let last = session.stop();
     // Before the probes are removed, which takes a second.
     let outcome = match last.as_deref().filter(|last| last.target.state != TargetState::Attaching) {
@@ -186,7 +185,7 @@ async fn watch_session(
     }
     if !io::stdout().is_terminal() && is_recording_only {
         return tokio::select! {
-            ended = print_each(session.snapshots(), None, Duration::from_secs(60), |_| Ok(())) => ended,
+            ended = print_each(session.snapshots(), None, Duration::from_mins(1), |_| Ok(())) => ended,
             () = ending => Ok(Ended::Signal),
         };
     }

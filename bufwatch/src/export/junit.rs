@@ -1,4 +1,4 @@
-//! What became of limits, as JUnit XML for continuous integration and as JSON (schema `bufwatch.check/1`).
+//! What became of limits, as `JUnit` XML for continuous integration and as JSON (schema `bufwatch.check/1`).
 
 use serde_json::{Value, json};
 

@@ -11,6 +11,7 @@ mod cassette_player;
 mod cassettes;
 mod census_cassettes;
 mod census_damage;
+mod check;
 mod diff;
 mod elf;
 mod made_recording;
