@@ -10,13 +10,15 @@ fn check(lab: &Lab, way: &str, is_leak: bool) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.bufwatch");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/scenarios/findings/pinned.mjs");
-    // It is young, and no collection has seen it.
+    // How sure it is depends on its age.
     let limits =
         ["check", "--fail-on", "PINNED_PARENT", "--min-confidence", "low", "--max-pinned", "20MB"];
     let record = ["--record", file.to_str().unwrap(), "--census-every", "0.2"];
     let command = ["--", lab.node(), "--expose-gc", script];
     let mut check = lab.bufwatch(&[&limits[..], &record, &command].concat());
     check.send(way);
+    // What has lived through a collection is not in flight.
+    check.send("gc");
     check.wait_for_word("n_parents");
     let n_before = answer(lab, &file, "SELECT count(*) FROM censuses").unwrap_or(0);
     let is_seen = || {
