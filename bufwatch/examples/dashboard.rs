@@ -67,6 +67,7 @@ async fn make_up(
                     Some(Command::SetStoreQuery(newest)) => query = newest,
                     Some(Command::SetDetail(newest)) => key = newest,
                     Some(Command::TakeCensus) => census.is_underway = true,
+                    Some(Command::Seek(_)) => {}
                     Some(Command::Quit) | None => return,
                 },
             }

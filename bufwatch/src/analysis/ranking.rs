@@ -134,6 +134,7 @@ impl<'a> Members<'a> {
 
 fn site_row(site: &Site, of_site: OfSite) -> SiteRow {
     SiteRow {
+        id: site.id,
         stack: site.stack,
         frames: Arc::clone(&site.frames),
         is_cut: site.is_cut,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::{Bytes, Nanos};
-use crate::event::residency::{PageBytes, RssSplit};
+use crate::event::residency::{PageBytes, RssPart, RssSplit};
 pub use crate::model::rss_step::CauseKind;
 use crate::model::site::GroupId;
 pub use crate::model::survivors::SurvivorPoint;
@@ -35,6 +35,12 @@ pub struct HeapNumbers {
     pub external: Option<Bytes>,
     /// Exact.
     pub array_buffers: Option<Bytes>,
+}
+
+/// Freed memory that malloc keeps in RAM; `None` where its records could not be read at all. Only a lower bound if not all of them could.
+pub fn kept_by_malloc(split: &RssSplit) -> Option<Bytes> {
+    let is_surveyed = split.survey.n_arenas > split.survey.n_arenas_unknown;
+    is_surveyed.then(|| split.get(RssPart::AllocatorFree))
 }
 
 /// From one look at all pages to a later one, and what changed in between.

@@ -12,7 +12,7 @@ pub use crate::analysis::residency::{
     RssStepRow, StepCauseRow, StorePages, StoresAt, SurvivorPoint,
 };
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
-use crate::event::residency::RssSplit;
+use crate::event::residency::{RssSplit, StoreMap};
 use crate::event::{Frame, FrameKind, GcKind, StoreKind};
 pub use crate::model::async_origin::AsyncStack;
 pub use crate::model::census::{
@@ -160,6 +160,7 @@ pub struct History {
 /// A stack that allocated, and all that came from it.
 #[derive(Clone, Debug)]
 pub struct SiteRow {
+    pub id: SiteId,
     pub stack: StackId,
     /// Innermost first; empty: allocated without a stack.
     pub frames: Arc<[Frame]>,
@@ -273,6 +274,8 @@ pub struct StoreDetail {
     pub app_frame: Option<usize>,
     /// As in [`SiteRow`].
     pub async_stack: Option<Arc<AsyncStack>>,
+    /// Where its pages are, and how long ago they were looked at.
+    pub map: Option<(Nanos, Arc<StoreMap>)>,
 }
 
 /// How well bufwatch itself is doing.

@@ -19,6 +19,7 @@ use crate::analysis::snapshot::{
 };
 use crate::base::{FastMap, Fidelity, Nanos, StoreKey};
 use crate::event::CountersSampled;
+use crate::event::residency::StoreMap;
 use crate::model::limits::{ASYNC_STACKS_MAX, SITES_MAX as MODEL_SITES_MAX, STACKS_MAX};
 use crate::model::live::Store;
 use crate::model::site::{Site, SiteId};
@@ -315,7 +316,15 @@ fn detail(model: &Model, key: StoreKey, now: Nanos) -> Option<StoreDetail> {
         user_frame: site.origin.user_frame,
         app_frame: site.origin.app_frame,
         async_stack: site.async_stack.clone(),
+        map: map(model, store, now),
     })
+}
+
+/// The pages of the store, if they were looked at where it is now.
+fn map(model: &Model, store: &Store, now: Nanos) -> Option<(Nanos, Arc<StoreMap>)> {
+    let (at, map) = model.residency.map.as_ref()?;
+    let is_of_it = (map.key, map.start, map.len) == (store.key, store.data, store.size);
+    is_of_it.then(|| (now.since(*at), Arc::clone(map)))
 }
 
 /// Deaths of unknown stores that cannot all be older than the attach, where nothing at all was born.

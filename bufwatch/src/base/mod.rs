@@ -11,6 +11,7 @@ pub mod sanitize;
 pub mod series;
 pub mod text;
 pub mod units;
+pub mod wall_clock;
 
 pub use addr::{Avma, Bias, FileOffset, Svma};
 pub use constant::Constant;
@@ -21,3 +22,4 @@ pub use memory::{MemoryError, ReadMemory, ReadPart};
 pub use sanitize::sanitize;
 pub use series::Series;
 pub use units::{Bytes, Nanos};
+pub use wall_clock::WallTime;

@@ -10,6 +10,7 @@ use crate::cli::census::CensusArgs;
 use crate::cli::check::CheckArgs;
 use crate::cli::diff::DiffArgs;
 use crate::cli::doctor::DoctorArgs;
+use crate::cli::export::ExportArgs;
 use crate::cli::plan::PlanArgs;
 use crate::cli::ps::PsArgs;
 use crate::cli::record::RecordArgs;
@@ -50,6 +51,7 @@ pub enum Command {
     Report(ReportArgs),
     Diff(DiffArgs),
     Sql(SqlArgs),
+    Export(ExportArgs),
     /// Show which probes are found in a Node binary, and what is lost with those that are not
     Plan(PlanArgs),
     /// Check what this machine lets bufwatch do, and what to change if it does not

@@ -6,6 +6,7 @@ pub mod check;
 pub mod diff;
 pub mod doctor;
 pub mod exit;
+pub mod export;
 pub mod message;
 mod moment;
 pub mod output;
@@ -28,6 +29,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::args::{Cli, Command};
 use crate::cli::exit::Exit;
+use crate::cli::export::ExportError;
 use crate::cli::message::print_error;
 use crate::cli::output::OutputError;
 use crate::node::identity::IdentityError;
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
     let is_dashboard = match &cli.command {
         None => !cli.watch.headless,
         Some(Command::Run(args)) => !args.watch.headless,
+        Some(Command::Replay(args)) => !args.headless,
         Some(_) => false,
     };
     start_log(std::env::var_os("BUFWATCH_LOG"), is_dashboard);
@@ -83,13 +86,17 @@ pub fn main() -> ExitCode {
             finish(census::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }
         Some(Command::Record(args)) => record::run(args, &environment),
-        Some(Command::Replay(args)) => finish(replay::print(args, &mut io::stdout().lock())),
+        Some(Command::Replay(args)) if args.headless => {
+            finish(replay::print(args, &mut io::stdout().lock()))
+        }
+        Some(Command::Replay(args)) => replay::show(args, &environment),
         Some(Command::Sql(args)) => finish(sql::run(args, &mut io::stdout().lock())),
         Some(Command::Diff(args)) => finish(diff::run(args, &mut io::stdout().lock())),
         Some(Command::Run(args)) => run::run(args, &environment),
         Some(Command::Gate(args)) => run::gate(args),
         Some(Command::Check(args)) => check::run(args, &environment, &mut io::stdout().lock()),
         Some(Command::Report(args)) => finish(report::run(args, &mut io::stdout().lock())),
+        Some(Command::Export(args)) => finish(export::run(args)),
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }
@@ -123,6 +130,8 @@ fn finish(outcome: anyhow::Result<()>) -> Exit {
     let hint = hint.or_else(|| output.map(OutputError::hint));
     let query = error.chain().find_map(|cause| cause.downcast_ref::<QueryError>());
     let hint = hint.or_else(|| query.map(QueryError::hint));
+    let export = error.chain().find_map(|cause| cause.downcast_ref::<ExportError>());
+    let hint = hint.or_else(|| export.map(ExportError::hint));
     print_error(error.as_ref(), hint);
     let is_lost = identity.is_some_and(IdentityError::is_no_such_process)
         || census.is_some_and(CensusError::is_no_such_process);

@@ -200,6 +200,8 @@ async fn watch_session(
                 tui::Command::SetStoreQuery(query) => Request::SetStoreQuery(query),
                 tui::Command::SetDetail(key) => Request::SetDetail(key),
                 tui::Command::TakeCensus => Request::TakeCensus,
+                // There is no time axis.
+                tui::Command::Seek(_) => continue,
                 tui::Command::Quit => return,
             };
             if requests.send(request).is_err() {

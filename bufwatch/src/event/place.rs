@@ -5,7 +5,7 @@ use crate::base::sanitize;
 use crate::event::Frame;
 
 /// What stands for a function without a name.
-const ANONYMOUS: &str = "(anonymous)";
+pub const ANONYMOUS: &str = "(anonymous)";
 
 /// The folder of packages: what lies below is code of others.
 const PACKAGES: &str = "node_modules/";

@@ -16,6 +16,38 @@ pub struct ResidencyScanned {
     pub freed: Arc<[RangeResidency]>,
     /// The whole process, if it was looked at as well.
     pub split: Option<Box<RssSplit>>,
+    /// The one store whose pages were asked for one by one.
+    pub map: Option<Arc<StoreMap>>,
+}
+
+/// Where each page of one store is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreMap {
+    pub key: StoreKey,
+    /// Where its bytes were looked for: a store may move.
+    pub start: u64,
+    pub len: Bytes,
+    /// Ascending, without overlaps; what is in none was never touched, or given back.
+    pub runs: Vec<MapRun>,
+    /// Up to here it was looked at: less than `len` if there are too many runs.
+    pub known: Bytes,
+}
+
+/// Neighbouring bytes of a store whose pages are in the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapRun {
+    /// From the start of the store.
+    pub offset: u64,
+    pub len: u64,
+    pub place: PagePlace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PagePlace {
+    InRam,
+    /// Read but never written.
+    Zero,
+    Swapped,
 }
 
 /// The pages of one store. A page that it shares with others counts as far as it is the store's.

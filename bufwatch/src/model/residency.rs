@@ -1,7 +1,9 @@
 //! How much of each store is in memory, and since when; and RSS by what it is for. Folds scans; when to scan is the session's part.
 
+use std::sync::Arc;
+
 use crate::base::{Bytes, Nanos};
-use crate::event::residency::{PageBytes, ResidencyScanned, RssSplit};
+use crate::event::residency::{PageBytes, ResidencyScanned, RssSplit, StoreMap};
 use crate::model::limits::ADVISED_MAX;
 use crate::model::live::Store;
 use crate::model::{Model, rss_step};
@@ -77,6 +79,8 @@ impl Residency {
 pub struct ResidencyLog {
     /// The last full scan: when it began, and what it found.
     pub split: Option<(Nanos, RssSplit)>,
+    /// The store whose pages somebody looks at one by one, and when they were looked at.
+    pub map: Option<(Nanos, Arc<StoreMap>)>,
     /// When and where the target gave memory back with madvise, since the last full scan.
     advised: Vec<(Nanos, u64, u64)>,
 }
@@ -91,7 +95,7 @@ impl ResidencyLog {
     }
 
     /// Ranges that may be less in memory than the last full scan says, ascending.
-    fn given_back(&self) -> Vec<(u64, u64)> {
+    pub fn given_back(&self) -> Vec<(u64, u64)> {
         let mut ranges: Vec<(u64, u64)> =
             self.advised.iter().map(|(_, start, end)| (*start, *end)).collect();
         ranges.sort_unstable();
@@ -121,6 +125,9 @@ pub(super) fn scanned(model: &mut Model, scan: &ResidencyScanned) {
                 && overlaps(&given_back, store.data, end);
             store.residency.seen(scan.started_at, store.size, seen.pages);
         }
+    }
+    if let Some(map) = &scan.map {
+        model.residency.map = Some((scan.started_at, Arc::clone(map)));
     }
     model.freed.scanned(&scan.freed);
     if scan.is_full {

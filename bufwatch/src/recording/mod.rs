@@ -5,6 +5,7 @@ mod census_reader;
 mod census_writer;
 mod course_reader;
 pub mod error;
+pub mod marks;
 mod names;
 pub mod query;
 pub mod reader;
@@ -17,6 +18,7 @@ pub mod writer;
 
 pub use course_reader::Course;
 pub use error::RecordingError;
+pub use marks::RecordedMarks;
 pub use query::{Query, QueryError};
 pub use reader::Reader;
 pub use row::{Batch, Fact, FindingRow};

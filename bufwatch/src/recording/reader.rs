@@ -21,6 +21,9 @@ const STEPS: i32 = 1_000_000;
 /// Such spans that one question may take: minutes.
 const SPANS_MAX: u32 = 20_000;
 
+/// Pages of the file that are kept in memory: what a seek asks for is asked for again by the next.
+const CACHE_KIB: i64 = 65_536;
+
 /// More than the model ever has.
 const SITES_MAX: i64 = 50_000;
 const FRAMES_MAX: i64 = 2_000_000;
@@ -113,6 +116,17 @@ impl Reader {
     /// A question begins: it has its whole time.
     pub(super) fn begin(&self) {
         self.spans.store(0, Ordering::Relaxed);
+    }
+
+    /// Several questions to one state of a file that may still be written; without this each takes and releases a lock.
+    pub(super) fn at_once<T>(
+        &self,
+        ask: impl FnOnce() -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let transaction = self.connection.unchecked_transaction()?;
+        let answer = ask()?;
+        transaction.finish()?;
+        Ok(answer)
     }
 
     pub(super) fn rows<T>(
@@ -290,6 +304,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let open = |connection: Connection| {
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update(None, "cell_size_check", true)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
         Ok(connection)

@@ -136,8 +136,9 @@ impl Reader {
         if !self.has_table("freed")? {
             return Ok(Vec::new());
         }
-        // The columns beside an aggregate are those of the row that it is of (sqlite.org/lang_select.html#bareagg).
-        let sql = "SELECT site, resident, max(t) FROM freed WHERE t <= ? GROUP BY site LIMIT ?";
+        // As for the totals of sites: a search by each site, not a look at all rows of all times.
+        let sql = "SELECT f.site, f.resident FROM site s CROSS JOIN freed f ON f.site = s.id \
+             AND f.t = (SELECT max(t) FROM freed WHERE site = s.id AND t <= ?) LIMIT ?";
         self.rows(sql, params![int(at.0), SITES_MAX], |row| Ok((row.small()?, row.bytes()?)))
     }
 
@@ -166,7 +167,7 @@ impl Reader {
     }
 
     /// Files of an older bufwatch lack some.
-    fn has_table(&self, name: &str) -> rusqlite::Result<bool> {
+    pub(super) fn has_table(&self, name: &str) -> rusqlite::Result<bool> {
         let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?";
         Ok(self.row(sql, params![name], value::number)?.is_some())
     }

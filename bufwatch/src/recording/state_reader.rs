@@ -44,7 +44,7 @@ impl Reader {
     pub fn told_at(&self, at: Nanos) -> Result<Told, RecordingError> {
         self.begin();
         let failed = RecordingError::reading(&self.path);
-        match self.read_told(at) {
+        match self.at_once(|| self.read_told(at)) {
             Ok(Some(told)) => Ok(told),
             Ok(None) => Err(RecordingError::Empty(self.path.clone())),
             Err(error) => Err(failed(error)),
@@ -99,7 +99,8 @@ impl Reader {
 
     /// Of each site the last row up to then.
     fn totals(&self, at: Nanos) -> rusqlite::Result<Vec<SiteTotal>> {
-        let sql = "SELECT st.* FROM site s JOIN site_total st ON st.site = s.id \
+        // CROSS JOIN keeps the order: the other way round all rows of all times are looked at.
+        let sql = "SELECT st.* FROM site s CROSS JOIN site_total st ON st.site = s.id \
              AND st.t = (SELECT max(t) FROM site_total WHERE site = s.id AND t <= ?)";
         self.rows(sql, params![int(at.0)], |row| {
             Ok(SiteTotal {
@@ -172,23 +173,11 @@ impl Reader {
         let all_at = self.row(sql, params![int(at.0)], value::known_nanos)?.flatten();
         let sql = "SELECT scanned, resident, zero, swapped, huge, touched, grew, is_recycled FROM store_pages \
              WHERE store = ? AND t <= ? ORDER BY t DESC LIMIT 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
         for store in stores {
-            store.pages = self.row(sql, params![int(store.number), int(at.0)], |row| {
-                // The same pages as before have no new row.
-                let scanned_at = row.nanos()?.max(all_at.unwrap_or_default());
-                Ok(RecordedPages {
-                    scanned_at,
-                    pages: PageBytes {
-                        resident: row.bytes()?,
-                        zero: row.bytes()?,
-                        swapped: row.bytes()?,
-                        huge: row.bytes()?,
-                    },
-                    touched_at: row.nanos()?,
-                    grew_at: row.nanos()?,
-                    is_recycled: row.flag()?,
-                })
-            })?;
+            let mut rows = statement.query(params![int(store.number), int(at.0)])?;
+            let Some(row) = rows.next()? else { continue };
+            store.pages = Some(pages(&mut Columns::new(row), all_at.unwrap_or_default())?);
         }
         Ok(())
     }
@@ -208,7 +197,7 @@ impl Reader {
         Ok(marks)
     }
 
-    fn split(&self, at: Nanos) -> rusqlite::Result<Option<(Nanos, RssSplit)>> {
+    pub(super) fn split(&self, at: Nanos) -> rusqlite::Result<Option<(Nanos, RssSplit)>> {
         let sql = "SELECT * FROM rss_scan WHERE t <= ? ORDER BY t DESC LIMIT 1";
         let found =
             self.row(sql, params![int(at.0)], |row| Ok((row.nanos()?, row.nanos()?, split(row)?)))?;
@@ -243,6 +232,22 @@ impl Reader {
              ORDER BY position LIMIT ?3";
         self.rows(sql, params![is_limit, int(at.0), NOTICES_MAX], value::text)
     }
+}
+
+/// The same pages as before have no new row: all were looked at, at `all_at`.
+fn pages(row: &mut Columns<'_, '_>, all_at: Nanos) -> rusqlite::Result<RecordedPages> {
+    Ok(RecordedPages {
+        scanned_at: row.nanos()?.max(all_at),
+        pages: PageBytes {
+            resident: row.bytes()?,
+            zero: row.bytes()?,
+            swapped: row.bytes()?,
+            huge: row.bytes()?,
+        },
+        touched_at: row.nanos()?,
+        grew_at: row.nanos()?,
+        is_recycled: row.flag()?,
+    })
 }
 
 pub(super) fn finding(row: &mut Columns<'_, '_>) -> rusqlite::Result<FindingRow> {

@@ -173,7 +173,7 @@ impl Collector<'_> {
                 self.apply_all(&events);
             }
             let now = clock::now();
-            if let Some(order) = self.scans.order(&self.model, now)
+            if let Some(order) = self.scans.order(&self.model, now, self.interest.detail)
                 && !sampling.order(order)
             {
                 tracing::debug!("the sampler has ended");
@@ -213,7 +213,10 @@ impl Collector<'_> {
         loop {
             match inbox.try_recv() {
                 Ok(Request::SetStoreQuery(query)) => self.interest.query = query,
-                Ok(Request::SetDetail(key)) => self.interest.detail = key,
+                Ok(Request::SetDetail(key)) => {
+                    self.interest.detail = key;
+                    self.scans.hurry();
+                }
                 Ok(Request::TakeCensus) => {
                     if let Some(event) = self.census.begin(clock::now()) {
                         self.apply(&event);

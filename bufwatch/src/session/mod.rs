@@ -6,6 +6,7 @@ mod collector;
 mod post_mortem;
 mod recording;
 pub mod replay;
+pub mod replaying;
 mod residency;
 mod sampling;
 mod target;

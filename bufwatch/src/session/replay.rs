@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::analysis::finding::{Confidence, Finding, FindingKind, Remedy};
+use crate::analysis::marks::{Mark, Marks};
 use crate::analysis::{Interest, Snapshot, take};
 use crate::base::sanitize::sanitize_to;
+use crate::base::text::count;
 use crate::base::{Bytes, Nanos, sanitize};
 use crate::model::Model;
 use crate::recording::reader::About;
@@ -51,8 +53,38 @@ impl Replay {
         let notices = self.notices(replayed.notices);
         let interest = Interest { notices, limits: replayed.limits, ..interest.clone() };
         let mut snapshot = take(&model, &interest, replayed.event.at);
+        snapshot.recent.splits = self.source.splits_before(replayed.event.at)?.into();
         snapshot.findings = replayed.findings.into_iter().filter_map(finding).collect();
         Ok(snapshot)
+    }
+
+    /// The moments worth a visit.
+    pub fn marks(&self) -> Result<Marks, RecordingError> {
+        let recorded = self.source.marks()?;
+        let since = |at: Nanos| at.since(self.about().started_at);
+        let finding = |(at, kind, site): (Nanos, String, Option<String>)| {
+            let site = site.map_or_else(String::new, |site| format!(": {site}"));
+            Mark { at: since(at), text: format!("{}{site}", kind.replace('_', " ")) }
+        };
+        let census = |(at, n): (Nanos, u64)| Mark {
+            at: since(at),
+            text: format!("census of {} array buffers", count(n)),
+        };
+        let step =
+            |(at, text): (Nanos, String)| Mark { at: since(at), text: format!("RSS {text}") };
+        Ok(Marks {
+            findings: recorded.findings.into_iter().map(finding).collect(),
+            steps: recorded.steps.into_iter().map(step).collect(),
+            censuses: recorded.censuses.into_iter().map(census).collect(),
+            gcs: recorded.gcs.into_iter().map(since).collect(),
+        })
+    }
+
+    /// The moment, since the start, whose state is shown at another one: those in between look the same.
+    pub fn state_time(&self, elapsed: Nanos) -> Result<Option<Nanos>, RecordingError> {
+        let at = Nanos(self.about().started_at.0.saturating_add(elapsed.0));
+        let found = self.source.state_time(at)?;
+        Ok(found.map(|at| at.since(self.about().started_at)))
     }
 
     /// A recording that was cut says so.

@@ -1,7 +1,7 @@
 //! Decides which stores to look at and when, so that the cost has a bound: new and partly resident ones every second, all of them and the
-//! whole process as often as one hundredth of a core allows. The looking is `source::residency`'s part.
+//! whole process as often as a small share of a core allows. The looking is `source::residency`'s part.
 
-use crate::base::Nanos;
+use crate::base::{Nanos, StoreKey};
 use crate::event::StoreKind;
 use crate::event::residency::{Allocator, AllocatorSurvey, Obstacle};
 use crate::model::Model;
@@ -11,8 +11,14 @@ use crate::source::residency::{ScanOrder, StoreRange};
 /// Between two scans of any kind.
 const EVERY: Nanos = Nanos::SECOND;
 
-/// A full scan waits for at least this many times what the last one took: 1 % of a core.
-const FULL_FACTOR: u64 = 100;
+/// A full scan waits for this many times what the last one took, 0.2 % of a core, …
+const FULL_FACTOR: u64 = 500;
+
+/// … but not for longer than this, …
+const FULL_PAUSE_MAX: Nanos = Nanos::from_secs(3);
+
+/// … unless it takes more than 1 % of a core even so.
+const FULL_FACTOR_MIN: u64 = 100;
 
 /// Bytes of stores that a partial scan looks at: about 6 ms where all of them are resident.
 const PARTIAL_BYTES_MAX: u64 = 1 << 30;
@@ -30,37 +36,70 @@ pub(super) struct ScanSchedule {
     full_due: Nanos,
     /// An order was given and is not answered.
     is_underway: bool,
+    /// Somebody opened a store, and waits for its pages.
+    is_hurried: bool,
+    /// Of the store that is open, so that a huge one is looked at less often.
+    map_due: Nanos,
     /// Why the allocator is not known, as it was told.
     told: Option<Obstacle>,
 }
 
 impl ScanSchedule {
-    /// What to look at now, if it is time.
-    pub(super) fn order(&mut self, model: &Model, now: Nanos) -> Option<ScanOrder> {
+    /// The pages of another store are wanted one by one.
+    pub(super) fn hurry(&mut self) {
+        (self.is_hurried, self.map_due) = (true, Nanos(0));
+    }
+
+    /// What to look at now, if it is time. `open`: the store whose pages somebody looks at one by one.
+    pub(super) fn order(
+        &mut self,
+        model: &Model,
+        now: Nanos,
+        open: Option<StoreKey>,
+    ) -> Option<ScanOrder> {
         let is_answered = !self.is_underway || now.since(self.due) > ANSWER_LIMIT;
-        if now < self.due || !is_answered {
+        if (now < self.due && !self.is_hurried) || !is_answered {
             return None;
         }
-        self.is_underway = true;
+        (self.is_underway, self.is_hurried) = (true, false);
+        let map = self.map(model, now, open);
         self.due = Nanos(now.0.saturating_add(EVERY.0));
         if now >= self.full_due {
             return Some(ScanOrder {
                 stores: model.live.iter().map(range).collect(),
                 freed: model.freed.ranges().collect(),
+                given_back: model.residency.given_back(),
                 is_full: true,
+                map,
             });
         }
-        Some(ScanOrder { stores: partial(model), ..ScanOrder::default() })
+        Some(ScanOrder { stores: partial(model), map, ..ScanOrder::default() })
+    }
+
+    fn map(&mut self, model: &Model, now: Nanos, open: Option<StoreKey>) -> Option<StoreRange> {
+        if now < self.map_due {
+            return None;
+        }
+        let open = open?;
+        let store = model.live.find(open.address).filter(|store| store.key == open)?;
+        let n_times = store.size.0.div_ceil(PARTIAL_BYTES_MAX).max(1);
+        self.map_due = Nanos(now.0.saturating_add(EVERY.0.saturating_mul(n_times)));
+        Some(range(store)).filter(|range| range.start != 0 && range.len > 0)
     }
 
     /// An order was answered, or could not be.
     pub(super) fn answered(&mut self, is_full: bool, began_at: Nanos, took: Nanos) {
         self.is_underway = false;
         if is_full {
-            let pause = Nanos(took.0.saturating_mul(FULL_FACTOR)).max(EVERY);
-            self.full_due = Nanos(began_at.0.saturating_add(pause.0));
+            self.full_due = Nanos(began_at.0.saturating_add(pause_after(took).0));
         }
     }
+}
+
+/// From the beginning of a full scan to the next.
+fn pause_after(took: Nanos) -> Nanos {
+    let wanted = Nanos(took.0.saturating_mul(FULL_FACTOR)).min(FULL_PAUSE_MAX);
+    wanted.max(Nanos(took.0.saturating_mul(FULL_FACTOR_MIN))).max(EVERY)
 }
 
 impl ScanSchedule {
@@ -127,6 +166,15 @@ fn range(store: &Store) -> StoreRange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_scan_may_cost_a_share_of_a_core() {
+        let after = |ms| pause_after(Nanos::from_millis(ms));
+        assert_eq!(after(1), Nanos::SECOND);
+        assert_eq!(after(4), Nanos::from_secs(2));
+        assert_eq!(after(25), Nanos::from_secs(3));
+        assert_eq!(after(60), Nanos::from_secs(6));
+    }
 
     #[test]
     fn an_unknown_allocator_is_told_once() {

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::base::Nanos;
+use crate::event::residency::RssSplit;
 use crate::event::{Event, Payload};
 use crate::recording::reader::About;
-use crate::recording::{Course, FindingRow, Reader, RecordingError};
+use crate::recording::{Course, FindingRow, Reader, RecordedMarks, RecordingError};
 
 /// A recording, open.
 #[derive(Debug)]
@@ -31,6 +32,21 @@ impl ReplaySource {
 
     pub fn about(&self) -> &About {
         &self.reader.about
+    }
+
+    /// What is worth a mark on a time axis.
+    pub fn marks(&self) -> Result<RecordedMarks, RecordingError> {
+        self.reader.marks()
+    }
+
+    /// The moment whose state is shown at another one.
+    pub fn state_time(&self, at: Nanos) -> Result<Option<Nanos>, RecordingError> {
+        self.reader.state_time(at)
+    }
+
+    /// RSS by what it was for, in the minute before.
+    pub fn splits_before(&self, at: Nanos) -> Result<Vec<(Nanos, RssSplit)>, RecordingError> {
+        self.reader.splits_before(at)
     }
 
     /// What happened up to a moment; `gcs_max` is as many collections as are wanted.

@@ -10,7 +10,9 @@ use crate::base::{Avma, Nanos, StackId, StoreKey};
 use crate::tui::census::CensusView;
 use crate::tui::census::rows::HolderKey;
 use crate::tui::findings::FindingKey;
-use crate::tui::keymap::Context;
+use crate::tui::keymap::{Context, Mode};
+use crate::tui::memory::{MemoryView, StepKey};
+use crate::tui::replay::{self, ReplayView};
 use crate::tui::tree::TreeView;
 use crate::tui::view::SiteSort;
 
@@ -23,17 +25,19 @@ pub enum Screen {
     Stores,
     Census,
     Findings,
+    Memory,
     Health,
 }
 
 impl Screen {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Overview,
         Self::Sites,
         Self::Tree,
         Self::Stores,
         Self::Census,
         Self::Findings,
+        Self::Memory,
         Self::Health,
     ];
 
@@ -45,6 +49,7 @@ impl Screen {
             Self::Stores => "Stores",
             Self::Census => "Census",
             Self::Findings => "Findings",
+            Self::Memory => "Memory",
             Self::Health => "Health",
         }
     }
@@ -106,6 +111,8 @@ pub enum Detail {
     /// A parent of a census.
     Parent(Avma),
     Finding(FindingKey),
+    /// A step of RSS.
+    Step(StepKey),
 }
 
 /// The line in which a filter is typed.
@@ -120,8 +127,10 @@ pub struct FilterInput {
 
 #[derive(Clone, Debug, Default)]
 pub struct App {
-    /// Columns and rows of the terminal.
+    /// Columns and rows of the terminal, without those of the time axis.
     pub size: (u16, u16),
+    /// A recording is looked at; `None`: a live process.
+    pub replay: Option<ReplayView>,
     pub screen: Screen,
     pub detail: Option<Detail>,
     /// The pages that the open one was reached through, with the first line that was on screen.
@@ -136,6 +145,7 @@ pub struct App {
     pub tree: TreeView,
     pub census: CensusView,
     pub findings: List<FindingKey>,
+    pub memory: MemoryView,
     /// The stack shown on the page of a site; `None` for the heaviest.
     pub site_stack: Option<StackId>,
     pub site_sort: SiteSort,
@@ -162,6 +172,29 @@ impl App {
         Self { size: (width, height), ..Self::default() }
     }
 
+    /// Over a recording.
+    pub fn replaying(width: u16, height: u16, replay: ReplayView) -> Self {
+        let answer = "space plays, t goes to a time, ? tells more keys".to_owned();
+        let answer = Some(answer);
+        let mut app = Self { replay: Some(replay), answer, ..Self::default() };
+        app.resize(width, height);
+        app
+    }
+
+    pub fn resize(&mut self, width: u16, height: u16) {
+        let n_rows = if self.replay.is_some() { replay::bar_rows(height) } else { 0 };
+        self.size = (width, height.saturating_sub(n_rows));
+    }
+
+    pub fn mode(&self) -> Mode {
+        if self.replay.is_some() { Mode::Replay } else { Mode::Live }
+    }
+
+    /// Time goes on by itself.
+    pub fn is_playing(&self) -> bool {
+        self.replay.as_ref().is_some_and(|replay| replay.is_playing)
+    }
+
     /// The snapshot on screen, given the newest.
     pub fn shown<'a>(&'a self, latest: &'a Snapshot) -> &'a Snapshot {
         self.frozen.as_deref().unwrap_or(latest)
@@ -169,7 +202,8 @@ impl App {
 
     /// True while keys are text.
     pub fn is_typing(&self) -> bool {
-        self.filter_input.is_some() || self.tree.search.before.is_some()
+        let is_time = self.replay.as_ref().is_some_and(|replay| replay.input.is_some());
+        is_time || self.filter_input.is_some() || self.tree.search.before.is_some()
     }
 
     pub fn is_paused(&self) -> bool {
@@ -182,7 +216,7 @@ impl App {
         }
         match self.detail {
             Some(Detail::Site(_)) => return Context::SitePage,
-            Some(Detail::Store(_)) => return Context::Detail,
+            Some(Detail::Store(_) | Detail::Step(_)) => return Context::Detail,
             Some(Detail::Holder(_)) => return Context::HolderPage,
             Some(Detail::Parent(_)) => return Context::ParentPage,
             Some(Detail::Finding(_)) => return Context::FindingPage,
@@ -195,6 +229,7 @@ impl App {
             Screen::Stores => Context::Stores,
             Screen::Census => Context::Census,
             Screen::Findings => Context::Findings,
+            Screen::Memory => Context::Memory,
             Screen::Health => Context::Text,
         }
     }

@@ -1,7 +1,7 @@
 //! What the dashboard asks of the session; it can do none of it itself.
 
 use crate::analysis::query::StoreQuery;
-use crate::base::StoreKey;
+use crate::base::{Nanos, StoreKey};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -11,6 +11,8 @@ pub enum Command {
     SetDetail(Option<StoreKey>),
     /// Look into the V8 heap, once: it stops the target for a moment.
     TakeCensus,
+    /// Of a recording: show this moment, counted from the start.
+    Seek(Nanos),
     /// The user is done.
     Quit,
 }

@@ -13,9 +13,12 @@ pub mod command;
 pub mod findings;
 pub mod keymap;
 pub mod layout;
+pub mod memory;
 pub mod message;
+pub mod page_map;
 pub mod path;
 pub mod picker;
+pub mod replay;
 pub mod run;
 pub mod screen;
 pub mod terminal;
@@ -27,4 +30,4 @@ pub mod view;
 pub mod widget;
 
 pub use command::Command;
-pub use run::run;
+pub use run::{Recorded, run, run_replay};

@@ -6,7 +6,7 @@ use crossterm::event::read;
 
 use crate::base::Bytes;
 use crate::tui::app::List;
-use crate::tui::keymap::{Action, Context, Key, find_action};
+use crate::tui::keymap::{Action, Context, Key, Mode, find_action};
 use crate::tui::message::Message;
 use crate::tui::screen::picker::{N_OTHER_ROWS, draw};
 use crate::tui::terminal::{Terminal, to_message};
@@ -32,7 +32,7 @@ pub fn pick(rows: Vec<ProcessChoice>, is_color: bool) -> io::Result<Option<u32>>
             draw(&picker, frame.buffer_mut(), area, theme);
         })?;
         let Some(message) = to_message(&read()?) else { continue };
-        if let Some(choice) = picker.update(message) {
+        if let Some(choice) = picker.update(&message) {
             return Ok(choice);
         }
     }
@@ -51,12 +51,12 @@ impl Picker {
     }
 
     /// `Some` when the user has decided: for a process or for none.
-    pub fn update(&mut self, message: Message) -> Option<Option<u32>> {
-        match message {
+    pub fn update(&mut self, message: &Message) -> Option<Option<u32>> {
+        match *message {
             Message::KeyPressed(Key::Esc) => return Some(None),
             Message::KeyPressed(key) => {
                 let page = isize::from(i16::try_from(self.n_visible()).unwrap_or(1));
-                match find_action(key, Context::Overview)? {
+                match find_action(key, Context::Overview, Mode::Live)? {
                     Action::Quit => return Some(None),
                     Action::Open => return self.chosen().map(Some),
                     Action::Up => self.move_by(-1),
@@ -82,7 +82,10 @@ impl Picker {
                 self.height = height;
                 self.move_by(0);
             }
-            Message::SnapshotArrived | Message::SessionEnded => {}
+            Message::SnapshotArrived
+            | Message::MarksArrived(_)
+            | Message::Ticked(_)
+            | Message::SessionEnded => {}
         }
         None
     }

@@ -7,7 +7,7 @@ use crate::analysis::query::{StoreQuery, StoreSort};
 use crate::analysis::snapshot::{GroupId, GroupRow, SiteRow, Snapshot, StoreRow};
 use crate::base::StoreKey;
 use crate::tui::app::{App, Detail, Screen};
-use crate::tui::screen::{census, finding, health, help, site, store};
+use crate::tui::screen::{census, finding, health, help, site, step, store};
 use crate::tui::text::Page;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +107,7 @@ pub fn store_keys(rows: &[&StoreRow]) -> Vec<StoreKey> {
 pub fn page(app: &App, latest: &Snapshot, n_columns: usize) -> Option<Page> {
     let snapshot = app.shown(latest);
     if app.is_help_open {
-        return Some(help::page(n_columns));
+        return Some(help::page(app.mode(), n_columns));
     }
     match (app.detail, app.screen) {
         (Some(Detail::Site(id)), _) => {
@@ -117,12 +117,15 @@ pub fn page(app: &App, latest: &Snapshot, n_columns: usize) -> Option<Page> {
                 |row| site::page(row, app.site_stack, snapshot, n_columns),
             ))
         }
-        (Some(Detail::Store(key)), _) => Some(store::page(key, snapshot, latest, n_columns)),
+        (Some(Detail::Store(key)), _) => {
+            Some(store::page(key, snapshot, latest, app.mode(), n_columns))
+        }
         (Some(Detail::Holder(key)), _) => Some(census::holder::page(key, app, snapshot, n_columns)),
         (Some(Detail::Parent(at)), _) => Some(census::parent::page(at, app, snapshot, n_columns)),
         (Some(Detail::Finding(key)), _) => Some(finding::page(key, true, snapshot, n_columns)),
+        (Some(Detail::Step(key)), _) => Some(step::page(key, snapshot, n_columns)),
         (None, Screen::Census) if snapshot.census.last.is_none() => {
-            Some(census::intro::page(snapshot, n_columns))
+            Some(census::intro::page(snapshot, app.mode(), n_columns))
         }
         (None, Screen::Health) => Some(health::page(snapshot, n_columns)),
         (None, _) => None,

@@ -14,6 +14,7 @@ mod census_damage;
 mod check;
 mod diff;
 mod elf;
+mod export;
 mod made_recording;
 mod plan;
 mod report;

@@ -4,17 +4,18 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::sys::signal::Signal;
+use nix::unistd::Uid;
 use serde_json::Value;
 
+use crate::parts_of_rss;
+use crate::program::Program;
 use crate::sample::Sample;
 
 /// A scenario's answer to a step; the longest one collects garbage until everything dropped is dead.
@@ -208,110 +209,6 @@ pub(crate) fn state_of(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// A started program with the lines that it has printed so far.
-#[derive(Debug)]
-struct Program {
-    child: Child,
-    name: String,
-    stdout: Arc<Output>,
-    stderr: Arc<Output>,
-}
-
-#[derive(Debug, Default)]
-struct Output {
-    lines: Mutex<Lines>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Lines {
-    lines: Vec<String>,
-    is_closed: bool,
-}
-
-impl Program {
-    fn start(mut command: Command, name: &str) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let stdout = Output::collect(child.stdout.take().unwrap());
-        let stderr = Output::collect(child.stderr.take().unwrap());
-        Self { child, name: name.to_owned(), stdout, stderr }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
-    }
-
-    fn wait(&mut self, limit: Duration) -> ExitStatus {
-        let mut status = None;
-        holds_within(limit, || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap_or_else(|| panic!("{} does not end{}", self.name, self.said()))
-    }
-
-    /// What a failure shows: the end of both outputs.
-    fn said(&self) -> String {
-        let last = |output: &Output| {
-            let lines = &output.lines.lock().unwrap().lines;
-            lines[lines.len().saturating_sub(5)..].join("\n")
-        };
-        format!("; stdout:\n{}\nstderr:\n{}", last(&self.stdout), last(&self.stderr))
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended and was waited for.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-impl Output {
-    fn collect(pipe: impl Read + Send + 'static) -> Arc<Self> {
-        let output = Arc::new(Self::default());
-        let writer = Arc::clone(&output);
-        let read = move || {
-            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                writer.lines.lock().unwrap().lines.push(line);
-                writer.changed.notify_all();
-            }
-            writer.lines.lock().unwrap().is_closed = true;
-            writer.changed.notify_all();
-        };
-        // It ends with the pipe, and the pipe with the program.
-        drop(thread::Builder::new().name("read output".to_owned()).spawn(read).unwrap());
-        output
-    }
-
-    /// Waits until `find` finds something in the lines so far; none at the deadline or the end.
-    fn wait_for<T>(
-        &self,
-        limit: Duration,
-        mut find: impl FnMut(&[String]) -> Option<T>,
-    ) -> Option<T> {
-        let start = now();
-        let mut lines = self.lines.lock().unwrap();
-        loop {
-            if let Some(found) = find(&lines.lines) {
-                return Some(found);
-            }
-            let left = limit.checked_sub(start.elapsed())?;
-            if lines.is_closed {
-                return None;
-            }
-            lines = self.changed.wait_timeout(lines, left).unwrap().0;
-        }
-    }
-
-    fn text(&self) -> String {
-        self.wait_for(EXIT_LIMIT, |_| None::<()>);
-        self.lines.lock().unwrap().lines.join("\n")
-    }
-}
-
 /// A Node program that waits for the word before each step.
 #[derive(Debug)]
 pub(crate) struct Scenario {
@@ -351,7 +248,7 @@ impl Scenario {
     }
 
     pub(crate) fn has_answered(&self) -> bool {
-        self.program.stdout.lines.lock().unwrap().lines.len() > self.n_read
+        self.program.stdout.n_lines() > self.n_read
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -382,6 +279,15 @@ pub(crate) struct Watch {
     program: Program,
 }
 
+impl Drop for Watch {
+    /// Whatever a test is about: what bufwatch said of RSS while it ran adds up.
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            parts_of_rss::assert_sums(&self.program.stdout.so_far());
+        }
+    }
+}
+
 impl Watch {
     /// The first sample that is printed from now on, or was the last one, and fits.
     pub(crate) fn wait_for_sample(&self, what: &str, fits: impl Fn(&Sample) -> bool) -> Sample {
@@ -406,7 +312,7 @@ impl Watch {
     }
 
     fn n_samples(&self) -> usize {
-        self.program.stdout.lines.lock().unwrap().lines.len()
+        self.program.stdout.n_lines()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -71,6 +71,7 @@ fn of_a_store() {
     let mut row = snapshot.table.rows[0].clone();
     (row.stack, row.site, row.via) = (site.stack, Arc::clone(&site.label), site.via.clone());
     let detail = StoreDetail {
+        map: None,
         row,
         is_live: true,
         frames: Arc::clone(&site.frames),

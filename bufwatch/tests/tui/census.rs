@@ -167,7 +167,7 @@ fn the_overview_says_why_there_is_no_finding() {
 
 #[test]
 fn health_tells_what_it_does_not_cover() {
-    let mut all = keys("7");
+    let mut all = keys("8");
     all.push(Key::End);
     check("health_census", &fixture::judged(), &all);
 }
@@ -185,7 +185,7 @@ fn memory_without_array_buffer_is_told() {
     snapshot.census.last = Some(Arc::new(joined));
     for (typed, expect) in [
         ("5", "5.3 % viewed   118 MiB in no array buffer"),
-        ("7G", "118 MiB in no array buffer: 2 traced stores"),
+        ("8G", "118 MiB in no array buffer: 2 traced stores"),
     ] {
         let picture = picture(&snapshot, &keys(typed), (80, 24));
         assert!(picture.contains(expect), "{picture}");

@@ -14,6 +14,8 @@ use bufwatch_common::DropReason;
 
 #[path = "fixture_census.rs"]
 pub(crate) mod census;
+#[path = "fixture_memory.rs"]
+pub(crate) mod memory;
 #[path = "fixture_sites.rs"]
 mod sites;
 
@@ -115,6 +117,7 @@ fn detail(key: StoreKey, rows: &[StoreRow], sites: &[SiteRow]) -> Option<StoreDe
     let row = rows.iter().find(|row| row.key == key)?.clone();
     let site = sites.iter().find(|site| site.stack == row.stack)?;
     Some(StoreDetail {
+        map: None,
         async_stack: None,
         row,
         is_live: true,
@@ -219,6 +222,11 @@ pub(crate) fn judged() -> Snapshot {
     let first = census::take(&snapshot(160, &query, None), &CensusLog::default());
     let second = census::take(&snapshot(209, &query, None), &first);
     Snapshot { census: second, findings: census::findings().into(), ..usual() }
+}
+
+/// The usual one, of which it is known where it lies.
+pub(crate) fn in_ram() -> Snapshot {
+    memory::known(usual())
 }
 
 /// The same with everything wrong that can be.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bufwatch::analysis::snapshot::{
-    GroupId, GroupRow, Heaviest, N_GC_BUCKETS, N_LIFETIME_BUCKETS, SiteRow, TallyRow,
+    GroupId, GroupRow, Heaviest, N_GC_BUCKETS, N_LIFETIME_BUCKETS, SiteId, SiteRow, TallyRow,
 };
 use bufwatch::base::{Bytes, StackId};
 use bufwatch::event::{Frame, FrameKind, OriginalPlace};
@@ -125,6 +125,7 @@ fn site(n: usize, spec: &SiteSpec, second: u64) -> SiteRow {
         spec.inner.iter().chain(spec.outer).map(|text| frame(text)).collect();
     let origin = Origin::of(&frames);
     SiteRow {
+        id: SiteId::WITHOUT_STACK,
         async_stack: None,
         stack: StackId(0x1000 + n as u64),
         frames,

@@ -14,6 +14,10 @@ mod export;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod screens;
 #[cfg(test)]
 mod updates;

@@ -136,7 +136,7 @@ fn store() {
 
 #[test]
 fn health() {
-    check("health", &fixture::lossy(), &[Key::Char('7')]);
+    check("health", &fixture::lossy(), &[Key::Char('8')]);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn picker() {
 #[test]
 fn without_colour_nothing_is_coloured() {
     for (snapshot, keys) in
-        [(fixture::lossy(), "17"), (fixture::judged(), "15v6\n"), (fixture::judged(), "5\n\n")]
+        [(fixture::lossy(), "178"), (fixture::judged(), "15v6\n"), (fixture::judged(), "5\n\n")]
     {
         let latest = Arc::new(snapshot);
         let mut app = App::new(80, 24);
@@ -198,7 +198,7 @@ fn without_colour_nothing_is_coloured() {
 #[test]
 fn every_screen_draws_at_every_size_even_one_that_the_state_does_not_know_yet() {
     let snapshot = Arc::new(fixture::judged());
-    let last = ['2', '3', '4', '5', '6', '7', '1'].map(Key::Char);
+    let last = ['2', '3', '4', '5', '6', '7', '8', '1'].map(Key::Char);
     for (n, key) in last.into_iter().enumerate() {
         let mut app = App::new(80, 24);
         update(&mut app, Message::SnapshotArrived, &snapshot);

@@ -52,9 +52,9 @@ impl Session {
 fn keys_and_clicks_change_the_screen() {
     let mut session = Session::new();
     for (key, screen) in [
-        (Key::Char('4'), Screen::Stores),
-        (Key::Tab, Screen::Census),
+        (Key::Char('5'), Screen::Census),
         (Key::Tab, Screen::Findings),
+        (Key::Tab, Screen::Memory),
         (Key::Tab, Screen::Health),
         (Key::Tab, Screen::Overview),
         (Key::BackTab, Screen::Health),

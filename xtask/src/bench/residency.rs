@@ -1,4 +1,4 @@
-//! `bench residency`: what it costs to know what of many stores is in RAM: bufwatch's processor time, and how much longer a thread of
+//! `bench residency`: what it costs to know what of many stores is in RAM: processor time, and how much longer a thread of
 //! the target that maps and unmaps memory has to wait at worst.
 
 use std::fmt::Write as _;
@@ -11,6 +11,7 @@ use super::report::{self, Report};
 use super::statistics::Spread;
 use super::tracer::Tracer;
 use super::workload::{Workload, number};
+use crate::clock;
 use crate::process::say;
 use crate::workspace::Workspace;
 
@@ -48,6 +49,8 @@ pub(super) struct Args {
 
 #[derive(Debug, Clone, Copy)]
 struct Run {
+    /// Of the thread that looks at memory, and of all of bufwatch.
+    looking: f64,
     cpu_share: f64,
     stall_ms: f64,
     undisturbed_ms: f64,
@@ -91,12 +94,14 @@ fn measure(workspace: &Workspace, args: &NodeArgs, case: Case) -> Result<Run> {
     target.ask("make")?;
     tracer.wait_for_live_stores(case.n)?;
     std::thread::sleep(SETTLED);
+    let (looked, start) = (tracer.looking_seconds()?, clock::now());
     let cpu_share = tracer.cpu_share(cpu_window)?;
+    let looking = (tracer.looking_seconds()? - looked) / start.elapsed().as_secs_f64();
     let stall_ms = stall(&mut target, stall_window)?;
     drop(tracer.stop());
     let undisturbed_ms = stall(&mut target, stall_window)?;
     target.finish()?;
-    Ok(Run { cpu_share, stall_ms, undisturbed_ms })
+    Ok(Run { looking, cpu_share, stall_ms, undisturbed_ms })
 }
 
 fn stall(target: &mut Workload, window: Duration) -> Result<f64> {
@@ -111,7 +116,12 @@ fn write_rows(table: &mut String, case: Case, runs: &[Run]) -> Result<()> {
     let cpu_bar = 100.0 * case.cpu_bar;
     writeln!(
         table,
-        "| {what}: own CPU, % of a core | ≤ {cpu_bar} | {} |",
+        "| {what}: looking at its memory, % of a core | ≤ {cpu_bar} | {} |",
+        of(|run| 100.0 * run.looking)?
+    )?;
+    writeln!(
+        table,
+        "| {what}: all of bufwatch, % of a core | | {} |",
         of(|run| 100.0 * run.cpu_share)?
     )?;
     let bar = case.stall_bar.map_or_else(String::new, |bar| format!("≤ {bar}"));

@@ -89,6 +89,20 @@ impl Tracer {
         Ok(used / start.elapsed().as_secs_f64())
     }
 
+    /// Seconds that bufwatch's thread for looking at memory has run so far (/proc/PID/task/TID/schedstat, in nanoseconds).
+    pub(super) fn looking_seconds(&self) -> Result<f64> {
+        let tasks = format!("/proc/{}/task", self.process.pid());
+        for task in fs::read_dir(&tasks).with_context(|| format!("read `{tasks}`"))? {
+            let task = task?.path();
+            if fs::read_to_string(task.join("comm"))?.trim() == "bw-sample" {
+                let text = fs::read_to_string(task.join("schedstat"))?;
+                let nanos = text.split_whitespace().next().and_then(|n| n.parse::<f64>().ok());
+                return Ok(nanos.context("schedstat has no time")? / 1e9);
+            }
+        }
+        anyhow::bail!("bufwatch has no thread bw-sample")
+    }
+
     /// Reads samples until one says that so many stores are live.
     pub(super) fn wait_for_live_stores(&self, n_live: u64) -> Result<()> {
         loop {

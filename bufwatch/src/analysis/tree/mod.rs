@@ -70,7 +70,7 @@ impl FrameLevel {
         }
     }
 
-    const fn has(self, kind: FrameKind) -> bool {
+    pub const fn has(self, kind: FrameKind) -> bool {
         match self {
             Self::Application => matches!(kind, FrameKind::Js),
             Self::JavaScript => matches!(kind, FrameKind::Js | FrameKind::Node),

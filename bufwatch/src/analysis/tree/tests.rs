@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
-use crate::analysis::snapshot::{GroupId, SiteRow, Snapshot, TallyRow};
+use crate::analysis::snapshot::{GroupId, SiteId, SiteRow, Snapshot, TallyRow};
 use crate::base::{Bytes, StackId};
 use crate::event::Frame;
 use crate::model::origin::Origin;
@@ -34,6 +34,7 @@ fn snapshot(stacks: &[(&str, u64, u64)]) -> Snapshot {
             stack.trim_end_matches(" cut").split_whitespace().map(frame).collect();
         let origin = Origin::of(&frames);
         SiteRow {
+            id: SiteId::OTHERS,
             async_stack: None,
             stack: StackId(n as u64),
             frames,

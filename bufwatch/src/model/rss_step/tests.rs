@@ -109,6 +109,7 @@ impl Process {
             stores: stores.collect(),
             freed: freed.collect::<Arc<[_]>>(),
             split: Some(Box::new(split)),
+            map: None,
         };
         self.apply(Payload::ResidencyScanned(Box::new(scan)));
     }

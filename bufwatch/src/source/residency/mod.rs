@@ -3,11 +3,14 @@
 
 mod allocator;
 mod claim;
+mod known_full;
 mod mapping_use;
+mod store_map;
 mod sweep;
 mod v8_pages;
 
 use std::io;
+use std::sync::Arc;
 
 use crate::base::{Avma, Bytes, FastMap, Nanos, StoreKey};
 use crate::event::census::Census;
@@ -18,6 +21,7 @@ use crate::event::residency::{
 use crate::event::{Event, Payload};
 use crate::source::residency::allocator::Surveyed;
 use crate::source::residency::claim::{Claim, Claims};
+use crate::source::residency::known_full::{FullRange, KnownFull};
 use crate::source::residency::mapping_use::{MappingUse, use_of};
 use crate::source::residency::sweep::StoreSweep;
 use crate::source::residency::v8_pages::{Candidates, V8Pages};
@@ -35,12 +39,20 @@ pub struct ScanOrder {
     pub stores: Vec<StoreRange>,
     /// Memory of dead stores, `start..end`; only looked at together with the whole process.
     pub freed: Vec<(u64, u64)>,
+    /// Where the target gave memory back since the last look at the whole process, `start..end`.
+    pub given_back: Vec<(u64, u64)>,
     /// All live stores are in it, and the whole process is looked at as well.
     pub is_full: bool,
+    /// The store whose pages are wanted one by one.
+    pub map: Option<StoreRange>,
 }
 
 /// Runs of pages that one pass keeps in mind: 12 MB. With more the allocator is not surveyed.
 const RUNS_MAX: usize = 1 << 19;
+
+/// Parts may add up to so much more than RSS, which is read a moment later: this share of it, and this much.
+const SLACK_SHARE: u64 = 200;
+const SLACK_MIN: Bytes = Bytes(1 << 20);
 
 /// The bytes of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +74,7 @@ pub struct Scanner {
     /// Mappings in which a thread's stack was seen, by their starts: threads that run do not say where theirs is.
     stacks: FastMap<u64, u64>,
     allocator: Option<Allocator>,
+    full: KnownFull,
 }
 
 impl Scanner {
@@ -74,6 +87,7 @@ impl Scanner {
             v8: V8Pages::new(facts.page_layout, facts.heap_usage),
             stacks: FastMap::default(),
             allocator: facts.malloc,
+            full: KnownFull::default(),
         })
     }
 
@@ -92,19 +106,18 @@ impl Scanner {
         let started_at = clock::now();
         order.stores.retain(|store| store.start != 0 && store.len > 0);
         order.stores.sort_unstable_by_key(|store| (store.start, store.key));
-        let mut sweep = StoreSweep::new(&order.stores);
         let freed = freed_stores(&order.freed);
-        let mut freed_sweep = StoreSweep::new(&freed);
-        let split: Option<Box<RssSplit>> = if order.is_full {
-            let found = self.scan_process(&order.stores, &mut sweep, &mut freed_sweep);
-            Some(Box::new(found.ok()?))
+        let (split, pages, freed_pages) = if order.is_full {
+            let (split, pages, freed_pages) = self.look_at_all(&order, &freed, started_at).ok()?;
+            (Some(Box::new(split)), pages, freed_pages)
         } else {
+            let mut sweep = StoreSweep::new(&order.stores);
             for range in ranges_of(&order.stores) {
                 self.pages.scan(range.0, range.1, &mut |run| sweep.take(&run)).ok()?;
             }
-            None
+            (None, sweep.finish(), Vec::new())
         };
-        let stores = order.stores.iter().zip(sweep.finish());
+        let stores = order.stores.iter().zip(pages);
         let stores = stores.map(|(store, pages)| StoreResidency {
             key: store.key,
             start: store.start,
@@ -116,7 +129,7 @@ impl Scanner {
         let is_free_known =
             survey.is_some_and(|survey| survey.obstacle != Some(Obstacle::Changing));
         let freed = if is_free_known { freed.as_slice() } else { &[] };
-        let ranges = freed.iter().zip(freed_sweep.finish()).map(|(range, pages)| RangeResidency {
+        let ranges = freed.iter().zip(freed_pages).map(|(range, pages)| RangeResidency {
             start: range.start,
             end: range.start.saturating_add(range.len),
             resident: pages.resident,
@@ -127,14 +140,40 @@ impl Scanner {
             stores: stores.collect(),
             freed: ranges.collect(),
             split,
+            map: order.map.and_then(|store| store_map::look(&self.pages, &store)).map(Arc::new),
         };
         Some(Event { at: clock::now(), payload: Payload::ResidencyScanned(Box::new(scanned)) })
+    }
+
+    /// The whole process: RSS by what it is for, the pages of the stores, those of memory of dead stores. Stores that are known to be in
+    /// memory are taken as they were, unless RSS is less than that makes.
+    fn look_at_all(
+        &mut self,
+        order: &ScanOrder,
+        freed: &[StoreRange],
+        now: Nanos,
+    ) -> io::Result<(RssSplit, Vec<PageBytes>, Vec<PageBytes>)> {
+        loop {
+            let full = self.full.ranges(&order.stores, &order.given_back, now);
+            let mut sweep = StoreSweep::new(&order.stores);
+            let mut freed_sweep = StoreSweep::new(freed);
+            let split = self.scan_process(&order.stores, &full, &mut sweep, &mut freed_sweep)?;
+            let slack = Bytes(split.rss.0 / SLACK_SHARE).max(SLACK_MIN);
+            if !full.is_empty() && split.total() > split.rss + slack {
+                self.full.forget();
+                continue;
+            }
+            let pages = sweep.finish();
+            self.full.found(&order.stores, &pages, now);
+            return Ok((split, pages, freed_sweep.finish()));
+        }
     }
 
     /// One pass over all mappings, so that the parts are of nearly one moment; then the allocator is asked which of its memory is free.
     fn scan_process(
         &mut self,
         stores: &[StoreRange],
+        full: &[FullRange],
         sweep: &mut StoreSweep<'_>,
         freed: &mut StoreSweep<'_>,
     ) -> io::Result<RssSplit> {
@@ -147,7 +186,7 @@ impl Scanner {
         let mut n_present = 0;
         let mut candidates = Candidates::default();
         let mut unclaimed = Claims::new(store_ranges(stores), Vec::new());
-        self.scan_mappings(&maps, &mut |entry, run| {
+        self.scan_mappings(&maps, full, &mut |entry, run| {
             n_runs += 1;
             if n_runs <= RUNS_MAX {
                 runs.push(run);
@@ -209,7 +248,7 @@ impl Scanner {
         if n_runs <= RUNS_MAX {
             runs.into_iter().for_each(divide);
         } else {
-            self.scan_mappings(&maps, &mut |_, run| divide(run))?;
+            self.scan_mappings(&maps, full, &mut |_, run| divide(run))?;
         }
         Ok(split)
     }
@@ -217,11 +256,23 @@ impl Scanner {
     fn scan_mappings(
         &self,
         maps: &[MapEntry],
+        full: &[FullRange],
         visit: &mut impl FnMut(&MapEntry, PageRun),
     ) -> io::Result<()> {
-        maps.iter().try_for_each(|entry| {
-            self.pages.scan(entry.start, entry.end, &mut |run| visit(entry, run))
-        })
+        let mut full = full.iter().peekable();
+        for entry in maps {
+            let mut at = entry.start;
+            while let Some(range) = full.next_if(|range| range.start < entry.end) {
+                // A store whose mapping is no longer there as it was is looked at, as far as it is.
+                if range.start >= at && range.end <= entry.end {
+                    self.pages.scan(at, range.start, &mut |run| visit(entry, run))?;
+                    visit(entry, range.run());
+                    at = range.end;
+                }
+            }
+            self.pages.scan(at, entry.end, &mut |run| visit(entry, run))?;
+        }
+        Ok(())
     }
 
     /// Where stacks are: of threads that wait now, and of mappings that were seen to be one before.

@@ -1,8 +1,8 @@
 //! What keys do: the part of the table that is not about where one looks.
 
 use crate::tui::keymap::Context::{
-    Census, Detail, FindingPage, Findings, Help, HolderPage, Overview, ParentPage, SitePage, Sites,
-    Stores, Text, Tree,
+    Census, Detail, FindingPage, Findings, Help, HolderPage, Memory, Overview, ParentPage,
+    SitePage, Sites, Stores, Text, Tree,
 };
 use crate::tui::keymap::{Action, Binding, Context, Key};
 
@@ -13,6 +13,7 @@ pub(super) const EVERYWHERE: &[Context] = &[
     Stores,
     Census,
     Findings,
+    Memory,
     Text,
     Detail,
     SitePage,
@@ -28,6 +29,7 @@ const UNCOVERED: &[Context] = &[
     Stores,
     Census,
     Findings,
+    Memory,
     Text,
     Detail,
     SitePage,
@@ -35,18 +37,18 @@ const UNCOVERED: &[Context] = &[
     ParentPage,
     FindingPage,
 ];
-const LISTS: &[Context] = &[Overview, Sites, Stores, Census, Findings];
+pub(super) const LISTS: &[Context] = &[Overview, Sites, Stores, Census, Findings, Memory];
 const TABLES: &[Context] = &[Sites, Stores, Census];
-const PAGES: &[Context] = &[Detail, SitePage, HolderPage, ParentPage, FindingPage, Help];
+pub(super) const PAGES: &[Context] = &[Detail, SitePage, HolderPage, ParentPage, FindingPage, Help];
 
 /// In the order of help; the footer shows the short ones in this order, as many as fit.
 pub(super) const BINDINGS: &[Binding] = &[
     Binding {
-        keys: &[Key::Esc, Key::Left, Key::Char('h'), Key::Backspace],
+        keys: &[Key::Esc, Key::Char('h'), Key::Backspace],
         name: "esc",
         action: Action::Close,
         short: "back",
-        long: "out of what is open (also ← h)",
+        long: "out of what is open (also h)",
         contexts: PAGES,
     },
     Binding {
@@ -87,7 +89,7 @@ pub(super) const BINDINGS: &[Binding] = &[
         action: Action::Filter,
         short: "filter",
         long: "filter stores, or a census, such as size>1mb age>60s gc>2 tid=7 kind=wasm site~ingest",
-        contexts: &[Overview, Sites, Stores, Census, Findings, Text],
+        contexts: &[Overview, Sites, Stores, Census, Findings, Memory, Text],
     },
     Binding {
         keys: &[Key::Char('s')],
@@ -106,11 +108,11 @@ pub(super) const BINDINGS: &[Binding] = &[
         contexts: TABLES,
     },
     Binding {
-        keys: &[Key::Enter, Key::Right, Key::Char('l')],
+        keys: &[Key::Enter, Key::Char('l')],
         name: "enter",
         action: Action::Open,
         short: "open",
-        long: "open the selected row: all of it, with its stack (also → l, or click)",
+        long: "open the selected row: all of it, with its stack (also l, or click)",
         contexts: LISTS,
     },
     Binding {
@@ -122,7 +124,15 @@ pub(super) const BINDINGS: &[Binding] = &[
         contexts: &[Census],
     },
     Binding {
-        keys: &[Key::Enter, Key::Right, Key::Char('l')],
+        keys: &[Key::Char('v')],
+        name: "v",
+        action: Action::SwitchListing,
+        short: "view",
+        long: "in the memory screen: steps of RSS, or whose freed memory is still in RAM",
+        contexts: &[Memory],
+    },
+    Binding {
+        keys: &[Key::Enter, Key::Char('l')],
         name: "enter",
         action: Action::Open,
         short: "parent",
@@ -146,7 +156,7 @@ pub(super) const BINDINGS: &[Binding] = &[
         contexts: &[HolderPage],
     },
     Binding {
-        keys: &[Key::Enter, Key::Right, Key::Char('l')],
+        keys: &[Key::Enter, Key::Char('l')],
         name: "enter",
         action: Action::Open,
         short: "holder",
@@ -210,16 +220,16 @@ pub(super) const BINDINGS: &[Binding] = &[
         contexts: &[Tree],
     },
     Binding {
-        keys: &[Key::Right, Key::Char('l')],
-        name: "→ l",
+        keys: &[Key::Char('l')],
+        name: "l",
         action: Action::Expand,
         short: "",
         long: "in the tree: open, or go in",
         contexts: &[Tree],
     },
     Binding {
-        keys: &[Key::Left, Key::Char('h')],
-        name: "← h",
+        keys: &[Key::Char('h')],
+        name: "h",
         action: Action::Collapse,
         short: "",
         long: "in the tree: close, or go out",

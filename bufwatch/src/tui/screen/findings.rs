@@ -9,6 +9,7 @@ use crate::base::sanitize;
 use crate::base::text::{count, fit, known, pad, pad_left, width};
 use crate::tui::app::App;
 use crate::tui::findings::{FindingKey, count_text, kind_text, mark};
+use crate::tui::keymap::Mode;
 use crate::tui::layout::{self, Align, Column, ListAreas};
 use crate::tui::screen::census::intro::{failure_text, stop_text};
 use crate::tui::screen::finding;
@@ -26,7 +27,7 @@ const KIND_COLUMNS: usize = 15;
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme: Theme) {
     let areas = layout::findings(area);
     let findings = &snapshot.findings;
-    let looked = vec![span(Role::Muted, format!(" {}", looked(snapshot)))];
+    let looked = vec![span(Role::Muted, format!(" {}", looked(snapshot, app.mode())))];
     page::draw_line(buf, areas.top.x, areas.top.y, areas.top.right(), &looked, theme);
     let table = Table {
         columns: &COLUMNS,
@@ -92,30 +93,31 @@ fn cell(finding: &Finding, column: usize) -> Span {
 }
 
 /// What the findings rest on: when somebody looked, or why nobody did.
-fn looked(snapshot: &Snapshot) -> String {
+fn looked(snapshot: &Snapshot, mode: Mode) -> String {
     let log = &snapshot.census;
     match (&log.last, snapshot.target.state == TargetState::Live) {
         _ if log.is_underway => "taking a census…".to_owned(),
         (Some(last), _) => {
             let ago = snapshot.taken_at.since(last.taken_at);
-            format!("the last census was {ago} ago; c takes another")
+            let more = if mode == Mode::Live { "; c takes another" } else { "" };
+            format!("the last census was {ago} ago{more}")
         }
         (None, _) if log.failure.is_some() => "the census failed, see 5 Census".to_owned(),
-        (None, true) => {
+        (None, true) if mode == Mode::Live => {
             format!("no census yet: c takes one; it stops the process {}", stop_text(snapshot))
         }
-        (None, false) => "no census was taken".to_owned(),
+        (None, _) => "no census was taken".to_owned(),
     }
 }
 
 /// The most important ones on the overview, below a rule.
-pub fn draw_brief(buf: &mut Buffer, area: Rect, snapshot: &Snapshot, theme: Theme) {
+pub fn draw_brief(buf: &mut Buffer, area: Rect, snapshot: &Snapshot, mode: Mode, theme: Theme) {
     if area.is_empty() {
         return;
     }
     let room = usize::from(area.height.saturating_sub(1));
     let n_columns = usize::from(area.width);
-    let lines = brief(snapshot, room, n_columns);
+    let lines = brief(snapshot, mode, room, n_columns);
     let n = snapshot.findings.len();
     let title = if n > room {
         format!("Findings, {room} of {n}, 6 shows all")
@@ -128,10 +130,10 @@ pub fn draw_brief(buf: &mut Buffer, area: Rect, snapshot: &Snapshot, theme: Them
     }
 }
 
-fn brief(snapshot: &Snapshot, n_lines: usize, n_columns: usize) -> Vec<Line> {
+fn brief(snapshot: &Snapshot, mode: Mode, n_lines: usize, n_columns: usize) -> Vec<Line> {
     let findings = &snapshot.findings;
     if findings.is_empty() {
-        return nothing(snapshot);
+        return nothing(snapshot, mode);
     }
     let mut lines: Vec<Line> = Vec::new();
     // With room to spare it is said what to do, of the most important ones.
@@ -161,7 +163,7 @@ fn brief_line(finding: &Finding, n_columns: usize) -> Line {
     ]
 }
 
-fn nothing(snapshot: &Snapshot) -> Vec<Line> {
+fn nothing(snapshot: &Snapshot, mode: Mode) -> Vec<Line> {
     let log = &snapshot.census;
     if log.is_underway {
         return vec![vec![span(Role::Key, "   taking a census…")]];
@@ -185,9 +187,11 @@ fn nothing(snapshot: &Snapshot) -> Vec<Line> {
                 span(Role::Healthy, "   no finding"),
                 span(Role::Muted, format!(" in {n} array buffers, looked {ago} ago")),
             ]);
-            lines.push(key("press ", " to look again".to_owned()));
+            if mode == Mode::Live {
+                lines.push(key("press ", " to look again".to_owned()));
+            }
         }
-        (None, TargetState::Live) => {
+        (None, TargetState::Live) if mode == Mode::Live => {
             lines
                 .push(key("press ", " to see who holds what and what is wrong with it".to_owned()));
             let text = format!("   it stops the process {}", stop_text(snapshot));

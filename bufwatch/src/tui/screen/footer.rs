@@ -3,9 +3,10 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::base::text::width;
+use crate::base::sanitize;
+use crate::base::text::{fit, width};
 use crate::tui::app::App;
-use crate::tui::keymap::{self, Action, Binding};
+use crate::tui::keymap::{self, Action, Binding, TimeAction};
 use crate::tui::layout;
 use crate::tui::text::{Line, Role, span};
 use crate::tui::theme::Theme;
@@ -23,7 +24,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, theme: Theme) {
         end = area.x + tab.x + tab.width;
     }
     // A blank to the tabs; the last hint ends with one of its two at the edge.
-    let hints = hints(app, usize::from(area.right().saturating_sub(end)));
+    let hints = hints(app, usize::from(area.right().saturating_sub(end)), usize::from(area.width));
     let n_columns = hints.iter().map(|s| width(&s.text)).sum::<usize>() as u16;
     let start = (area.right() + 1).saturating_sub(n_columns);
     // An answer is short-lived, and may cover tabs.
@@ -35,8 +36,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, theme: Theme) {
     draw_line(buf, start, area.y, area.right(), &hints, theme);
 }
 
-/// As many as fit into `n_columns`; the answer to the last key goes before all of them.
-fn hints(app: &App, n_columns: usize) -> Line {
+/// As many as fit into `n_columns`; the answer to the last key goes before all of them, and may take the whole line.
+fn hints(app: &App, n_columns: usize, n_columns_max: usize) -> Line {
+    if app.replay.as_ref().is_some_and(|replay| replay.input.is_some()) {
+        // The time axis says what to type.
+        return Line::new();
+    }
     if app.is_typing() {
         return vec![
             span(Role::Key, "enter"),
@@ -48,11 +53,12 @@ fn hints(app: &App, n_columns: usize) -> Line {
     let mut line = Line::new();
     let mut used = 0;
     if let Some(answer) = &app.answer {
-        used += width(answer) + 2;
+        let answer = fit(&sanitize(answer), n_columns_max.saturating_sub(2));
+        used += width(&answer) + 2;
         line.push(span(Role::Title, format!("{answer}  ")));
     }
     let mut shown: Vec<&Binding> = Vec::new();
-    for binding in keymap::footer(app.context()) {
+    for binding in keymap::footer(app.context(), app.mode()) {
         let n = width(binding.name) + 1 + width(word(binding, app)) + 2;
         if used + n > n_columns {
             break;
@@ -69,5 +75,9 @@ fn hints(app: &App, n_columns: usize) -> Line {
 }
 
 fn word(binding: &Binding, app: &App) -> &'static str {
-    if binding.action == Action::Pause && app.is_paused() { "go on" } else { binding.short }
+    match binding.action {
+        Action::Pause if app.is_paused() => "go on",
+        Action::Time(TimeAction::Play) if app.is_playing() => "pause",
+        _ => binding.short,
+    }
 }

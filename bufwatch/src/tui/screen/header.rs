@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 
 use crate::analysis::describe::state_text;
 use crate::analysis::snapshot::{Snapshot, TargetState};
-use crate::base::sanitize;
 use crate::base::text::{UNKNOWN, count, fit, percent, width};
+use crate::base::{WallTime, sanitize};
 use crate::tui::app::App;
 use crate::tui::screen::findings;
 use crate::tui::text::{Line, Role, Span, span};
@@ -107,6 +107,13 @@ fn left_parts(app: &App, latest: &Snapshot) -> Vec<(Part, Span)> {
 
 fn state(app: &App, latest: &Snapshot) -> Span {
     let is_over = matches!(latest.target.state, TargetState::Exited { .. } | TargetState::Execed);
+    if let Some(replay) = &app.replay {
+        let sign = if replay.is_playing { "▶" } else { "‖" };
+        let moment = replay.wall(latest.elapsed);
+        let moment = moment.map_or_else(|| latest.elapsed.to_string(), |it| it.to_string());
+        let news = if is_over { format!(", {}", state_text(latest)) } else { String::new() };
+        return span(Role::Key, format!("{sign} REPLAY {moment}{news}"));
+    }
     if let Some(frozen) = &app.frozen {
         let news = if is_over { ", target is gone" } else { "" };
         return span(Role::Key, format!("‖ paused at {}{news}", frozen.elapsed));
@@ -123,6 +130,13 @@ fn state(app: &App, latest: &Snapshot) -> Span {
 }
 
 fn short_state(app: &App, latest: &Snapshot) -> String {
+    if let Some(replay) = &app.replay {
+        let wall = replay.wall(latest.elapsed);
+        return format!(
+            "REPLAY {}",
+            wall.map_or_else(|| latest.elapsed.to_string(), WallTime::clock)
+        );
+    }
     let text = match latest.target.state {
         _ if app.is_paused() => "‖ paused",
         TargetState::Exited { .. } => "■ exited",

@@ -1,7 +1,7 @@
 //! The keys, from the key table, and what the signs mean. Builds a page; the frame draws it.
 
 use crate::base::text::{pad, wrap};
-use crate::tui::keymap;
+use crate::tui::keymap::{self, Mode};
 use crate::tui::text::{Line, Page, Role, heading, span};
 
 const SIGNS: [(&str, &str); 9] = [
@@ -16,14 +16,21 @@ const SIGNS: [(&str, &str); 9] = [
     ("▲ △ ·", "findings: sure, likely, and what may be meant so"),
 ];
 
-pub fn page(n_columns: usize) -> Page {
+/// Over a recording.
+const ON_AXIS: (&str, &str) = (
+    "▲ ◆ C ┃",
+    "on the time axis: a finding is told first, a step of RSS, a census, a major collection",
+);
+
+pub fn page(mode: Mode, n_columns: usize) -> Page {
     let mut page = vec![heading("Keys", n_columns)];
-    for binding in keymap::all() {
+    for binding in keymap::all(mode) {
         page.extend(entry(binding.name, binding.long, n_columns));
     }
     page.push(Line::new());
     page.push(heading("Signs", n_columns));
-    for (sign, meaning) in SIGNS {
+    let on_axis = (mode == Mode::Replay).then_some(ON_AXIS);
+    for (sign, meaning) in on_axis.into_iter().chain(SIGNS) {
         page.extend(entry(sign, meaning, n_columns));
     }
     page

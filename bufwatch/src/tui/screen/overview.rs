@@ -4,27 +4,26 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::analysis::describe::{growth_noise, growth_per_min, growth_text};
-use crate::analysis::holding::Holdings;
 use crate::analysis::snapshot::{Snapshot, TargetState};
 use crate::base::text::{UNKNOWN, count, known, pad, pad_left, rate};
-use crate::base::{Bytes, Fidelity, Series};
+use crate::base::{Bytes, Series};
 use crate::tui::app::App;
 use crate::tui::layout;
-use crate::tui::screen::{findings, site, sites};
-use crate::tui::text::{Line, Role, bar, span};
+use crate::tui::screen::{findings, holds, site, sites};
+use crate::tui::text::{Role, span};
 use crate::tui::theme::Theme;
 use crate::tui::view::SiteSort;
 use crate::tui::widget::{curve, gc_marks, page};
 
-const LABEL_COLUMNS: u16 = 13;
-const VALUE_COLUMNS: u16 = 10;
+pub(super) const LABEL_COLUMNS: u16 = 13;
+pub(super) const VALUE_COLUMNS: u16 = 10;
 const TREND_COLUMNS: u16 = 16;
 
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme: Theme) {
     let areas = layout::overview(area);
     draw_memory(buf, areas.memory, areas.curve_height, snapshot, theme);
-    draw_holds(buf, areas.holds, snapshot, theme);
-    findings::draw_brief(buf, areas.findings, snapshot, theme);
+    holds::draw(buf, areas.holds, snapshot, theme);
+    findings::draw_brief(buf, areas.findings, snapshot, app.mode(), theme);
     let rows: Vec<_> = snapshot.groups.iter().collect();
     let order = (SiteSort::Live, false);
     sites::draw_list(buf, &areas.sites, &rows, &app.top_sites, order, snapshot, theme);
@@ -145,104 +144,4 @@ fn draw_gc(buf: &mut Buffer, row: Rect, x: u16, n_columns: u16, snapshot: &Snaps
         span(Role::Heap, format!("┃ {}", count(gc.n_major))),
     ];
     page::draw_line(buf, marks.right() + 1, row.y, row.right(), &counts, theme);
-}
-
-struct Part {
-    label: &'static str,
-    role: Role,
-    bytes: Option<Bytes>,
-    /// `~` or `≥` before the number.
-    sign: &'static str,
-    note: String,
-}
-
-fn parts(snapshot: &Snapshot) -> Vec<Part> {
-    let holdings = Holdings::of(snapshot);
-    let stores = &snapshot.stores;
-    let min_size = snapshot.target.min_size;
-    let is_known = snapshot.target.state != TargetState::Attaching;
-    let part = |label, role, bytes, sign, note| Part { label, role, bytes, sign, note };
-    let counted =
-        |counts: String| format!("allocated{}", if is_known { counts.as_str() } else { "" });
-    let before_sign = match holdings.before_attach_fidelity {
-        Fidelity::Exact => "",
-        Fidelity::Sampled | Fidelity::Inferred => "~",
-    };
-    let (rest_sign, rest_note) = match holdings.not_resident_at_least {
-        Some(bytes) => ("≥ ", format!("≥ {bytes} of the stores is not in RAM")),
-        None => ("≥ ", "resident: code, malloc, freed but kept".to_owned()),
-    };
-    vec![
-        part(
-            "live stores",
-            Role::Stores,
-            is_known.then_some(holdings.live_stores),
-            "",
-            counted(format!(", {} of {min_size} and more", count(stores.n_live))),
-        ),
-        part(
-            "small stores",
-            Role::Stores,
-            is_known.then_some(holdings.small_stores),
-            "",
-            counted(format!(", {} below {min_size}", count(stores.n_small_live))),
-        ),
-        part(
-            "before attach",
-            Role::ArrayBuffers,
-            holdings.before_attach,
-            before_sign,
-            "allocated, older than bufwatch".to_owned(),
-        ),
-        part("V8 heap", Role::Heap, holdings.v8_heap, "", "resident, sampled".to_owned()),
-        part("rest of RSS", Role::Rest, holdings.rest_at_least, rest_sign, rest_note),
-    ]
-}
-
-fn draw_holds(buf: &mut Buffer, area: Rect, snapshot: &Snapshot, theme: Theme) {
-    if area.is_empty() {
-        return;
-    }
-    page::draw_rule(buf, area, "What it holds", theme);
-    let largest = Holdings::of(snapshot).largest().0.max(1) as f64;
-    let parts = parts(snapshot);
-    // With room to spare each note has a line of its own, and the bars get the width.
-    let n_lines = parts.len() as u16 + 1;
-    let step = match area.height {
-        h if h >= n_lines * 3 => 3,
-        h if h >= n_lines * 2 => 2,
-        _ => 1,
-    };
-    let used = usize::from(LABEL_COLUMNS + VALUE_COLUMNS) + 3;
-    let note_columns = if step > 1 { 0 } else { 42.min(usize::from(area.width) / 2) };
-    let bar_columns = usize::from(area.width).saturating_sub(used + note_columns + 2);
-    for (n, part) in parts.iter().enumerate() {
-        let y = area.y + 1 + n as u16 * step;
-        if y >= area.bottom() {
-            break;
-        }
-        let share = part.bytes.map_or(0.0, |bytes| bytes.0 as f64 / largest);
-        let mut line = part_line(part, share, bar_columns);
-        let note = vec![span(Role::Muted, part.note.as_str())];
-        if step > 1 && y + 1 < area.bottom() {
-            let x = area.x + LABEL_COLUMNS + VALUE_COLUMNS + 3;
-            page::draw_line(buf, x, y + 1, area.right(), &note, theme);
-        } else {
-            line.push(span(Role::Muted, "  "));
-            line.extend(note);
-        }
-        page::draw_line(buf, area.x + 1, y, area.right(), &line, theme);
-    }
-}
-
-fn part_line(part: &Part, share: f64, bar_columns: usize) -> Line {
-    let value =
-        part.bytes.map_or_else(|| UNKNOWN.to_owned(), |bytes| format!("{}{bytes}", part.sign));
-    let role = if part.bytes.is_some() { Role::Title } else { Role::Unknown };
-    vec![
-        span(part.role, pad(part.label, usize::from(LABEL_COLUMNS))),
-        span(role, pad_left(&value, usize::from(VALUE_COLUMNS) + 1)),
-        span(Role::Muted, " "),
-        span(part.role, pad(&bar(share, bar_columns), bar_columns)),
-    ]
 }

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use crate::analysis::snapshot::{GroupId, GroupRow, Snapshot, TargetState};
 use crate::base::Bytes;
-use crate::base::text::{UNKNOWN, count, rate};
+use crate::base::text::{UNKNOWN, count, known, rate};
 use crate::tui::app::{App, List};
 use crate::tui::layout::{self, Align, Column, ListAreas};
 use crate::tui::screen::site;
@@ -33,6 +33,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
 enum Field {
     Site,
     Live,
+    InRam,
     Count,
     Peak,
     Allocated,
@@ -43,9 +44,10 @@ enum Field {
     Bar,
 }
 
-const FIELDS: [Field; 10] = [
+const FIELDS: [Field; 11] = [
     Field::Site,
     Field::Live,
+    Field::InRam,
     Field::Count,
     Field::Peak,
     Field::Allocated,
@@ -75,16 +77,28 @@ impl Field {
         };
         let column = match self {
             // With room to spare, names come before the less important numbers.
-            Self::Site => left("Sites", if n_columns < 110 { 34 } else { 40 }, 64, 0),
+            Self::Site => left(
+                "Sites",
+                if n_columns < 90 {
+                    28
+                } else if n_columns < 110 {
+                    34
+                } else {
+                    40
+                },
+                64,
+                0,
+            ),
             Self::Live => right(SiteSort::Live.name(), 8, 1),
-            Self::Count => right(SiteSort::Count.name(), 7, 2),
-            Self::Peak => right("peak", 8, 8),
-            Self::Allocated => right(SiteSort::Allocated.name(), 10, 7),
-            Self::BytesPerSecond => right(SiteSort::Rate.name(), 8, 4),
-            Self::PerSecond => right("stores/s", 8, 9),
-            Self::Lifetimes => right("life p50 / p99", 17, 5),
-            Self::Survival => right(SiteSort::Survival.name(), 8, 3),
-            Self::Bar => left("", 8, 24, 6),
+            Self::InRam => right("in RAM", 8, 2),
+            Self::Count => right(SiteSort::Count.name(), 7, 3),
+            Self::Peak => right("peak", 8, 9),
+            Self::Allocated => right(SiteSort::Allocated.name(), 10, 8),
+            Self::BytesPerSecond => right(SiteSort::Rate.name(), 8, 5),
+            Self::PerSecond => right("stores/s", 8, 10),
+            Self::Lifetimes => right("life p50 / p99", 17, 6),
+            Self::Survival => right(SiteSort::Survival.name(), 8, 4),
+            Self::Bar => left("", 8, 24, 7),
         };
         if Some(sort) == self.sort() { Column { rank: 0, ..column } } else { column }
     }
@@ -96,7 +110,12 @@ impl Field {
             Self::Allocated => Some(SiteSort::Allocated),
             Self::BytesPerSecond => Some(SiteSort::Rate),
             Self::Survival => Some(SiteSort::Survival),
-            Self::Site | Self::Peak | Self::PerSecond | Self::Lifetimes | Self::Bar => None,
+            Self::Site
+            | Self::InRam
+            | Self::Peak
+            | Self::PerSecond
+            | Self::Lifetimes
+            | Self::Bar => None,
         }
     }
 
@@ -109,6 +128,7 @@ impl Field {
         match self {
             Self::Site => neutral(fit_site(&row.label, row.via.as_deref(), usize::from(n_columns))),
             Self::Live => span(Role::Title, tally.live_bytes.to_string()),
+            Self::InRam => neutral(known(tally.resident)),
             Self::Count => neutral(count(tally.n_live)),
             Self::Peak => neutral(tally.peak_bytes.to_string()),
             Self::Allocated => neutral(tally.created_bytes.to_string()),

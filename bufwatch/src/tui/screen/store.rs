@@ -2,19 +2,27 @@
 
 use crate::analysis::describe::site_text;
 use crate::analysis::snapshot::{Placement, Snapshot, StoreDetail, StorePages, StoreRow};
-use crate::base::text::count;
+use crate::base::text::{count, known};
 use crate::base::{Bytes, StoreKey, sanitize};
-use crate::tui::screen::stack;
+use crate::tui::keymap::Mode;
+use crate::tui::screen::{pages, stack};
 use crate::tui::text::{Line, Page, Role, fact, heading, span, thread};
 
 /// The detail comes with the snapshot after it was asked for; until then, and while paused, the row of the
 /// table and the stack of its site tell the same.
-pub fn page(key: StoreKey, snapshot: &Snapshot, latest: &Snapshot, n_columns: usize) -> Page {
+pub fn page(
+    key: StoreKey,
+    snapshot: &Snapshot,
+    latest: &Snapshot,
+    mode: Mode,
+    n_columns: usize,
+) -> Page {
     let has_key = |detail: &&StoreDetail| detail.row.key == key;
     let detail =
         snapshot.detail.as_ref().filter(has_key).or_else(|| latest.detail.as_ref().filter(has_key));
     if let Some(detail) = detail {
         let mut page = facts(&detail.row, detail.is_live, n_columns);
+        page.extend(pages::lines(detail.map.as_ref(), mode, n_columns));
         let is_marked = |n| [detail.user_frame, detail.app_frame].contains(&Some(n));
         page.extend(stack::lines(&detail.frames, detail.is_cut, is_marked, n_columns));
         let async_stack = detail.async_stack.iter();
@@ -57,9 +65,7 @@ fn facts(row: &StoreRow, is_live: bool, n_columns: usize) -> Page {
         String::new()
     };
     say("size", format!("{} ({} bytes){max_size}", row.size, count(row.size.0)), Role::Title);
-    if let Some(known) = &row.residency {
-        say("in RAM", in_ram(known), Role::Neutral);
-    }
+    say("in RAM", known(row.residency.as_ref().map(in_ram)), Role::Neutral);
     say("kind", row.kind.name().to_owned(), Role::Neutral);
     say("age", row.age.to_string(), Role::Neutral);
     say(

@@ -5,7 +5,8 @@ use ratatui::layout::Rect;
 
 use crate::analysis::query::StoreSort;
 use crate::analysis::snapshot::{Snapshot, StoreRow, TargetState};
-use crate::base::text::count;
+use crate::base::Bytes;
+use crate::base::text::{UNKNOWN, count};
 use crate::tui::app::App;
 use crate::tui::layout::{self, Align, Column};
 use crate::tui::screen::filter_line::FilterLine;
@@ -51,7 +52,8 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     if !areas.preview.is_empty()
         && let Some(row) = rows.get(app.stores.selected)
     {
-        let lines = store::page(row.key, snapshot, snapshot, usize::from(areas.preview.width));
+        let lines =
+            store::page(row.key, snapshot, snapshot, app.mode(), usize::from(areas.preview.width));
         page::draw(buf, areas.preview, &lines, 0, theme);
     }
 }
@@ -77,6 +79,8 @@ fn match_text(app: &App, snapshot: &Snapshot, n_rows: usize) -> String {
 enum Field {
     Number,
     Size,
+    InRam,
+    Touched,
     Kind,
     Age,
     Gcs,
@@ -85,9 +89,11 @@ enum Field {
     Site,
 }
 
-const FIELDS: [Field; 8] = [
+const FIELDS: [Field; 10] = [
     Field::Number,
     Field::Size,
+    Field::InRam,
+    Field::Touched,
     Field::Kind,
     Field::Age,
     Field::Gcs,
@@ -101,11 +107,13 @@ impl Field {
         let (title, align, width_min, width_max, rank) = match self {
             Self::Number => ("Stores", Align::Right, 8, 10, 2),
             Self::Size => ("size", Align::Right, 8, 8, 0),
+            Self::InRam => ("in RAM", Align::Right, 8, 8, 1),
+            Self::Touched => ("touched", Align::Right, 8, 8, 5),
             Self::Kind => ("kind", Align::Left, 11, 15, 4),
             Self::Age => ("age", Align::Right, 8, 8, 1),
             Self::Gcs => ("GCs min/maj", Align::Right, 12, 12, 3),
-            Self::Thread => ("thread", Align::Left, if n_columns < 120 { 12 } else { 18 }, 18, 6),
-            Self::Placement => ("in", Align::Left, 14, 14, 5),
+            Self::Thread => ("thread", Align::Left, if n_columns < 120 { 12 } else { 18 }, 18, 7),
+            Self::Placement => ("in", Align::Left, 14, 14, 6),
             Self::Site => ("site", Align::Left, 20, 200, 0),
         };
         let rank = if self.sort() == Some(sort) { 0 } else { rank };
@@ -118,7 +126,12 @@ impl Field {
             Self::Age => Some(StoreSort::Age),
             Self::Gcs => Some(StoreSort::MajorsSurvived),
             Self::Site => Some(StoreSort::Site),
-            Self::Number | Self::Kind | Self::Thread | Self::Placement => None,
+            Self::Number
+            | Self::InRam
+            | Self::Touched
+            | Self::Kind
+            | Self::Thread
+            | Self::Placement => None,
         }
     }
 
@@ -126,6 +139,8 @@ impl Field {
         match self {
             Self::Number => span(Role::Muted, format!("#{}", row.number)),
             Self::Size => span(Role::Title, row.size.to_string()),
+            Self::InRam => in_ram(row),
+            Self::Touched => touched(row),
             Self::Kind => span(Role::Neutral, row.kind.name()),
             Self::Age => span(Role::Neutral, row.age.to_string()),
             Self::Gcs => span(
@@ -138,5 +153,26 @@ impl Field {
                 span(Role::Neutral, fit_site(&row.site, row.via.as_deref(), usize::from(n_columns)))
             }
         }
+    }
+}
+
+fn in_ram(row: &StoreRow) -> Span {
+    match row.residency {
+        None => span(Role::Unknown, UNKNOWN),
+        // Swapped out is not in RAM, but it was written.
+        Some(known) if known.pages.held() == Bytes(0) => span(Role::Unknown, "none"),
+        Some(known) => span(Role::Neutral, known.pages.resident.to_string()),
+    }
+}
+
+/// How long ago it was first seen in RAM.
+fn touched(row: &StoreRow) -> Span {
+    match row.residency {
+        Some(known) if known.is_recycled => span(Role::Neutral, "at birth"),
+        Some(known) => match known.touched {
+            Some(ago) => span(Role::Neutral, format!("-{ago}")),
+            None => span(Role::Unknown, "never"),
+        },
+        None => span(Role::Unknown, UNKNOWN),
     }
 }

@@ -143,7 +143,7 @@ pub(super) fn store_of(app: &App, latest: &Snapshot) -> Option<StoreKey> {
             let index = rows.find_parent(address)?;
             rows.joined.traced(index as usize).map(|traced| traced.key)
         }
-        Detail::Site(_) | Detail::Holder(_) | Detail::Finding(_) => None,
+        Detail::Site(_) | Detail::Holder(_) | Detail::Finding(_) | Detail::Step(_) => None,
     }
 }
 
@@ -165,7 +165,7 @@ fn next_page(app: &App, from: Detail, latest: &Snapshot) -> Option<Detail> {
             let finding = snapshot.findings.iter().find(|it| FindingKey::of(it) == key)?;
             holder_of(&finding.holder)
         }
-        Detail::Site(_) | Detail::Store(_) => None,
+        Detail::Site(_) | Detail::Store(_) | Detail::Step(_) => None,
     }
 }
 

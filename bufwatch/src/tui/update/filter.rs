@@ -45,7 +45,7 @@ pub(super) fn type_key(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Optio
             return apply(app, before, latest);
         }
         Key::Up | Key::Down | Key::PageUp | Key::PageDown => {
-            let action = keymap::find_action(key, Context::Stores)?;
+            let action = keymap::find_action(key, Context::Stores, keymap::Mode::Live)?;
             return act(app, action, latest);
         }
         _ => return None,

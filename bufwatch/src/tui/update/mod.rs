@@ -3,6 +3,8 @@
 
 mod census;
 mod filter;
+mod memory;
+mod replay;
 mod tree;
 
 use std::sync::Arc;
@@ -30,7 +32,7 @@ pub fn update(app: &mut App, message: Message, latest: &Arc<Snapshot>) -> Option
             None
         }
         Message::Resized { width, height } => {
-            app.size = (width, height);
+            app.resize(width, height);
             settle(app, latest);
             None
         }
@@ -39,6 +41,11 @@ pub fn update(app: &mut App, message: Message, latest: &Arc<Snapshot>) -> Option
             settle(app, latest);
             None
         }
+        Message::MarksArrived(marks) => {
+            replay::marked(app, marks);
+            None
+        }
+        Message::Ticked(passed) => replay::play(app, passed),
         Message::SessionEnded => {
             app.is_session_ended = true;
             None
@@ -47,6 +54,9 @@ pub fn update(app: &mut App, message: Message, latest: &Arc<Snapshot>) -> Option
 }
 
 fn press(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Option<Command> {
+    if replay::is_typing(app) && key != Key::Ctrl('c') {
+        return replay::type_time(app, key);
+    }
     if app.filter_input.is_some() && key != Key::Ctrl('c') {
         return filter::type_key(app, key, latest);
     }
@@ -54,7 +64,7 @@ fn press(app: &mut App, key: Key, latest: &Arc<Snapshot>) -> Option<Command> {
         tree::type_search(app, key);
         return None;
     }
-    act(app, keymap::find_action(key, app.context())?, latest)
+    act(app, keymap::find_action(key, app.context(), app.mode())?, latest)
 }
 
 fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command> {
@@ -74,6 +84,7 @@ fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command>
         Action::PreviousStack => select_stack(app, -1, latest),
         Action::NextParent => app.census.move_held(1),
         Action::PreviousParent => app.census.move_held(-1),
+        Action::SwitchListing if app.screen == Screen::Memory => memory::switch(app, latest),
         Action::SwitchListing => census::switch(app),
         Action::Open if app.detail.is_some() => return census::follow(app, latest),
         Action::Open => return open(app, latest),
@@ -97,6 +108,7 @@ fn act(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command>
             settle(app, latest);
         }
         Action::Copy => copy(app, latest),
+        Action::Time(action) => return replay::act(app, action),
         Action::Help => {
             app.is_help_open = !app.is_help_open;
             app.page_offset = 0;
@@ -138,6 +150,7 @@ fn open(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
             .findings
             .get(app.findings.selected)
             .map(|finding| Detail::Finding(FindingKey::of(finding))),
+        Screen::Memory => memory::selected(app, snapshot),
         Screen::Tree | Screen::Health => None,
     }?;
     app.trail.clear();
@@ -227,6 +240,9 @@ fn sort(app: &mut App, action: Action, latest: &Arc<Snapshot>) -> Option<Command
 }
 
 fn click(app: &mut App, column: u16, row: u16, latest: &Arc<Snapshot>) -> Option<Command> {
+    if row >= app.size.1 && app.replay.is_some() {
+        return replay::click(app, column);
+    }
     let has_page = view::page(app, latest, layout::page_width(app.size)).is_some();
     match layout::hit(app.size, app.screen, has_page, column, row)? {
         Hit::Tab(screen) => {
@@ -259,6 +275,7 @@ fn selection(app: &App) -> (usize, usize) {
         Screen::Stores => (app.stores.selected, app.stores.offset),
         Screen::Census => app.census.selection(),
         Screen::Findings => (app.findings.selected, app.findings.offset),
+        Screen::Memory => app.memory.selection(),
         Screen::Health => (0, 0),
     }
 }
@@ -304,6 +321,7 @@ fn move_by(app: &mut App, delta: isize, latest: &Arc<Snapshot>) {
             let keys = findings::keys(&snapshot.findings);
             app.findings.move_by(delta, &keys, n_visible);
         }
+        Screen::Memory => memory::move_by(app, delta, latest, n_visible),
         Screen::Health => {}
     }
 }
@@ -311,6 +329,7 @@ fn move_by(app: &mut App, delta: isize, latest: &Arc<Snapshot>) {
 /// Fits selection and scrolling to rows or a size that changed.
 fn settle(app: &mut App, latest: &Arc<Snapshot>) {
     census::settle(app, latest);
+    memory::settle(app, latest);
     move_by_page_only(app, latest);
     let snapshot = app.shown(latest);
     let finding_keys = findings::keys(&snapshot.findings);
@@ -355,6 +374,7 @@ fn copy(app: &mut App, latest: &Arc<Snapshot>) {
             Screen::Tree => tree::copied_row(app),
             Screen::Census => census::copied_row(app, snapshot),
             Screen::Findings => snapshot.findings.get(app.findings.selected).map(finding_row),
+            Screen::Memory => memory::copied_row(app, snapshot),
             Screen::Health => None,
         }
     };

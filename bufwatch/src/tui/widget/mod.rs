@@ -2,5 +2,7 @@
 
 pub mod curve;
 pub mod gc_marks;
+pub mod legend;
 pub mod page;
+pub mod stack;
 pub mod table;

@@ -1,11 +1,12 @@
 //! The drawing of a parent's bytes: rows of characters that say which parts views show. Understood without colours.
 
 use crate::base::Bytes;
-use crate::base::text::{pad_left, width};
+use crate::base::text::pad_left;
 use crate::event::census::Parent;
 use crate::tui::byte_map::{Cell, cells};
 use crate::tui::census::text::share;
 use crate::tui::text::{Line, Page, Role, heading, span};
+use crate::tui::widget::legend;
 
 /// A cell of a small parent is at least this large, as long as it has more than a row.
 const BYTES_PER_CELL_MIN: u64 = 16;
@@ -82,7 +83,7 @@ pub fn lines(parent: &Parent, n_columns: usize) -> Page {
         page.push(line);
         offset += row.iter().map(|cell| cell.n_bytes).sum::<u64>();
     }
-    page.extend(legend(&cells, n_columns));
+    page.extend(meanings(&cells, n_columns));
     page
 }
 
@@ -97,7 +98,7 @@ fn row_spans(row: &[Cell]) -> Line {
 }
 
 /// Only what occurs, and how much a character stands for.
-fn legend(cells: &[Cell], n_columns: usize) -> Page {
+fn meanings(cells: &[Cell], n_columns: usize) -> Page {
     const MEANINGS: [(&[Look], &str); 5] = [
         (&[Look::Full], "viewed"),
         (&[Look::Most, Look::Some, Look::Little], "partly viewed"),
@@ -113,31 +114,17 @@ fn legend(cells: &[Cell], n_columns: usize) -> Page {
             let looks: Vec<Look> = looks.iter().copied().filter(is_there).collect();
             let role = looks.first()?.role();
             let symbols = looks.iter().map(|look| look.symbol()).collect();
-            Some((role, symbols, format!(" {meaning}  ")))
+            Some((role, symbols, (*meaning).to_owned()))
         })
         .collect();
     items.push((Role::Muted, String::new(), format!("1 character: {largest}")));
-    let indent = " ".repeat(OFFSET_COLUMNS + 1);
-    let mut page = vec![vec![span(Role::Muted, indent.as_str())]];
-    let mut used = indent.len();
-    for (role, symbols, meaning) in items {
-        let n = width(&symbols) + width(meaning.trim_end());
-        if used + n > n_columns && used > indent.len() {
-            page.push(vec![span(Role::Muted, indent.as_str())]);
-            used = indent.len();
-        }
-        used += width(&symbols) + width(&meaning);
-        if let Some(line) = page.last_mut() {
-            line.push(span(role, symbols));
-            line.push(span(Role::Muted, meaning));
-        }
-    }
-    page
+    legend::lines(&items, OFFSET_COLUMNS + 1, n_columns)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::text::width;
     use crate::event::census::View;
     use crate::tui::text::plain;
 

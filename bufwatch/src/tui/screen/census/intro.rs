@@ -3,6 +3,7 @@
 use crate::analysis::snapshot::{CensusFailure, Snapshot, TargetState};
 use crate::base::text::wrap;
 use crate::base::{Bytes, Nanos, sanitize};
+use crate::tui::keymap::Mode;
 use crate::tui::text::{Line, Page, Role, heading, rounded, span};
 
 /// What a stop may take: issue 4, "bars".
@@ -28,13 +29,18 @@ pub fn stop_text(snapshot: &Snapshot) -> String {
 const WHAT: &str = "A census reads the V8 heap of the process and names every live array buffer, the views that keep \
      it alive, how much of it they show, and who holds them, by property, variable and class.";
 
-pub fn page(snapshot: &Snapshot, n_columns: usize) -> Page {
+pub fn page(snapshot: &Snapshot, mode: Mode, n_columns: usize) -> Page {
     let mut page = vec![heading("Census", n_columns)];
     let mut say = |role, text: &str| {
         let lines = wrap(text, n_columns.saturating_sub(4));
         page.extend(lines.into_iter().map(|line| vec![span(role, format!("  {line}"))]));
     };
     say(Role::Neutral, WHAT);
+    if mode == Mode::Replay {
+        say(Role::Neutral, "");
+        say(Role::Unknown, "None had been taken up to this moment of the recording.");
+        return page;
+    }
     say(Role::Neutral, "");
     let heap = snapshot.memory.v8_heap;
     let of_heap = heap.map_or_else(String::new, |heap| format!(" (its V8 heap has {heap})"));

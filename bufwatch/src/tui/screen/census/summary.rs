@@ -84,8 +84,8 @@ fn found(rows: &Rows) -> Vec<Line> {
     ];
     match census.gaps.len() {
         0 => {}
-        1 => parts.push(vec![span(Role::Accused, "   ▲ 1 gap, see 7 Health")]),
-        n => parts.push(vec![span(Role::Accused, format!("   ▲ {n} gaps, see 7 Health"))]),
+        1 => parts.push(vec![span(Role::Accused, "   ▲ 1 gap, see 8 Health")]),
+        n => parts.push(vec![span(Role::Accused, format!("   ▲ {n} gaps, see 8 Health"))]),
     }
     if let Some(text) = orphans(&rows.joined) {
         parts.push(vec![span(Role::Muted, format!("   {text}"))]);

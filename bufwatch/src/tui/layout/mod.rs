@@ -1,9 +1,16 @@
 //! Where everything goes for a terminal size, and what is left out when it is small. Pure; drawing and
 //! mouse input must agree on it.
 
+mod columns;
+mod memory;
+mod tabs;
+
 use ratatui::layout::{Position, Rect};
 
-use crate::base::text::width;
+pub use columns::{Align, Column, Placed, place_columns};
+pub use memory::{MemoryAreas, memory};
+pub use tabs::{Tab, tabs};
+
 use crate::tui::app::Screen;
 
 /// Below this a table says less than a few sentences do.
@@ -15,10 +22,6 @@ const WIDTH_SIDE_BY_SIDE: u16 = 120;
 
 /// From here on the selected row is shown in full beside its list.
 const WIDTH_PREVIEW: u16 = 150;
-
-/// From here on tabs have names, and from here on blanks around them.
-const WIDTH_NAMED_TABS: u16 = 72;
-const WIDTH_WIDE_TABS: u16 = 96;
 
 /// Rows of the section that says what the memory consists of, rule included.
 const HOLDS_HEIGHT: u16 = 6;
@@ -160,6 +163,7 @@ fn list_areas(size: (u16, u16), screen: Screen) -> Option<ListAreas> {
         Screen::Sites => Some(sites(body)),
         Screen::Stores => Some(stores(body)),
         Screen::Census => Some(census(body)),
+        Screen::Memory => Some(memory(body).list),
         Screen::Findings => Some(findings(body)),
         Screen::Health => None,
     }
@@ -207,104 +211,6 @@ pub fn hit(size: (u16, u16), screen: Screen, has_page: bool, column: u16, row: u
     is_in(rows).then(|| Hit::Row(usize::from(row - rows.top())))
 }
 
-/// A tab in the footer.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Tab {
-    pub screen: Screen,
-    pub x: u16,
-    pub width: u16,
-    pub label: String,
-}
-
-/// ` 1 Overview  2 Sites  3 Tree  4 Stores  5 Census  6 Findings  7 Health `; closer to each other where keys
-/// would have no room beside them, and only the numbers where that is too wide.
-pub fn tabs(n_columns: u16) -> Vec<Tab> {
-    let is_close = (WIDTH_NAMED_TABS..WIDTH_WIDE_TABS).contains(&n_columns);
-    let (mut x, gap) = if is_close { (1, 1) } else { (0, 0) };
-    let mut tabs = Vec::new();
-    for (n, screen) in Screen::ALL.into_iter().enumerate() {
-        let label = match n_columns {
-            0..WIDTH_NAMED_TABS => format!(" {} ", n + 1),
-            WIDTH_NAMED_TABS..WIDTH_WIDE_TABS => format!("{} {}", n + 1, screen.name()),
-            _ => format!(" {} {} ", n + 1, screen.name()),
-        };
-        let tab_width = width(&label) as u16;
-        if x + tab_width > n_columns {
-            break;
-        }
-        tabs.push(Tab { screen, x, width: tab_width, label });
-        x += tab_width + gap;
-    }
-    tabs
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Align {
-    Left,
-    Right,
-}
-
-/// A column as a table would like it.
-#[derive(Clone, Copy, Debug)]
-pub struct Column {
-    pub title: &'static str,
-    pub align: Align,
-    pub width_min: u16,
-    pub width_max: u16,
-    /// Columns of the highest rank go first when there is no room.
-    pub rank: u8,
-}
-
-/// A column that has a place. `x` counts from the left edge of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
-    pub index: usize,
-    pub x: u16,
-    pub width: u16,
-}
-
-/// Blanks between columns, and at both edges half of it.
-const GAP: u16 = 2;
-
-/// The columns that fit, in their order; what is left over goes to the lowest ranks that can
-/// grow.
-pub fn place_columns(columns: &[Column], n_columns: u16) -> Vec<Placed> {
-    let room = n_columns.saturating_sub(GAP);
-    let mut kept: Vec<usize> = (0..columns.len()).collect();
-    let needed = |kept: &[usize]| {
-        kept.iter().filter_map(|i| columns.get(*i)).map(|c| c.width_min).sum::<u16>()
-            + GAP * (kept.len().saturating_sub(1) as u16)
-    };
-    while kept.len() > 1 && needed(&kept) > room {
-        let worst = kept
-            .iter()
-            .enumerate()
-            .max_by_key(|(_, i)| columns.get(**i).map(|c| c.rank))
-            .map_or(0, |(at, _)| at);
-        kept.remove(worst);
-    }
-    let mut placed: Vec<Placed> = kept
-        .iter()
-        .filter_map(|i| columns.get(*i).map(|c| (*i, c)))
-        .map(|(index, column)| Placed { index, x: 0, width: column.width_min.min(room) })
-        .collect();
-    let mut left_over = room.saturating_sub(needed(&kept));
-    let mut by_rank: Vec<&mut Placed> = placed.iter_mut().collect();
-    by_rank.sort_by_key(|place| columns.get(place.index).map(|column| column.rank));
-    for place in by_rank {
-        let Some(column) = columns.get(place.index) else { continue };
-        let extra = left_over.min(column.width_max.saturating_sub(place.width));
-        place.width += extra;
-        left_over -= extra;
-    }
-    let mut x = GAP / 2;
-    for place in &mut placed {
-        place.x = x;
-        x += place.width + GAP;
-    }
-    placed
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,28 +244,6 @@ mod tests {
         let o = overview(areas((WIDTH_MIN, HEIGHT_MIN)).body);
         let heights = [o.memory, o.holds, o.findings, o.sites.rows].map(|area| area.height);
         assert_eq!(heights, [8, 0, 3, 2]);
-    }
-
-    #[test]
-    fn columns_go_and_grow_by_rank() {
-        let column = |width_min, width_max, rank| Column {
-            title: "",
-            align: Align::Left,
-            width_min,
-            width_max,
-            rank,
-        };
-        let columns = [column(10, 20, 0), column(10, 10, 2), column(10, 10, 1)];
-        let check = |w, expect: &[(usize, u16)]| {
-            let placed = place_columns(&columns, w);
-            let shown: Vec<_> = placed.iter().map(|p| (p.index, p.width)).collect();
-            assert_eq!(shown, expect, "{w}");
-        };
-        check(100, &[(0, 20), (1, 10), (2, 10)]);
-        check(36, &[(0, 10), (1, 10), (2, 10)]);
-        check(35, &[(0, 20), (2, 10)]);
-        check(15, &[(0, 13)]);
-        check(4, &[(0, 2)]);
     }
 
     #[test]

@@ -1,0 +1,47 @@
+//! The parts of RSS that bufwatch tells add up to RSS: asked of each session of each live test, so of every workload.
+
+use serde_json::Value;
+
+/// Of RSS; what a part of the process does while it is looked at may be more.
+const UNEXPLAINED_MAX: f64 = 0.01;
+
+/// Of the looks of a session, the one in the middle is within that.
+pub(crate) fn assert_sums(lines: &[String]) {
+    let mut looks: Vec<(u64, f64)> = Vec::new();
+    for sample in lines.iter().filter_map(|line| serde_json::from_str(line).ok()) {
+        if let Some(look) = look(&sample)
+            && looks.last().is_none_or(|(at, _)| *at != look.0)
+        {
+            looks.push(look);
+        }
+    }
+    let mut shares: Vec<f64> = looks.iter().map(|(_, share)| *share).collect();
+    shares.sort_unstable_by(f64::total_cmp);
+    let Some(middle) = shares.get(shares.len() / 2) else { return };
+    println!(
+        "{} looks at RSS, unexplained in the middle {middle:.4}, at most {:.4}",
+        shares.len(),
+        shares.last().unwrap_or(middle)
+    );
+    assert!(*middle <= UNEXPLAINED_MAX, "of RSS is not explained: {shares:?}");
+}
+
+/// When the process was looked at, and the share of RSS that the parts do not explain.
+fn look(sample: &Value) -> Option<(u64, f64)> {
+    let found = sample.get("residency")?.as_object()?;
+    let at = sample["t_ns"].as_u64()?.checked_sub(found["age_ns"].as_u64()?)?;
+    let rss = found["rss_bytes"].as_f64()?;
+    let unexplained = found["unexplained_bytes"].as_f64()?;
+    (rss > 0.0).then(|| (at, unexplained.abs() / rss))
+}
+
+#[test]
+fn a_sum_that_is_not_right_is_refused() {
+    let sample = |unexplained: i64| {
+        format!(
+            r#"{{"t_ns": 9, "residency": {{"age_ns": 1, "rss_bytes": 1000, "unexplained_bytes": {unexplained}}}}}"#
+        )
+    };
+    assert_sums(&[sample(-9), "no sample".to_owned()]);
+    assert!(std::panic::catch_unwind(|| assert_sums(&[sample(-11)])).is_err());
+}
