@@ -4,16 +4,20 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::cli::Environment;
 use crate::cli::args::WatchArgs;
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
-use crate::cli::watch::watch;
+use crate::cli::watch::{Signals, hand_on, watch};
 use crate::node::identity::{self, IdentityError};
 use crate::sys::launch::{
     self, Launched, NOT_EXECUTABLE, NOT_FOUND, Outcome, Start, Streams, become_traced,
 };
+
+/// Between two looks at whether the command has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Start a Node program and watch it from its first allocation on; its exit code is passed on
 #[derive(Debug, clap::Args)]
@@ -80,7 +84,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Exit {
     if launched.outcome().is_none() {
         print_line(&format!("the command runs on (pid {}); waiting for its end", launched.pid()));
     }
-    match launched.wait() {
+    match wait(&mut launched) {
         Ok(_) if exit == Exit::Unable => exit,
         Ok(outcome) => Exit::OfCommand(outcome.code()),
         Err(error) => {
@@ -88,6 +92,22 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Exit {
             Exit::Unable
         }
     }
+}
+
+/// Hands on signals until the command has ended.
+fn wait(launched: &mut Launched) -> io::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        while launched.outcome().is_none() {
+            tokio::select! {
+                _ = looks.tick() => {}
+                signal = signals.next() => hand_on(launched, signal),
+            }
+        }
+        launched.wait()
+    })
 }
 
 fn streams(output: Option<&Path>, has_dashboard: bool) -> io::Result<Streams> {

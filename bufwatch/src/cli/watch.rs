@@ -229,13 +229,16 @@ pub(super) async fn run_on(session: &Session, launched: &mut Launched, signals: 
         }
     }
     launched.release();
-    let has_terminal = io::stdin().is_terminal();
     loop {
-        let signal = signals.next().await;
-        // A terminal has sent it to both.
-        if signal != nix::sys::signal::Signal::SIGINT || !has_terminal {
-            launched.signal(signal);
-        }
+        hand_on(launched, signals.next().await);
+    }
+}
+
+/// Tells a command what bufwatch is asked to end by.
+pub(super) fn hand_on(launched: &Launched, signal: nix::sys::signal::Signal) {
+    // A terminal has sent it to both.
+    if signal != nix::sys::signal::Signal::SIGINT || !io::stdin().is_terminal() {
+        launched.signal(signal);
     }
 }
 

@@ -19,6 +19,7 @@ mod made_recording;
 mod plan;
 mod report;
 mod report_html;
+mod run;
 mod sql;
 mod symbols;
 mod synthetic;
