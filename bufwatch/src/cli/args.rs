@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::analysis::query::parse_bytes;
 use crate::base::Bytes;
 use crate::cli::census::CensusArgs;
+use crate::cli::check::CheckArgs;
+use crate::cli::diff::DiffArgs;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::export::ExportArgs;
 use crate::cli::plan::PlanArgs;
@@ -14,6 +16,7 @@ use crate::cli::ps::PsArgs;
 use crate::cli::record::RecordArgs;
 use crate::cli::replay::ReplayArgs;
 use crate::cli::report::ReportArgs;
+use crate::cli::run::{GateArgs, RunArgs};
 use crate::cli::sql::SqlArgs;
 
 /// Shows the off-heap memory of a running Node.js process: which stack allocated it, how long it lives,
@@ -29,10 +32,13 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    done
+  0    done; check: all limits are kept
+  1    check: a limit is breached
   2    wrong usage, or something here keeps bufwatch from working (it says what)
   3    there is no such process, or it ended while bufwatch attached
-  130  interrupted by a signal";
+  4    check: the limits are kept, but the command failed
+  130  interrupted by a signal
+run passes on the exit code of its command; 128 and the number of the signal if one ended it";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -40,7 +46,10 @@ pub enum Command {
     Census(CensusArgs),
     Record(RecordArgs),
     Replay(ReplayArgs),
+    Run(RunArgs),
+    Check(CheckArgs),
     Report(ReportArgs),
+    Diff(DiffArgs),
     Sql(SqlArgs),
     Export(ExportArgs),
     /// Show which probes are found in a Node binary, and what is lost with those that are not
@@ -49,6 +58,9 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// List the Node processes of this host
     Ps(PsArgs),
+    /// Becomes a command that this process's parent traces
+    #[command(hide = true)]
+    Gate(GateArgs),
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "flags are independent of each other")]

@@ -4,16 +4,36 @@ use std::process::ExitCode;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    Done = 0,
+    Done,
+    /// `bufwatch check` found more than is allowed.
+    Breach,
     /// Wrong usage, or something here keeps bufwatch from working.
-    Unable = 2,
+    Unable,
     /// No such process, or it ended while bufwatch attached.
-    TargetLost = 3,
-    Interrupted = 130,
+    TargetLost,
+    /// The command that was checked failed, though within the limits.
+    CommandFailed,
+    Interrupted,
+    /// That of the command that `bufwatch run` started.
+    OfCommand(u8),
+}
+
+impl Exit {
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Breach => 1,
+            Self::Unable => 2,
+            Self::TargetLost => 3,
+            Self::CommandFailed => 4,
+            Self::Interrupted => 130,
+            Self::OfCommand(code) => code,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod args;
 pub mod census;
+pub mod check;
+pub mod diff;
 pub mod doctor;
 pub mod exit;
 pub mod export;
@@ -13,6 +15,7 @@ pub mod ps;
 pub mod record;
 pub mod replay;
 pub mod report;
+pub mod run;
 pub mod sql;
 pub mod watch;
 
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
     };
     let is_dashboard = match &cli.command {
         None => !cli.watch.headless,
+        Some(Command::Run(args)) => !args.watch.headless,
         Some(Command::Replay(args)) => !args.headless,
         Some(_) => false,
     };
@@ -87,6 +91,10 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Replay(args)) => replay::show(args, &environment),
         Some(Command::Sql(args)) => finish(sql::run(args, &mut io::stdout().lock())),
+        Some(Command::Diff(args)) => finish(diff::run(args, &mut io::stdout().lock())),
+        Some(Command::Run(args)) => run::run(args, &environment),
+        Some(Command::Gate(args)) => run::gate(args),
+        Some(Command::Check(args)) => check::run(args, &environment, &mut io::stdout().lock()),
         Some(Command::Report(args)) => finish(report::run(args, &mut io::stdout().lock())),
         Some(Command::Export(args)) => finish(export::run(args)),
         Some(Command::Plan(args)) => {

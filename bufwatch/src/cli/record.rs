@@ -92,6 +92,7 @@ fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
         record_reads: None,
         census_interval: args.census_every.map(|seconds| CensusInterval {
             every: Nanos((seconds * 1e9) as u64),
+            first_after: Nanos(0),
             pause_budget: args.pause_budget / 100.0,
         }),
         record: Some(RecordTo {
@@ -139,7 +140,7 @@ fn ended(args: &RecordArgs, last: Option<&Snapshot>) -> String {
     };
     let elapsed = last.map_or(Nanos(0), |last| last.elapsed);
     format!(
-        "{why}recorded {elapsed} in {} ({}): bufwatch replay {0}",
+        "{why}recorded {elapsed} in {} ({}): bufwatch report {0}",
         args.output.display(),
         file_size(args)
     )

@@ -17,8 +17,12 @@ use crate::cli::message::{print_error, print_line};
 use crate::export::{sample_json, sample_text};
 use crate::node::processes;
 use crate::session::{CensusInterval, RecordTo, Request, Session, SessionConfig, SessionError};
+use crate::sys::launch::Launched;
 use crate::tui;
 use crate::tui::picker::ProcessChoice;
+
+/// From the start of a process to its first census: Node's own start takes less.
+pub(super) const FIRST_CENSUS: Nanos = Nanos::from_millis(500);
 
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
 
@@ -36,13 +40,23 @@ pub fn run(args: &WatchArgs, environment: &Environment) -> Exit {
         Ok(None) => return Exit::Done,
         Err(exit) => return exit,
     };
-    let session = match Session::start(config(args, environment, pid)) {
+    watch(args, environment, pid, None)
+}
+
+/// `launched`: the process, if it was started to be watched; it begins to run when the probes are in place, and is told signals.
+pub(super) fn watch(
+    args: &WatchArgs,
+    environment: &Environment,
+    pid: u32,
+    launched: Option<&mut Launched>,
+) -> Exit {
+    let session = match Session::start(config(args, environment, pid, launched.is_some())) {
         Ok(session) => session,
         Err(error) => return fail(&error),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome =
-        runtime.and_then(|runtime| runtime.block_on(watch_session(&session, args, environment)));
+    let outcome = runtime
+        .and_then(|runtime| runtime.block_on(watch_session(&session, args, environment, launched)));
     let last = session.stop();
     // Before the probes are removed, which takes a second.
     let outcome = match last.as_deref().filter(|last| last.target.state != TargetState::Attaching) {
@@ -82,7 +96,8 @@ pub(super) fn fail(error: &SessionError) -> Exit {
     if error.is_target_lost() { Exit::TargetLost } else { Exit::Unable }
 }
 
-fn config(args: &WatchArgs, environment: &Environment, pid: u32) -> SessionConfig {
+/// `is_new`: the process begins with the session.
+fn config(args: &WatchArgs, environment: &Environment, pid: u32, is_new: bool) -> SessionConfig {
     SessionConfig {
         pid,
         anchor_tid: args.anchor_tid,
@@ -95,6 +110,7 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32) -> SessionConfi
         record_reads: args.record_reads.clone(),
         census_interval: args.census_every.map(|seconds| CensusInterval {
             every: Nanos((seconds * 1e9) as u64),
+            first_after: if is_new { FIRST_CENSUS } else { Nanos(0) },
             pause_budget: args.pause_budget / 100.0,
         }),
         record: args.record.as_ref().map(|path| RecordTo {
@@ -151,12 +167,26 @@ async fn watch_session(
     session: &Session,
     args: &WatchArgs,
     environment: &Environment,
+    launched: Option<&mut Launched>,
 ) -> io::Result<Ended> {
     let mut signals = Signals::new()?;
+    let is_recording_only = launched.is_some() && args.record.is_some();
+    let ending = async {
+        match launched {
+            Some(launched) => run_on(session, launched, &mut signals).await,
+            None => signals.any().await,
+        }
+    };
     if args.headless {
         return tokio::select! {
             ended = print_samples(session.snapshots(), args) => ended,
-            () = signals.any() => Ok(Ended::Signal),
+            () = ending => Ok(Ended::Signal),
+        };
+    }
+    if !io::stdout().is_terminal() && is_recording_only {
+        return tokio::select! {
+            ended = print_each(session.snapshots(), None, Duration::from_mins(1), |_| Ok(())) => ended,
+            () = ending => Ok(Ended::Signal),
         };
     }
     if !io::stdout().is_terminal() {
@@ -185,7 +215,30 @@ async fn watch_session(
         shown = tui::run(session.snapshots(), commands, environment.is_color) => shown.map(|()| Ended::User),
         () = forward => Ok(Ended::User),
         () = failed_to_attach(session.snapshots()) => Ok(Ended::Session),
-        () = signals.any() => Ok(Ended::Signal),
+        () = ending => Ok(Ended::Signal),
+    }
+}
+
+/// Lets a command run as soon as the probes are in place, and hands on to it what bufwatch is asked to end by. Never ready.
+pub(super) async fn run_on(session: &Session, launched: &mut Launched, signals: &mut Signals) {
+    let mut snapshots = session.snapshots();
+    while !has_been_live(&snapshots) {
+        if snapshots.changed().await.is_err() {
+            // Probes could not be attached: whoever started the command decides.
+            return std::future::pending().await;
+        }
+    }
+    launched.release();
+    loop {
+        hand_on(launched, signals.next().await);
+    }
+}
+
+/// Tells a command what bufwatch is asked to end by.
+pub(super) fn hand_on(launched: &Launched, signal: nix::sys::signal::Signal) {
+    // A terminal has sent it to both.
+    if signal != nix::sys::signal::Signal::SIGINT || !io::stdin().is_terminal() {
+        launched.signal(signal);
     }
 }
 
@@ -272,10 +325,16 @@ impl Signals {
     }
 
     pub(super) async fn any(&mut self) {
+        self.next().await;
+    }
+
+    /// Which one it is.
+    pub(super) async fn next(&mut self) -> nix::sys::signal::Signal {
+        use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
+            _ = self.interrupt.recv() => SIGINT,
+            _ = self.terminate.recv() => SIGTERM,
+            _ = self.hang_up.recv() => SIGHUP,
         }
     }
 }

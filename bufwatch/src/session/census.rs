@@ -19,6 +19,8 @@ const DETAIL: Detail = Detail { n_parents: 100_000, n_views: 2_000, min_size: By
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CensusInterval {
     pub every: Nanos,
+    /// From the attach to the first one; a process that was just started has no heap yet.
+    pub first_after: Nanos,
     /// The share of time that the target may stand still: after a long stop the next census comes later.
     pub pause_budget: f64,
 }
@@ -38,6 +40,8 @@ pub(super) struct CensusTaking {
     interval: Option<CensusInterval>,
     /// When the next one is due by the interval; `None` while one is taken, or without one.
     due: Option<Nanos>,
+    /// Until the session looks for the first time.
+    first_after: Option<Nanos>,
     began_at: Nanos,
     running: Option<(Receiver<Event>, JoinHandle<()>)>,
 }
@@ -52,7 +56,8 @@ impl CensusTaking {
             pid,
             taker: taker.map(Arc::new),
             interval,
-            due: interval.map(|_| Nanos(0)),
+            due: None,
+            first_after: interval.map(|interval| interval.first_after),
             began_at: Nanos(0),
             running: None,
         }
@@ -101,6 +106,9 @@ impl CensusTaking {
 
     /// The census that is done, or the beginning of one that is due.
     pub(super) fn poll(&mut self, now: Nanos) -> Option<Event> {
+        if let Some(after) = self.first_after.take() {
+            self.due = Some(Nanos(now.0.saturating_add(after.0)));
+        }
         if let Some((events, _)) = &self.running {
             let event = match events.try_recv() {
                 Ok(event) => Some(event),
@@ -151,7 +159,11 @@ mod tests {
 
     #[test]
     fn a_long_stop_puts_the_next_census_off() {
-        let interval = CensusInterval { every: Nanos::from_secs(10), pause_budget: 0.001 };
+        let interval = CensusInterval {
+            every: Nanos::from_secs(10),
+            first_after: Nanos(0),
+            pause_budget: 0.001,
+        };
         let began = Nanos::from_secs(100);
         assert_eq!(interval.next(began, Nanos::from_millis(5)), Nanos::from_secs(110));
         assert_eq!(interval.next(began, Nanos::from_millis(250)), Nanos::from_secs(350));

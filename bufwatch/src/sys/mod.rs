@@ -5,6 +5,7 @@ pub mod capability;
 pub mod clock;
 pub mod file;
 pub mod kernel;
+pub mod launch;
 pub mod life;
 pub mod memory;
 pub mod pagemap;

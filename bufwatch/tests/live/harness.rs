@@ -83,6 +83,10 @@ impl Lab {
             .ok_or_else(|| format!("no Node {major} in `{}`", folder.display()))
     }
 
+    pub(crate) fn node(&self) -> &str {
+        self.node.to_str().unwrap()
+    }
+
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
@@ -335,6 +339,24 @@ impl Watch {
 
     pub(crate) fn stderr(&self) -> String {
         self.program.stderr.text()
+    }
+
+    /// Waits until it, or a program that it started, says something on stderr.
+    pub(crate) fn wait_for_word(&self, word: &str) {
+        let has_said =
+            |lines: &[String]| lines.iter().any(|line| line.contains(word)).then_some(());
+        let found = self.program.stderr.wait_for(SAMPLE_LIMIT, has_said);
+        assert!(found.is_some(), "`{word}` is not said{}", self.program.said());
+    }
+
+    /// Sends a line to the program that it started.
+    pub(crate) fn send(&mut self, line: &str) {
+        writeln!(self.program.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// That program has no more to expect.
+    pub(crate) fn close_stdin(&mut self) {
+        drop(self.program.child.stdin.take());
     }
 
     /// After the end: the last sample.

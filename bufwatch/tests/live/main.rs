@@ -15,6 +15,7 @@ mod census_payload;
 mod census_recording;
 mod census_robust;
 mod census_truth;
+mod check;
 mod churn;
 mod completeness;
 mod findings;
