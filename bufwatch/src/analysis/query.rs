@@ -9,17 +9,21 @@ use crate::event::StoreKind;
 pub enum StoreSort {
     #[default]
     Size,
+    /// Bytes in RAM; what was not looked at comes last.
+    InRam,
     Age,
     MajorsSurvived,
     Site,
 }
 
 impl StoreSort {
-    pub const ALL: [Self; 4] = [Self::Size, Self::Age, Self::MajorsSurvived, Self::Site];
+    pub const ALL: [Self; 5] =
+        [Self::Size, Self::InRam, Self::Age, Self::MajorsSurvived, Self::Site];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Size => "size",
+            Self::InRam => "in RAM",
             Self::Age => "age",
             Self::MajorsSurvived => "GCs survived",
             Self::Site => "site",
@@ -68,6 +72,9 @@ pub struct StoreFilter {
 pub enum Condition {
     SizeAtLeast(Bytes),
     SizeAtMost(Bytes),
+    /// Bytes in RAM; what was not looked at matches neither.
+    InRamAtLeast(Bytes),
+    InRamAtMost(Bytes),
     AgeAtLeast(Nanos),
     AgeAtMost(Nanos),
     MajorsAtLeast(u32),
@@ -86,8 +93,7 @@ pub struct FilterError {
     pub expected: &'static str,
 }
 
-const SHAPE: &str =
-    "use size>1mb, age>60s, gc>2, tid=N, kind=plain, site~text; a bare word searches sites";
+const SHAPE: &str = "use size>1mb, ram<4kb, age>60s, gc>2, tid=N, kind=plain, site~text; a bare word searches sites";
 
 impl StoreFilter {
     /// Parses words separated by blanks; `>` and `>=` mean "at least", `<` and `<=` "at most".
@@ -105,6 +111,7 @@ impl StoreFilter {
 #[derive(Clone, Copy, Debug)]
 pub struct StoreFacts {
     pub size: Bytes,
+    pub in_ram: Option<Bytes>,
     pub age: Nanos,
     pub n_major_survived: u32,
     pub tid: Tid,
@@ -121,6 +128,7 @@ impl Condition {
     pub fn matches(&self, row: &StoreRow) -> bool {
         let facts = StoreFacts {
             size: row.size,
+            in_ram: row.residency.map(|known| known.pages.resident),
             age: row.age,
             n_major_survived: row.n_major_survived,
             tid: row.tid,
@@ -134,6 +142,8 @@ impl Condition {
         match self {
             Self::SizeAtLeast(size) => facts.size >= *size,
             Self::SizeAtMost(size) => facts.size <= *size,
+            Self::InRamAtLeast(size) => facts.in_ram.is_some_and(|it| it >= *size),
+            Self::InRamAtMost(size) => facts.in_ram.is_some_and(|it| it <= *size),
             Self::AgeAtLeast(age) => facts.age >= *age,
             Self::AgeAtMost(age) => facts.age <= *age,
             Self::MajorsAtLeast(n) => facts.n_major_survived >= *n,
@@ -156,6 +166,8 @@ fn parse_word(word: &str) -> Result<Condition, FilterError> {
     match (field, operator) {
         ("size", '>') => parse_bytes(value).map(Condition::SizeAtLeast),
         ("size", '<') => parse_bytes(value).map(Condition::SizeAtMost),
+        ("ram", '>') => parse_bytes(value).map(Condition::InRamAtLeast),
+        ("ram", '<') => parse_bytes(value).map(Condition::InRamAtMost),
         ("age", '>') => parse_duration(value).map(Condition::AgeAtLeast),
         ("age", '<') => parse_duration(value).map(Condition::AgeAtMost),
         ("gc", '>') => value.parse().ok().map(Condition::MajorsAtLeast),
@@ -217,7 +229,7 @@ mod tests {
     #[test]
     fn a_filter_is_read_word_by_word() {
         let filter =
-            StoreFilter::parse(" size>1.5mb age>=60s gc>2 site~Ingest kind=wasm ").unwrap();
+            StoreFilter::parse(" size>1.5mb age>=60s gc>2 site~Ingest kind=wasm ram<4k").unwrap();
         assert_eq!(
             filter.conditions,
             [
@@ -226,6 +238,7 @@ mod tests {
                 Condition::MajorsAtLeast(2),
                 Condition::Site("ingest".into()),
                 Condition::Kind(StoreKind::Wasm),
+                Condition::InRamAtMost(Bytes(4_096)),
             ]
         );
     }

@@ -229,6 +229,10 @@ impl Eq for Ranked<'_> {}
 fn rank(model: &Model, store: &Store, sort: StoreSort) -> (u64, u64) {
     let first = match sort {
         StoreSort::Size => store.size.0,
+        // One more, so that nothing in RAM is more than not known.
+        StoreSort::InRam => {
+            store.residency.known().map_or(0, |known| known.pages.resident.0.saturating_add(1))
+        }
         // Older is more.
         StoreSort::Age => u64::MAX - store.birth.0,
         StoreSort::MajorsSurvived => u64::from(store.survived(&model.gc).n_major),
@@ -266,6 +270,7 @@ fn is_match(
 ) -> bool {
     let facts = StoreFacts {
         size: store.size,
+        in_ram: store.residency.known().map(|known| known.pages.resident),
         age: now.since(store.birth),
         n_major_survived,
         tid: store.tid,

@@ -140,7 +140,7 @@ fn ended(args: &RecordArgs, last: Option<&Snapshot>) -> String {
     };
     let elapsed = last.map_or(Nanos(0), |last| last.elapsed);
     format!(
-        "{why}recorded {elapsed} in {} ({}): bufwatch report {0}",
+        "{why}recorded {elapsed} in {} ({}): bufwatch replay {0}",
         args.output.display(),
         file_size(args)
     )

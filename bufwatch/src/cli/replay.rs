@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -16,6 +17,9 @@ use crate::export::{sample_json, sample_text};
 use crate::session::replay::Replay;
 use crate::session::replaying::{ReplayRequest, Replaying};
 use crate::tui;
+
+/// What the first moment may take before the dashboard comes up without it.
+const FIRST_MOMENT: Duration = Duration::from_millis(500);
 
 /// Show a recording in the dashboard, with a time axis: play, seek, jump to findings and steps of RSS
 #[derive(Debug, clap::Args)]
@@ -77,6 +81,12 @@ async fn look(
     environment: &Environment,
 ) -> io::Result<Exit> {
     let mut signals = Signals::new()?;
+    // Most recordings are read before anybody sees that there was nothing.
+    let mut snapshots = replaying.snapshots();
+    let first = snapshots.wait_for(Option::is_some);
+    if tokio::time::timeout(FIRST_MOMENT, first).await.is_err() {
+        tracing::debug!("the first moment takes longer");
+    }
     let (commands, mut inbox) = mpsc::unbounded_channel();
     let requests = replaying.requests();
     let forward = async {

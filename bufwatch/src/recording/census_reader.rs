@@ -22,7 +22,7 @@ pub(super) fn read(reader: &Reader, at: Nanos) -> rusqlite::Result<RecalledCensu
     let sql = "SELECT id, t, known, stopped_at, stop_ns, total_ns, heap_bytes, n_pages, n_objects, n_live_objects, n_rejected, n_retries, \
          allocator_bytes, live_bytes FROM census WHERE known <= ? ORDER BY id DESC LIMIT 2";
     let mut found = reader.rows(sql, params![int(at.0)], head)?.into_iter();
-    let mut next = || found.next().map(|(id, head)| fill(reader, id, &head)).transpose();
+    let mut next = || found.next().map(|(id, head)| remembered(reader, id, &head)).transpose();
     let (last, previous) = (next()?, next()?);
     let sql = "SELECT t, message, hint FROM census_failure WHERE t <= ? ORDER BY t DESC LIMIT 1";
     let failure = reader.row(sql, params![int(at.0)], |row| {
@@ -38,6 +38,24 @@ pub(super) fn read(reader: &Reader, at: Nanos) -> rusqlite::Result<RecalledCensu
         longest_stop: sums.1,
         total_stop: sums.2,
     })
+}
+
+/// Censuses that are remembered: the two of a moment, and those of the moment before.
+const REMEMBERED_MAX: usize = 4;
+
+/// From the file, unless it was read lately.
+fn remembered(reader: &Reader, id: i64, head: &RecordedCensus) -> rusqlite::Result<RecordedCensus> {
+    let known = reader.censuses.borrow().iter().find(|it| it.0 == id).map(|it| it.1.clone());
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let census = fill(reader, id, head)?;
+    let mut censuses = reader.censuses.borrow_mut();
+    if censuses.len() >= REMEMBERED_MAX {
+        censuses.remove(0);
+    }
+    censuses.push((id, census.clone()));
+    Ok(census)
 }
 
 fn head(row: &mut Columns<'_, '_>) -> rusqlite::Result<(i64, RecordedCensus)> {

@@ -1,6 +1,7 @@
 //! Opens a recording and says what is in it as a whole. The file is foreign: it may be of another program, a newer bufwatch, cut or
 //! damaged, or made to harm; nothing of it is executed, and no question runs without end.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rusqlite::{Connection, OpenFlags, Params, params};
 
 use crate::base::{FastMap, Nanos};
-use crate::event::recorded::{CurvePoint, RecordedSite};
+use crate::event::recorded::{CurvePoint, RecordedCensus, RecordedSite};
 use crate::event::{Frame, OriginalPlace, TargetIdentified, Thread};
 use crate::recording::value::{Columns, int};
 use crate::recording::{APPLICATION_ID, RecordingError, VERSION, names, value};
@@ -57,6 +58,8 @@ pub struct Reader {
     pub(super) threads: Arc<[Thread]>,
     /// The whole of them, in order.
     pub(super) curves: Vec<CurvePoint>,
+    /// Censuses that were read last, with their numbers: one has a hundred thousand rows, and is that of many moments.
+    pub(super) censuses: RefCell<Vec<(i64, RecordedCensus)>>,
 }
 
 /// What a recording says of itself.
@@ -95,6 +98,7 @@ impl Reader {
             sites: Arc::from([]),
             threads: Arc::from([]),
             curves: Vec::new(),
+            censuses: RefCell::default(),
         };
         let failed = RecordingError::reading(path);
         reader.connection.progress_handler(STEPS, Some(is_too_long)).map_err(&failed)?;

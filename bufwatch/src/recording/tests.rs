@@ -141,8 +141,11 @@ proptest! {
         }
         fs::write(&path, bytes).unwrap();
         if let Ok(reader) = Reader::open(&path) {
+            drop(reader.marks());
             for at in [0, 2, 9] {
                 drop(reader.told_at(Nanos::from_secs(at)));
+                drop(reader.splits_before(Nanos::from_secs(at)));
+                drop(reader.state_time(Nanos::from_secs(at)));
             }
         }
     }

@@ -76,7 +76,7 @@ impl Replay {
             findings: recorded.findings.into_iter().map(finding).collect(),
             steps: recorded.steps.into_iter().map(step).collect(),
             censuses: recorded.censuses.into_iter().map(census).collect(),
-            gcs: recorded.gcs.into_iter().map(since).collect(),
+            gcs: thinned(recorded.gcs.into_iter().map(since), self.length()),
         })
     }
 
@@ -102,6 +102,17 @@ impl Replay {
 /// Characters of one text of a finding, and lines of its code.
 const PROSE_MAX: usize = 4_096;
 const CODE_LINES_MAX: usize = 100;
+
+/// One moment in each of many equal parts: no terminal has as many columns.
+fn thinned(moments: impl Iterator<Item = Nanos>, length: Nanos) -> Arc<[Nanos]> {
+    const PARTS: u128 = 4_000;
+    let mut last = None;
+    let is_new = |at: &Nanos| {
+        let part = u128::from(at.0) * PARTS / u128::from(length.0.max(1));
+        last.replace(part) != Some(part)
+    };
+    moments.filter(is_new).collect()
+}
 
 /// `None` for a kind that only another bufwatch knows. Made safe to print: a file may hold anything.
 pub(super) fn finding(row: FindingRow) -> Option<Finding> {

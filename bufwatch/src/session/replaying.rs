@@ -154,3 +154,133 @@ impl Reading {
         self.publish.send_replace(Some(Arc::new(snapshot)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::{Bytes, Tid};
+    use crate::event::GcKind;
+    use crate::event::MemorySampled;
+    use crate::event::recorded::{Moment, RecordedGc, RecordedSite, RecordedStep};
+    use crate::recording::{Batch, Fact, FindingRow, Writer};
+
+    const START: Nanos = Nanos::from_secs(1_000);
+
+    fn at(ms: u64) -> Nanos {
+        Nanos(START.0 + Nanos::from_millis(ms).0)
+    }
+
+    /// A flush each second; RSS is its number in MiB. At 2.5 s a finding and a step become known, and again at 4.5 s.
+    fn record(path: &Path) {
+        let mut writer = Writer::create(path, false).unwrap();
+        let finding = |kind: &str| FindingRow {
+            kind: kind.to_owned(),
+            confidence: "high".to_owned(),
+            site: Some("f a.js:1".to_owned()),
+            ..FindingRow::default()
+        };
+        for second in 1..=6 {
+            let flushed_at = at(second * 1_000);
+            let memory =
+                MemorySampled { rss: Some(Bytes(second << 20)), ..MemorySampled::default() };
+            let moment = Moment { at: flushed_at, is_flush: true, memory, ..Moment::default() };
+            let mut batch = Batch { moments: vec![moment], ..Batch::default() };
+            match second {
+                1 => {
+                    batch.facts =
+                        vec![("started", Fact::Number(START.0)), ("pid", Fact::Number(7))];
+                    batch.sites = vec![RecordedSite { number: 2, ..RecordedSite::default() }];
+                }
+                3 => {
+                    batch.findings = vec![(at(2_500), vec![finding("GC_LAG")])];
+                    batch.steps = vec![step(2_500)];
+                    batch.gcs = vec![gc(2_600, GcKind::Major), gc(2_700, GcKind::Minor)];
+                }
+                5 => {
+                    let both = vec![finding("GC_LAG"), finding("JS_HEAP")];
+                    batch.findings = vec![(at(4_500), both)];
+                    // The same one went on.
+                    batch.steps = vec![step(4_500)];
+                }
+                _ => {}
+            }
+            writer.write(&batch).unwrap();
+        }
+        writer.close().unwrap();
+    }
+
+    fn step(known_ms: u64) -> RecordedStep {
+        RecordedStep {
+            known_at: at(known_ms),
+            from: at(2_000),
+            to: at(known_ms - 100),
+            text: "+20.0 MiB: V8 heap grew".to_owned(),
+            ..RecordedStep::default()
+        }
+    }
+
+    fn gc(ms: u64, kind: GcKind) -> RecordedGc {
+        let counts = crate::event::recorded::RecordedGcCounts::default();
+        RecordedGc { tid: Tid(7), at: at(ms), pause: Nanos(1), kind, counts }
+    }
+
+    fn open() -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bufwatch");
+        record(&path);
+        (folder, path)
+    }
+
+    #[test]
+    fn marks_are_where_what_they_are_about_is_shown() {
+        let (_folder, path) = open();
+        let replay = Replay::open(&path).unwrap();
+        let marks = replay.marks().unwrap();
+        let told = |marks: &[crate::analysis::marks::Mark]| -> Vec<(u64, String)> {
+            marks.iter().map(|it| (it.at.0 / 1_000_000, it.text.clone())).collect()
+        };
+        let finding = |ms, kind: &str| (ms, format!("{kind}: f a.js:1"));
+        assert_eq!(told(&marks.findings), [finding(3_000, "GC LAG"), finding(5_000, "JS HEAP")]);
+        assert_eq!(told(&marks.steps), [(5_000, "RSS +20.0 MiB: V8 heap grew".to_owned())]);
+        assert_eq!(marks.gcs.to_vec(), [Nanos::from_millis(2_600)]);
+        for mark in marks.findings.iter() {
+            let there = replay.snapshot_at(mark.at, &Interest::default()).unwrap();
+            let before = Nanos(mark.at.0 - 1);
+            let before = replay.snapshot_at(before, &Interest::default()).unwrap();
+            assert_eq!(there.findings.len(), before.findings.len() + 1, "{mark:?}");
+        }
+    }
+
+    fn wait_for(replaying: &Replaying, mib: u64) {
+        let is_shown = |shown: &Option<Arc<Snapshot>>| {
+            shown.as_ref().is_some_and(|it| it.memory.rss == Some(Bytes(mib << 20)))
+        };
+        let mut snapshots = replaying.snapshots();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let shown = runtime.block_on(async {
+            let shown = snapshots.wait_for(is_shown);
+            tokio::time::timeout(Duration::from_secs(20), shown).await.is_ok_and(|it| it.is_ok())
+        });
+        assert!(shown, "{mib}");
+    }
+
+    #[test]
+    fn the_moment_asked_for_last_is_shown() {
+        let (_folder, path) = open();
+        let replaying = Replaying::start(&path, None).unwrap();
+        assert_eq!(replaying.length, Nanos::from_secs(6));
+        wait_for(&replaying, 6);
+        let requests = replaying.requests();
+        for second in [1, 5, 3, 2] {
+            requests.send(ReplayRequest::Seek(Nanos::from_secs(second))).unwrap();
+        }
+        wait_for(&replaying, 2);
+        requests.send(ReplayRequest::Seek(Nanos(u64::MAX))).unwrap();
+        wait_for(&replaying, 6);
+        assert_eq!(replaying.marks().borrow().findings.len(), 2);
+        drop(replaying);
+        assert!(requests.send(ReplayRequest::Stop).is_err(), "its thread has ended");
+    }
+}

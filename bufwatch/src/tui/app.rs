@@ -216,7 +216,8 @@ impl App {
         }
         match self.detail {
             Some(Detail::Site(_)) => return Context::SitePage,
-            Some(Detail::Store(_) | Detail::Step(_)) => return Context::Detail,
+            Some(Detail::Store(_)) => return Context::Detail,
+            Some(Detail::Step(_)) => return Context::StepPage,
             Some(Detail::Holder(_)) => return Context::HolderPage,
             Some(Detail::Parent(_)) => return Context::ParentPage,
             Some(Detail::Finding(_)) => return Context::FindingPage,

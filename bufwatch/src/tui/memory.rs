@@ -69,6 +69,14 @@ fn freed_keys(snapshot: &Snapshot) -> Vec<GroupId> {
     snapshot.freed.iter().map(|row| row.group).collect()
 }
 
+/// The line of the application behind the largest cause that has one.
+pub fn line_of(key: StepKey, snapshot: &Snapshot) -> Option<GroupId> {
+    let step = steps(snapshot).find(|step| StepKey::of(step, snapshot) == key)?;
+    let label = step.causes.iter().find_map(|cause| cause.site.as_ref())?;
+    // Of several APIs that it called, the one with the most live bytes.
+    snapshot.groups.iter().find(|group| group.label == *label).map(|group| group.id)
+}
+
 /// One line of text for the clipboard.
 pub fn step_row(step: &RssStepRow) -> String {
     format!("{} ago, RSS {}: {}", step.ago, step.rss, step.text)

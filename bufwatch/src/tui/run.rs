@@ -115,8 +115,12 @@ impl Dashboard {
                     // The terminal is gone, which is as good as quitting.
                     let Some(event) = event else { return Ok(()) };
                     let Some(message) = to_message(&event?) else { continue };
+                    let was_playing = self.app.is_playing();
                     if self.handle(message)? {
                         return Ok(());
+                    }
+                    if !was_playing {
+                        ticked_at = Instant::now();
                     }
                     is_stale = true;
                 }

@@ -168,6 +168,11 @@ pub fn rounded(time: Nanos) -> String {
     }
 }
 
+/// `-3m41s`: so long ago; in lists nobody needs parts of a second.
+pub fn ago(time: Nanos) -> String {
+    if time < Nanos::SECOND { "-<1 s".to_owned() } else { format!("-{time}") }
+}
+
 pub fn survival(tally: &TallyRow) -> String {
     known(tally.survival.map(percent))
 }

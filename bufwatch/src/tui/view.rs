@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use crate::analysis::query::{StoreQuery, StoreSort};
 use crate::analysis::snapshot::{GroupId, GroupRow, SiteRow, Snapshot, StoreRow};
-use crate::base::StoreKey;
+use crate::base::{Bytes, StoreKey};
 use crate::tui::app::{App, Detail, Screen};
 use crate::tui::screen::{census, finding, health, help, site, step, store};
 use crate::tui::text::Page;
@@ -14,6 +14,7 @@ use crate::tui::text::Page;
 pub enum SiteSort {
     #[default]
     Live,
+    InRam,
     Allocated,
     Count,
     Rate,
@@ -21,13 +22,14 @@ pub enum SiteSort {
 }
 
 impl SiteSort {
-    pub const ALL: [Self; 5] =
-        [Self::Live, Self::Allocated, Self::Count, Self::Rate, Self::Survival];
+    pub const ALL: [Self; 6] =
+        [Self::Live, Self::InRam, Self::Allocated, Self::Count, Self::Rate, Self::Survival];
 
     /// Also the title of the column.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::InRam => "in RAM",
             Self::Allocated => "allocated",
             Self::Count => "count",
             Self::Rate => "alloc/s",
@@ -46,6 +48,8 @@ impl SiteSort {
         let (a, b) = (&a.tally, &b.tally);
         match self {
             Self::Live => b.live_bytes.cmp(&a.live_bytes),
+            // Unknown comes last.
+            Self::InRam => b.resident.cmp(&a.resident),
             Self::Allocated => b.created_bytes.cmp(&a.created_bytes),
             Self::Count => b.n_live.cmp(&a.n_live),
             Self::Rate => b.created_bytes_per_s.cmp(&a.created_bytes_per_s),
@@ -79,9 +83,15 @@ pub fn stores<'a>(app: &App, snapshot: &'a Snapshot) -> Vec<&'a StoreRow> {
     rows
 }
 
+/// Less than nothing if it is not known.
+fn in_ram(row: &StoreRow) -> Option<Bytes> {
+    row.residency.map(|known| known.pages.resident)
+}
+
 fn compare_stores(query: &StoreQuery, a: &StoreRow, b: &StoreRow) -> Ordering {
     let order = match query.sort {
         StoreSort::Size => b.size.cmp(&a.size),
+        StoreSort::InRam => in_ram(b).cmp(&in_ram(a)),
         StoreSort::Age => b.age.cmp(&a.age),
         StoreSort::MajorsSurvived => b.n_major_survived.cmp(&a.n_major_survived),
         StoreSort::Site => a.site.cmp(&b.site),

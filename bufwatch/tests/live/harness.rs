@@ -311,6 +311,11 @@ impl Watch {
         found.unwrap_or_else(|| panic!("bufwatch prints no more samples{}", self.program.said()))
     }
 
+    /// All that were printed until now.
+    pub(crate) fn samples(&self) -> Vec<Sample> {
+        self.program.stdout.so_far().iter().map(|line| Sample::parse(line)).collect()
+    }
+
     fn n_samples(&self) -> usize {
         self.program.stdout.n_lines()
     }

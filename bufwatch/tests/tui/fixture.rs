@@ -68,7 +68,7 @@ pub(crate) fn table(rows: Vec<StoreRow>, query: &StoreQuery) -> StoreTable {
     let mut rows: Vec<StoreRow> =
         rows.into_iter().filter(|row| query.filter.matches(row)).collect();
     rows.sort_by(|a, b| match query.sort {
-        StoreSort::Size => b.size.cmp(&a.size),
+        StoreSort::Size | StoreSort::InRam => b.size.cmp(&a.size),
         StoreSort::Age => b.age.cmp(&a.age),
         StoreSort::MajorsSurvived => b.n_major_survived.cmp(&a.n_major_survived),
         StoreSort::Site => a.site.cmp(&b.site),

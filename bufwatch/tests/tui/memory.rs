@@ -1,12 +1,14 @@
 //! The memory screen, and what other screens say of memory in RAM.
 
-use bufwatch::analysis::query::StoreQuery;
+use bufwatch::analysis::query::{StoreQuery, StoreSort};
 use bufwatch::analysis::snapshot::Snapshot;
 use bufwatch::base::{Bytes, Nanos};
 use bufwatch::event::residency::Obstacle;
 use bufwatch::tui::app::{Detail, Screen};
+use bufwatch::tui::command::Command;
 use bufwatch::tui::keymap::Key;
 use bufwatch::tui::message::Message;
+use bufwatch::tui::view;
 
 use crate::fixture;
 use crate::screens::picture;
@@ -86,6 +88,23 @@ fn lists_say_what_is_in_ram() {
 }
 
 #[test]
+fn lists_are_sorted_by_what_is_in_ram_and_what_is_not_known_comes_last() {
+    let mut session = Session::new();
+    session.arrive(fixture::in_ram());
+    session.press(Key::Char('4'));
+    let command = session.press(Key::Char('s'));
+    assert!(matches!(command, Some(Command::SetStoreQuery(it)) if it.sort == StoreSort::InRam));
+    let rows = view::stores(&session.app, &session.latest);
+    let known: Vec<_> = rows.iter().map(|it| it.residency.map(|it| it.pages.resident)).collect();
+    assert!(known.is_sorted_by(|a, b| a >= b) && known[0].is_some() && known.ends_with(&[None]));
+    session.press(Key::Char('2'));
+    session.press(Key::Char('s'));
+    let rows = view::sites(&session.app, &session.latest);
+    let known: Vec<_> = rows.iter().map(|row| row.tally.resident).collect();
+    assert!(known.is_sorted_by(|a, b| a >= b) && known.ends_with(&[None]));
+}
+
+#[test]
 fn a_step_is_followed_opened_and_copied() {
     let mut session = Session::new();
     session.arrive(fixture::in_ram());
@@ -101,10 +120,18 @@ fn a_step_is_followed_opened_and_copied() {
     assert_eq!(session.app.memory.steps.selected, 2, "with its row");
     session.press(Key::Enter);
     assert!(matches!(session.app.detail, Some(Detail::Step(_))));
+    session.press(Key::Enter);
+    let line = session.latest.groups[0].id;
+    assert_eq!(session.app.detail, Some(Detail::Site(line)), "onChunk has caused it");
+    session.press(Key::Esc);
     session.press(Key::Esc);
     session.press(Key::Char('y'));
     let text = session.app.copied.take().unwrap();
     assert!(text.contains("first write to store #812"), "{text}");
+    session.press(Key::End);
+    session.press(Key::Enter);
+    session.press(Key::Enter);
+    assert_eq!(session.app.answer.as_deref(), Some("no line is behind it"));
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Replay {
     }
 }
 
-fn marks() -> Marks {
+pub(crate) fn marks() -> Marks {
     let mark = |(seconds, text): (u64, &str)| Mark {
         at: Nanos::from_secs(seconds),
         text: text.to_owned(),

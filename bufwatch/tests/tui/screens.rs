@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bufwatch::analysis::query::StoreQuery;
 use bufwatch::analysis::snapshot::{Snapshot, TargetState};
-use bufwatch::base::Bytes;
+use bufwatch::base::{Bytes, Nanos};
 use bufwatch::tui::app::App;
 use bufwatch::tui::keymap::Key;
+use bufwatch::tui::memory::Listing;
 use bufwatch::tui::message::Message;
 use bufwatch::tui::picker::{Picker, ProcessChoice};
+use bufwatch::tui::replay::ReplayView;
 use bufwatch::tui::screen::draw;
 use bufwatch::tui::screen::picker::draw as draw_picker;
 use bufwatch::tui::theme::Theme;
@@ -76,7 +78,7 @@ fn overview_with_more_allocated_than_resident() {
 
 #[test]
 fn sites() {
-    check("sites", &fixture::usual(), &[Key::Char('2'), Key::Char('s'), Key::Down]);
+    check("sites", &fixture::usual(), &[Key::Char('2'), Key::Char('s'), Key::Char('s'), Key::Down]);
 }
 
 #[test]
@@ -245,11 +247,14 @@ fn any_message() -> impl Strategy<Value = Message> {
     ];
     prop_oneof![
         proptest::sample::select(keys.to_vec()).prop_map(Message::KeyPressed),
-        proptest::sample::select("1234567srgGjkhlpyinNefEcv/? >~q".chars().collect::<Vec<_>>())
-            .prop_map(|c| Message::KeyPressed(Key::Char(c))),
+        proptest::sample::select(
+            "12345678srgGjkhlpyinNefEcv/? >~q+-twWdDC:".chars().collect::<Vec<_>>()
+        )
+        .prop_map(|c| Message::KeyPressed(Key::Char(c))),
         (0..210_u16, 0..70_u16).prop_map(|(column, row)| Message::Clicked { column, row }),
         (-5..5_isize).prop_map(Message::Scrolled),
         (0..210_u16, 0..70_u16).prop_map(|(width, height)| Message::Resized { width, height }),
+        (0..2_000_000_000_u64).prop_map(|ns| Message::Ticked(Nanos(ns))),
         Just(Message::SnapshotArrived),
     ]
 }
@@ -259,15 +264,20 @@ proptest! {
 
     #[test]
     fn whatever_happens_can_be_drawn_and_selects_a_row_that_is_there(
-        messages in proptest::collection::vec((any_message(), 0..4_usize), 1..40),
+        messages in proptest::collection::vec((any_message(), 0..5_usize), 1..40),
+        is_replay: bool,
     ) {
         let snapshots = [
             Arc::new(Snapshot::blank()),
             Arc::new(fixture::snapshot(20, &StoreQuery::default(), None)),
             Arc::new(fixture::snapshot(40, &StoreQuery::default(), None)),
             Arc::new(fixture::judged()),
+            Arc::new(fixture::in_ram()),
         ];
-        let mut app = App::new(80, 24);
+        let replay = ReplayView::new(Nanos::from_secs(400), Some(Nanos(1)), Nanos(0));
+        let mut app = if is_replay { App::replaying(80, 24, replay) } else { App::new(80, 24) };
+        let marks = Message::MarksArrived(Arc::new(crate::replay::marks()));
+        update(&mut app, marks, &snapshots[0]);
         for (message, n) in messages {
             let latest = &snapshots[n];
             // A snapshot that differs from the last one has arrived first.
@@ -282,6 +292,14 @@ proptest! {
             let (selected, offset) = app.census.selection();
             prop_assert!(selected < app.census.n_rows().max(1) && offset <= selected);
             prop_assert!(app.sites.selected < app.shown(latest).groups.len().max(1));
+            let (selected, offset) = app.memory.selection();
+            let n_rows = match app.memory.listing {
+                Listing::Steps => app.shown(latest).rss_steps.len(),
+                Listing::Freed => app.shown(latest).freed.len(),
+            };
+            prop_assert!(selected < n_rows.max(1) && offset <= selected);
+            let is_within = app.replay.as_ref().is_none_or(|it| it.at <= it.length);
+            prop_assert!(is_within);
             let (width, height) = app.size;
             let text = render(&app, latest, (width.max(1), height.max(1)), true);
             prop_assert!(!text.is_empty());

@@ -177,6 +177,7 @@ fn escape_while_typing_undoes_the_filter() {
 fn sorting_stores_asks_the_session_and_sorting_sites_does_not() {
     let mut session = Session::new();
     session.press(Key::Char('4'));
+    session.press(Key::Char('s'));
     let Some(Command::SetStoreQuery(query)) = session.press(Key::Char('s')) else { panic!() };
     assert_eq!((query.sort, query.is_ascending), (StoreSort::Age, false));
     let Some(Command::SetStoreQuery(query)) = session.press(Key::Char('r')) else { panic!() };
@@ -186,6 +187,7 @@ fn sorting_stores_asks_the_session_and_sorting_sites_does_not() {
     assert!(ages.is_sorted());
 
     session.press(Key::Char('2'));
+    session.press(Key::Char('s'));
     assert_eq!(session.press(Key::Char('s')), None);
     assert_eq!(session.app.site_sort, SiteSort::Allocated);
     let created: Vec<_> = view::sites(&session.app, &session.latest)
@@ -214,7 +216,7 @@ fn the_detail_of_a_store_is_asked_for_and_given_up() {
     assert_eq!(session.press(Key::Char('1')), Some(Command::SetDetail(None)));
     assert_eq!(session.app.detail, None);
 
-    assert_eq!(session.press(Key::Enter), None, "a site needs nothing from the session");
+    assert_eq!(session.press(Key::Enter), None, "a site needs nothing");
     assert!(matches!(session.app.detail, Some(Detail::Site(_))));
 }
 
@@ -390,11 +392,8 @@ fn the_stacks_of_a_site_are_walked_through() {
 #[test]
 fn help_covers_and_uncovers() {
     let mut session = Session::new();
-    session.press(Key::Char('?'));
-    assert!(session.app.is_help_open);
-    session.press(Key::Char('?'));
-    assert!(!session.app.is_help_open);
-    session.press(Key::Char('?'));
-    session.press(Key::Esc);
-    assert!(!session.app.is_help_open);
+    for (key, is_open) in [('?', true), ('?', false), ('?', true), ('h', false)] {
+        session.press(Key::Char(key));
+        assert_eq!(session.app.is_help_open, is_open);
+    }
 }

@@ -6,6 +6,7 @@ mod overhead;
 mod own_cost;
 mod report;
 mod residency;
+mod seed;
 mod stacks;
 mod statistics;
 mod tracer;
@@ -34,6 +35,8 @@ enum What {
     Census(census::Args),
     /// What it costs to know what of many stores is in RAM
     Residency(residency::Args),
+    /// Views of one large Buffer against copies, on every Node version, as Node and as bufwatch see them
+    Seed,
     /// What call stacks cost the target and bufwatch, and how well bufwatch keeps up with new ones
     Stacks(stacks::Args),
 }
@@ -52,11 +55,16 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     if !is_root() {
         bail!("a benchmark attaches probes: run this as root");
     }
+    if matches!(&args.what, What::Seed) {
+        build::build(workspace, true, true)?;
+        return seed::run(workspace);
+    }
     let node = match &args.what {
         What::Overhead(args) => &args.node,
         What::OwnCost(args) => args,
         What::Census(args) => &args.node,
         What::Residency(args) => &args.node,
+        What::Seed => return Ok(()),
         What::Stacks(args) => &args.node,
     };
     setup::for_node(workspace, &node.node)?;
@@ -66,6 +74,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         What::OwnCost(args) => own_cost::run(workspace, args),
         What::Census(args) => census::run(workspace, args),
         What::Residency(args) => residency::run(workspace, args),
+        What::Seed => Ok(()),
         What::Stacks(args) => stacks::run(workspace, args),
     }
 }

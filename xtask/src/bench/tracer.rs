@@ -42,8 +42,12 @@ pub(super) struct Tracer {
 impl Tracer {
     /// bufwatch without a screen; it is attached when a sample has numbers of stores.
     pub(super) fn bufwatch(workspace: &Workspace, target: u32) -> Result<Self> {
+        Self::bufwatch_with(workspace, target, &[])
+    }
+
+    pub(super) fn bufwatch_with(workspace: &Workspace, target: u32, more: &[&str]) -> Result<Self> {
         let mut command = bound_to_us(workspace.bufwatch(), Signal::SIGTERM);
-        command.args(["--pid", &target.to_string(), "--headless", "--json"]);
+        command.args(["--pid", &target.to_string(), "--headless", "--json"]).args(more);
         Self::start(command, "bufwatch")
     }
 

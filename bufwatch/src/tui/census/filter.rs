@@ -17,13 +17,15 @@ pub const fn kind_name(kind: ParentKind) -> &'static str {
     }
 }
 
-/// Age, collections, kind and thread are facts of a parent: no holder has them.
+/// Age, collections, kind, thread and pages are facts of a parent: no holder has them.
 pub(super) fn matches_holder(filter: &StoreFilter, group: &HolderGroup) -> bool {
     filter.conditions.iter().all(|condition| match condition {
         Condition::SizeAtLeast(size) => group.bytes >= *size,
         Condition::SizeAtMost(size) => group.bytes <= *size,
         Condition::Site(text) => is_path(&group.path, text),
-        Condition::AgeAtLeast(_)
+        Condition::InRamAtLeast(_)
+        | Condition::InRamAtMost(_)
+        | Condition::AgeAtLeast(_)
         | Condition::AgeAtMost(_)
         | Condition::MajorsAtLeast(_)
         | Condition::MajorsAtMost(_)
@@ -42,6 +44,8 @@ pub(super) fn matches_parent(
     filter.conditions.iter().all(|condition| match condition {
         Condition::SizeAtLeast(size) => parent.size >= *size,
         Condition::SizeAtMost(size) => parent.size <= *size,
+        Condition::InRamAtLeast(size) => parent.resident.is_some_and(|it| it >= *size),
+        Condition::InRamAtMost(size) => parent.resident.is_some_and(|it| it <= *size),
         Condition::AgeAtLeast(age) => traced.is_some_and(|it| it.age >= *age),
         Condition::AgeAtMost(age) => traced.is_some_and(|it| it.age <= *age),
         Condition::MajorsAtLeast(n) => majors.is_some_and(|it| it >= *n),

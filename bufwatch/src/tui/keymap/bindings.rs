@@ -2,7 +2,7 @@
 
 use crate::tui::keymap::Context::{
     Census, Detail, FindingPage, Findings, Help, HolderPage, Memory, Overview, ParentPage,
-    SitePage, Sites, Stores, Text, Tree,
+    SitePage, Sites, StepPage, Stores, Text, Tree,
 };
 use crate::tui::keymap::{Action, Binding, Context, Key};
 
@@ -20,6 +20,7 @@ pub(super) const EVERYWHERE: &[Context] = &[
     HolderPage,
     ParentPage,
     FindingPage,
+    StepPage,
     Help,
 ];
 const UNCOVERED: &[Context] = &[
@@ -36,10 +37,12 @@ const UNCOVERED: &[Context] = &[
     HolderPage,
     ParentPage,
     FindingPage,
+    StepPage,
 ];
 pub(super) const LISTS: &[Context] = &[Overview, Sites, Stores, Census, Findings, Memory];
 const TABLES: &[Context] = &[Sites, Stores, Census];
-pub(super) const PAGES: &[Context] = &[Detail, SitePage, HolderPage, ParentPage, FindingPage, Help];
+pub(super) const PAGES: &[Context] =
+    &[Detail, SitePage, HolderPage, ParentPage, FindingPage, StepPage, Help];
 
 /// In the order of help; the footer shows the short ones in this order, as many as fit.
 pub(super) const BINDINGS: &[Binding] = &[
@@ -88,7 +91,7 @@ pub(super) const BINDINGS: &[Binding] = &[
         name: "/",
         action: Action::Filter,
         short: "filter",
-        long: "filter stores, or a census, such as size>1mb age>60s gc>2 tid=7 kind=wasm site~ingest",
+        long: "filter stores, or a census, such as size>1mb ram<4kb age>60s gc>2 tid=7 kind=wasm site~ingest",
         contexts: &[Overview, Sites, Stores, Census, Findings, Memory, Text],
     },
     Binding {
@@ -162,6 +165,14 @@ pub(super) const BINDINGS: &[Binding] = &[
         short: "holder",
         long: "on the page of a parent or a finding: who holds it",
         contexts: &[ParentPage, FindingPage],
+    },
+    Binding {
+        keys: &[Key::Enter, Key::Char('l')],
+        name: "enter",
+        action: Action::Open,
+        short: "line",
+        long: "on the page of a step of RSS: the line behind its largest cause",
+        contexts: &[StepPage],
     },
     Binding {
         keys: &[Key::Char('n'), Key::Char(']')],

@@ -1,6 +1,6 @@
 //! Keys that move through lists and pages of a live process; over a recording they move through time. Part of the table of keys.
 
-use crate::tui::keymap::Context::{FindingPage, HolderPage, ParentPage, Tree};
+use crate::tui::keymap::Context::{FindingPage, HolderPage, ParentPage, StepPage, Tree};
 use crate::tui::keymap::bindings::{EVERYWHERE, LISTS, PAGES};
 use crate::tui::keymap::{Action, Binding, Key};
 
@@ -26,8 +26,8 @@ pub(super) const LIVE: &[Binding] = &[
         name: "→",
         action: Action::Open,
         short: "",
-        long: "on a page of a census or a finding: as enter",
-        contexts: &[HolderPage, ParentPage, FindingPage],
+        long: "on a page of a census, a finding or a step: as enter",
+        contexts: &[HolderPage, ParentPage, FindingPage, StepPage],
     },
     Binding {
         keys: &[Key::Right],

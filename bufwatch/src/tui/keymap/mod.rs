@@ -133,6 +133,8 @@ pub enum Context {
     ParentPage,
     /// A finding in full.
     FindingPage,
+    /// A step of RSS in full.
+    StepPage,
     Help,
 }
 

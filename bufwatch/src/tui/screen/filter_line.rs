@@ -39,7 +39,10 @@ impl FilterLine<'_> {
         if let Some(input) = self.input {
             let mut line = vec![label, span(Role::Title, format!("{}▏", input.text))];
             if input.text.is_empty() {
-                line.push(span(Role::Muted, " size>1mb age>60s gc>2 tid=7 kind=wasm site~ingest"));
+                line.push(span(
+                    Role::Muted,
+                    " size>1mb ram<4kb age>60s gc>2 tid=7 kind=wasm site~ingest",
+                ));
             }
             return line;
         }

@@ -16,6 +16,9 @@ use crate::tui::widget::page::draw_line;
 /// The least of a command line that still names it.
 const COMMAND_COLUMNS_MIN: usize = 12;
 
+/// With less of it, details of the state give way.
+const COMMAND_COLUMNS_GOOD: usize = 24;
+
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, latest: &Snapshot, theme: Theme) {
     if area.is_empty() {
         return;
@@ -40,11 +43,11 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, latest: &Snapshot, theme: T
     }
     // What was lost comes before what it was lost of.
     for n_left_out in 2..right.len() {
-        if total_at_least(&left, &right_line) > room {
+        if total_at_least(&left, &right_line, COMMAND_COLUMNS_MIN) > room {
             right_line = right.iter().skip(n_left_out).flatten().cloned().collect();
         }
     }
-    if total(&left, &right_line) > room
+    if total_at_least(&left, &right_line, COMMAND_COLUMNS_GOOD) > room
         && let Some((_, state)) = left.iter_mut().find(|(part, _)| *part == Part::State)
     {
         state.text = short_state(app, latest);
@@ -79,10 +82,10 @@ fn total(left: &[(Part, Span)], right: &Line) -> usize {
     left + right.iter().map(|s| width(&s.text)).sum::<usize>() + 1
 }
 
-/// With the command as short as it may be.
-fn total_at_least(left: &[(Part, Span)], right: &Line) -> usize {
+/// With a command of so many columns at least.
+fn total_at_least(left: &[(Part, Span)], right: &Line, n_command: usize) -> usize {
     let command = left.iter().find(|(part, _)| *part == Part::Command);
-    let n_spare = command.map_or(0, |(_, s)| width(&s.text).saturating_sub(COMMAND_COLUMNS_MIN));
+    let n_spare = command.map_or(0, |(_, s)| width(&s.text).saturating_sub(n_command));
     total(left, right).saturating_sub(n_spare)
 }
 

@@ -18,7 +18,7 @@ const SIGNS: [(&str, &str); 9] = [
 
 /// Over a recording.
 const ON_AXIS: (&str, &str) = (
-    "▲ ◆ C ┃",
+    "▲ ◆ C │",
     "on the time axis: a finding is told first, a step of RSS, a census, a major collection",
 );
 

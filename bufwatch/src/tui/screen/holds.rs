@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use crate::analysis::holding::Holdings;
 use crate::analysis::residency::kept_by_malloc;
 use crate::analysis::snapshot::{Snapshot, TargetState};
-use crate::base::text::{UNKNOWN, count, pad, pad_left};
+use crate::base::text::{UNKNOWN, count, pad, pad_left, width};
 use crate::base::{Bytes, Fidelity};
 use crate::event::residency::{RssPart, RssSplit};
 use crate::tui::memory::{obstacle_text, signed};
@@ -24,16 +24,24 @@ struct Part {
     note: String,
 }
 
+/// Columns of a note beside a bar, on a terminal of 80.
+const NOTE_COLUMNS: usize = 40;
+
 /// RSS by what it is for.
 fn resident(split: &RssSplit, snapshot: &Snapshot) -> Vec<Part> {
     let sum = |is_in: &dyn Fn(RssPart) -> bool| -> Bytes {
         RssPart::ALL.into_iter().filter(|part| is_in(*part)).map(|part| split.get(part)).sum()
     };
     let part = |label, role, bytes, note| Part { label, role, bytes, sign: "", note };
+    // As many as are not cut on a small terminal.
     let named = |names: &[(RssPart, &str)]| {
         let named = names.iter().filter(|(part, _)| split.get(*part) > Bytes(0));
         let texts = named.map(|(part, name)| format!("{name} {}", split.get(*part)));
-        texts.collect::<Vec<_>>().join(", ")
+        texts.fold(String::new(), |all, text| match all.as_str() {
+            "" => text,
+            some if width(some) + 2 + width(&text) > NOTE_COLUMNS => all,
+            some => format!("{some}, {text}"),
+        })
     };
     let stores = &snapshot.stores;
     let allocated =

@@ -13,7 +13,7 @@ use crate::tui::keymap::Mode;
 use crate::tui::layout::{self, Align, Column};
 use crate::tui::memory::{self, LAYERS, Listing, PartRow, StepKey, signed, why};
 use crate::tui::screen::{site, step};
-use crate::tui::text::{Line, Role, Span, bar, fit_site, span};
+use crate::tui::text::{Line, Role, Span, ago, bar, fit_site, span};
 use crate::tui::theme::Theme;
 use crate::tui::widget::table::Table;
 use crate::tui::widget::{page, stack};
@@ -283,7 +283,7 @@ fn draw_steps(
     table.draw(buf, areas, theme, |row, column, _| {
         let Some(step) = rows.get(row) else { return span(Role::Unknown, "") };
         match column {
-            0 => span(Role::Muted, format!("-{}", step.ago)),
+            0 => span(Role::Muted, ago(step.ago)),
             1 => change(step.delta),
             2 => span(Role::Neutral, step.rss.to_string()),
             _ => span(Role::Neutral, sanitize(why(step))),

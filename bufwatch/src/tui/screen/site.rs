@@ -3,7 +3,7 @@
 
 use crate::analysis::describe::lifetime_bucket_end;
 use crate::analysis::snapshot::{GroupRow, N_GC_BUCKETS, SiteRow, Snapshot, TallyRow};
-use crate::base::text::{count, fit, pad_left, percent, rate};
+use crate::base::text::{count, fit, known, pad_left, percent, rate};
 use crate::base::{Bytes, StackId, sanitize};
 use crate::event::place::{full_frame, full_place, short_frame};
 use crate::event::{Frame, FrameKind};
@@ -23,7 +23,7 @@ pub fn page(
 ) -> Page {
     let mut page = vec![heading(&sanitize(&row.text()), n_columns)];
     page.extend(places(row, n_columns));
-    page.extend(facts(&row.tally, snapshot, n_columns));
+    page.extend(facts(row, snapshot, n_columns));
     page.push(Line::new());
     let stacks = view::stacks_of(row.id, snapshot);
     let at = selected.and_then(|id| stacks.iter().position(|site| site.stack == id)).unwrap_or(0);
@@ -73,8 +73,9 @@ fn places(row: &GroupRow, n_columns: usize) -> Page {
     page
 }
 
-fn facts(tally: &TallyRow, snapshot: &Snapshot, n_columns: usize) -> Page {
+fn facts(row: &GroupRow, snapshot: &Snapshot, n_columns: usize) -> Page {
     let mut page = Page::new();
+    let tally = &row.tally;
     let all = snapshot.stores.live_bytes.0;
     let share = match all {
         0 => String::new(),
@@ -85,6 +86,15 @@ fn facts(tally: &TallyRow, snapshot: &Snapshot, n_columns: usize) -> Page {
     };
     let live = format!("{} in {} stores{share}", tally.live_bytes, count(tally.n_live));
     say("live", live, Role::Title);
+    let in_ram = tally.resident.map(|bytes| {
+        let share = bytes.0 as f64 / tally.live_bytes.0.max(1) as f64;
+        format!("{bytes}, {}", percent(share.min(1.0)))
+    });
+    say("of it in RAM", known(in_ram), Role::Neutral);
+    if let Some(freed) = snapshot.freed.iter().find(|freed| freed.group == row.id) {
+        let text = format!("{}, kept after its stores were freed", freed.resident);
+        say("more in RAM", text, Role::Accused);
+    }
     say("peak", tally.peak_bytes.to_string(), Role::Neutral);
     let allocated = format!("{} in {} stores", tally.created_bytes, count(tally.n_created));
     say("allocated", allocated, Role::Neutral);

@@ -90,7 +90,7 @@ impl Field {
                 0,
             ),
             Self::Live => right(SiteSort::Live.name(), 8, 1),
-            Self::InRam => right("in RAM", 8, 2),
+            Self::InRam => right(SiteSort::InRam.name(), 8, 2),
             Self::Count => right(SiteSort::Count.name(), 7, 3),
             Self::Peak => right("peak", 8, 9),
             Self::Allocated => right(SiteSort::Allocated.name(), 10, 8),
@@ -106,16 +106,12 @@ impl Field {
     fn sort(self) -> Option<SiteSort> {
         match self {
             Self::Live => Some(SiteSort::Live),
+            Self::InRam => Some(SiteSort::InRam),
             Self::Count => Some(SiteSort::Count),
             Self::Allocated => Some(SiteSort::Allocated),
             Self::BytesPerSecond => Some(SiteSort::Rate),
             Self::Survival => Some(SiteSort::Survival),
-            Self::Site
-            | Self::InRam
-            | Self::Peak
-            | Self::PerSecond
-            | Self::Lifetimes
-            | Self::Bar => None,
+            Self::Site | Self::Peak | Self::PerSecond | Self::Lifetimes | Self::Bar => None,
         }
     }
 

@@ -32,7 +32,13 @@ pub fn page(
     let Some(row) = snapshot.table.rows.iter().find(|row| row.key == key) else {
         return vec![
             heading("Store", n_columns),
-            vec![span(Role::Unknown, "  this store is not known any more")],
+            vec![span(
+                Role::Unknown,
+                match mode {
+                    Mode::Live => "  this store is not known any more",
+                    Mode::Replay => "  this store does not live at this moment of the recording",
+                },
+            )],
         ];
     };
     let found = snapshot.sites.iter().find(|site| site.stack == row.stack);

@@ -11,7 +11,7 @@ use crate::tui::app::App;
 use crate::tui::layout::{self, Align, Column};
 use crate::tui::screen::filter_line::FilterLine;
 use crate::tui::screen::store;
-use crate::tui::text::{Role, Span, fit_site, span, thread};
+use crate::tui::text::{Role, Span, ago, fit_site, span, thread};
 use crate::tui::theme::Theme;
 use crate::tui::view;
 use crate::tui::widget::page;
@@ -123,15 +123,11 @@ impl Field {
     fn sort(self) -> Option<StoreSort> {
         match self {
             Self::Size => Some(StoreSort::Size),
+            Self::InRam => Some(StoreSort::InRam),
             Self::Age => Some(StoreSort::Age),
             Self::Gcs => Some(StoreSort::MajorsSurvived),
             Self::Site => Some(StoreSort::Site),
-            Self::Number
-            | Self::InRam
-            | Self::Touched
-            | Self::Kind
-            | Self::Thread
-            | Self::Placement => None,
+            Self::Number | Self::Touched | Self::Kind | Self::Thread | Self::Placement => None,
         }
     }
 
@@ -170,7 +166,7 @@ fn touched(row: &StoreRow) -> Span {
     match row.residency {
         Some(known) if known.is_recycled => span(Role::Neutral, "at birth"),
         Some(known) => match known.touched {
-            Some(ago) => span(Role::Neutral, format!("-{ago}")),
+            Some(touched) => span(Role::Neutral, ago(touched)),
             None => span(Role::Unknown, "never"),
         },
         None => span(Role::Unknown, UNKNOWN),

@@ -23,8 +23,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, replay: &ReplayView, theme: Theme) {
             span(Role::Muted, "wrong "),
             span(Role::Stores, "◆"),
             span(Role::Muted, "RSS "),
-            span(Role::Heap, "┃"),
-            span(Role::Muted, "GC"),
+            span(Role::Muted, "│GC"),
         ];
         page::draw_line(buf, area.x, bar.y - 1, bar.x, &legend, theme);
     }
@@ -72,7 +71,7 @@ fn draw_marks(buf: &mut Buffer, area: Rect, replay: &ReplayView, theme: Theme) {
             cell.set_symbol(symbol).set_style(theme.style(role));
         }
     };
-    marks.gcs.iter().for_each(|at| put(*at, "┃", Role::Heap));
+    marks.gcs.iter().for_each(|at| put(*at, "│", Role::Muted));
     marks.censuses.iter().for_each(|mark| put(mark.at, "C", Role::Key));
     marks.steps.iter().for_each(|mark| put(mark.at, "◆", Role::Stores));
     marks.findings.iter().for_each(|mark| put(mark.at, "▲", Role::Accused));

@@ -12,6 +12,7 @@ use crate::tui::census::{Listing, text};
 use crate::tui::command::Command;
 use crate::tui::findings::FindingKey;
 use crate::tui::layout;
+use crate::tui::memory;
 use crate::tui::update::show_detail;
 
 /// Pages that lead to each other; further back is forgotten.
@@ -120,7 +121,9 @@ pub(super) fn selected(app: &App) -> Option<Detail> {
 pub(super) fn follow(app: &mut App, latest: &Arc<Snapshot>) -> Option<Command> {
     let from = app.detail?;
     let Some(to) = next_page(app, from, latest) else {
-        app.answer = Some("no holder is known".to_owned());
+        let is_step = matches!(from, Detail::Step(_));
+        let answer = if is_step { "no line is behind it" } else { "no holder is known" };
+        app.answer = Some(answer.to_owned());
         return None;
     };
     // A page that led here is gone back to.
@@ -165,7 +168,8 @@ fn next_page(app: &App, from: Detail, latest: &Snapshot) -> Option<Detail> {
             let finding = snapshot.findings.iter().find(|it| FindingKey::of(it) == key)?;
             holder_of(&finding.holder)
         }
-        Detail::Site(_) | Detail::Store(_) | Detail::Step(_) => None,
+        Detail::Step(key) => memory::line_of(key, snapshot).map(Detail::Site),
+        Detail::Site(_) | Detail::Store(_) => None,
     }
 }
 

@@ -102,7 +102,7 @@ pub(super) fn apply(app: &mut App, filter: StoreFilter, latest: &Arc<Snapshot>) 
 /// `text` without a last word that is about to become a condition: `siz` on its way to `size>1mb` would
 /// search for sites of that name and empty the list for a moment.
 fn finished_words(text: &str) -> &str {
-    const FIELDS: [&str; 6] = ["size", "age", "gc", "tid", "kind", "site"];
+    const FIELDS: [&str; 7] = ["size", "ram", "age", "gc", "tid", "kind", "site"];
     let start = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
     let (before, word) = text.split_at(start);
     let is_begun =

@@ -34,6 +34,11 @@ pub(super) fn act(app: &mut App, action: TimeAction) -> Option<Command> {
     let (small, large) = (replay.part(SMALL_PART), replay.part(LARGE_PART));
     let forward = |part: Nanos| Nanos(before.0.saturating_add(part.0));
     let marks = Arc::clone(&replay.marks);
+    let list = match action {
+        TimeAction::NextFinding | TimeAction::PreviousFinding => &marks.findings,
+        TimeAction::NextStep | TimeAction::PreviousStep => &marks.steps,
+        _ => &marks.censuses,
+    };
     let jump = match action {
         TimeAction::Play => {
             replay.is_playing = !replay.is_playing;
@@ -62,29 +67,29 @@ pub(super) fn act(app: &mut App, action: TimeAction) -> Option<Command> {
         TimeAction::PageForward => return seek(app, forward(large)),
         TimeAction::Start => return seek(app, Nanos(0)),
         TimeAction::End => return seek(app, Nanos(u64::MAX)),
-        TimeAction::NextFinding => (marks::next(&marks.findings, before), "no later finding"),
-        TimeAction::PreviousFinding => {
-            (marks::previous(&marks.findings, before), "no earlier finding")
-        }
-        TimeAction::NextStep => (marks::next(&marks.steps, before), "no later step of RSS"),
-        TimeAction::PreviousStep => {
-            (marks::previous(&marks.steps, before), "no earlier step of RSS")
-        }
-        TimeAction::NextCensus => (marks::next(&marks.censuses, before), "no later census"),
-        TimeAction::PreviousCensus => {
-            (marks::previous(&marks.censuses, before), "no earlier census")
-        }
+        TimeAction::NextFinding => (marks::next(list, before), "no later finding"),
+        TimeAction::PreviousFinding => (marks::previous(list, before), "no earlier finding"),
+        TimeAction::NextStep => (marks::next(list, before), "no later step of RSS"),
+        TimeAction::PreviousStep => (marks::previous(list, before), "no earlier step of RSS"),
+        TimeAction::NextCensus => (marks::next(list, before), "no later census"),
+        TimeAction::PreviousCensus => (marks::previous(list, before), "no earlier census"),
     };
-    go_to_mark(app, jump)
+    go_to_mark(app, list, jump)
 }
 
 /// To be read where the jump ends.
-fn go_to_mark(app: &mut App, (mark, none): (Option<&Mark>, &str)) -> Option<Command> {
+fn go_to_mark(
+    app: &mut App,
+    list: &[Mark],
+    (mark, none): (Option<&Mark>, &str),
+) -> Option<Command> {
     let Some(mark) = mark else {
         app.answer = Some(none.to_owned());
         return None;
     };
-    app.answer = Some(mark.text.clone());
+    let n_more = list.iter().filter(|other| other.at == mark.at).count().saturating_sub(1);
+    let more = if n_more > 0 { format!(" (and {n_more} more)") } else { String::new() };
+    app.answer = Some(format!("{}{more}", mark.text));
     if let Some(replay) = &mut app.replay {
         replay.is_playing = false;
     }
