@@ -259,7 +259,7 @@ pub(super) fn finding(row: &mut Columns<'_, '_>) -> rusqlite::Result<FindingRow>
         summary: row.text()?,
         evidence: read_texts(&row.text()?),
         remedy: row.text()?,
-        remedy_code: row.known_text()?,
+        remedy_code: row.known_lines()?,
         site: row.known_text()?,
         via: row.known_text()?,
         holder: read_texts(&row.text()?),

@@ -2,8 +2,12 @@
 
 use rusqlite::Row;
 
+use crate::base::sanitize::sanitize_to;
 use crate::base::{Bytes, Nanos};
 use crate::recording::views::Cell;
+
+/// Characters of a text; what bufwatch writes is shorter.
+const TEXT_CHARS_MAX: usize = 1 << 16;
 
 /// A list of numbers at most this long is read.
 const LIST_MAX: usize = 10_000;
@@ -39,7 +43,11 @@ pub(super) fn read_list(text: &str) -> Vec<u64> {
 pub(super) fn read_texts(text: &str) -> Vec<String> {
     let mut texts: Vec<String> = serde_json::from_str(text).unwrap_or_default();
     texts.truncate(LIST_MAX);
-    texts
+    texts.iter().map(|text| printable(text)).collect()
+}
+
+fn printable(text: &str) -> String {
+    sanitize_to(text, TEXT_CHARS_MAX)
 }
 
 /// Columns of a row, one after the other.
@@ -116,8 +124,9 @@ impl<'a, 'stmt> Columns<'a, 'stmt> {
         Ok(real.filter(|real| real.is_finite() && *real >= 0.0))
     }
 
+    /// Safe to print, whoever wrote the file.
     pub(super) fn text(&mut self) -> rusqlite::Result<String> {
-        self.next()
+        Ok(printable(&self.next::<String>()?))
     }
 
     /// Whatever it is.
@@ -128,6 +137,11 @@ impl<'a, 'stmt> Columns<'a, 'stmt> {
     }
 
     pub(super) fn known_text(&mut self) -> rusqlite::Result<Option<String>> {
+        Ok(self.next::<Option<String>>()?.as_deref().map(printable))
+    }
+
+    /// Of several lines, as it is in the file: who shows it makes each line safe.
+    pub(super) fn known_lines(&mut self) -> rusqlite::Result<Option<String>> {
         self.next()
     }
 }
