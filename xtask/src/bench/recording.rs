@@ -144,7 +144,7 @@ fn heaptrack(workspace: &Workspace, node: &str, n: u32, folder: &Path) -> Result
     let prefix = folder.join("heaptrack");
     let script = workspace.root().join("xtask/workloads/hold.mjs");
     let mut command = bound_to_us("heaptrack", Signal::SIGKILL);
-    command.arg("--record-only").arg("-o").arg(&prefix).arg(workspace.node(node));
+    command.arg("-o").arg(&prefix).arg(workspace.node(node));
     command.arg(script).arg(n.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut running = Running::start(&mut command, "heaptrack")?;
