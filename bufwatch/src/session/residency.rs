@@ -11,8 +11,9 @@ use crate::source::residency::{ScanOrder, StoreRange};
 /// Between two scans of any kind.
 const EVERY: Nanos = Nanos::SECOND;
 
-/// A full scan waits for this many times what the last one took, 0.2 % of a core, …
-const FULL_FACTOR: u64 = 500;
+/// A full scan waits for this many times what the last one took: an eighth of a percent of a core, since RSS is read four times a second
+/// besides, …
+const FULL_FACTOR: u64 = 800;
 
 /// … but not for longer than this, …
 const FULL_PAUSE_MAX: Nanos = Nanos::from_secs(3);
@@ -171,7 +172,7 @@ mod tests {
     fn a_full_scan_may_cost_a_share_of_a_core() {
         let after = |ms| pause_after(Nanos::from_millis(ms));
         assert_eq!(after(1), Nanos::SECOND);
-        assert_eq!(after(4), Nanos::from_secs(2));
+        assert_eq!(after(2), Nanos::from_millis(1_600));
         assert_eq!(after(25), Nanos::from_secs(3));
         assert_eq!(after(60), Nanos::from_secs(6));
     }
