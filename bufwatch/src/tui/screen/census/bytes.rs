@@ -1,73 +1,43 @@
 //! The drawing of a parent's bytes: rows of characters that say which parts views show. Understood without colours.
 
-use crate::base::Bytes;
-use crate::base::text::pad_left;
 use crate::event::census::Parent;
 use crate::tui::byte_map::{Cell, cells};
 use crate::tui::census::text::share;
-use crate::tui::text::{Line, Page, Role, heading, span};
-use crate::tui::widget::legend;
+use crate::tui::text::{Page, Role, heading};
+use crate::tui::widget::cell_rows::{self, Drawn, cells_in_row};
 
 /// A cell of a small parent is at least this large, as long as it has more than a row.
 const BYTES_PER_CELL_MIN: u64 = 16;
 
 const ROWS_MAX: u64 = 8;
 
-/// Columns of the offset before a row.
-const OFFSET_COLUMNS: usize = 10;
+/// Characters and what they mean.
+const MEANINGS: [(&str, &str); 5] = [
+    ("█", "viewed"),
+    ("▓▒░", "partly viewed"),
+    ("╬", "by several views"),
+    ("·", "not viewed"),
+    ("?", "views not listed"),
+];
 
-/// What a cell looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    Full,
-    Most,
-    Some,
-    Little,
-    Nothing,
-    Overlap,
-    Unknown,
-}
-
-impl Look {
-    const fn of(cell: Cell) -> Self {
-        match cell {
-            Cell { is_overlapped: true, .. } => Self::Overlap,
-            Cell { is_unknown: true, .. } => Self::Unknown,
-            Cell { n_viewed: 0, .. } => Self::Nothing,
-            cell if cell.n_viewed >= cell.n_bytes => Self::Full,
-            cell if cell.n_viewed >= cell.n_bytes / 2 => Self::Most,
-            cell if cell.n_viewed >= cell.n_bytes / 8 => Self::Some,
-            _ => Self::Little,
-        }
-    }
-
-    const fn symbol(self) -> char {
-        match self {
-            Self::Full => '█',
-            Self::Most => '▓',
-            Self::Some => '▒',
-            Self::Little => '░',
-            Self::Nothing => '·',
-            Self::Overlap => '╬',
-            Self::Unknown => '?',
-        }
-    }
-
-    const fn role(self) -> Role {
-        match self {
-            Self::Full | Self::Most | Self::Some | Self::Little => Role::Stores,
-            Self::Nothing => Role::Muted,
-            Self::Overlap => Role::Accused,
-            Self::Unknown => Role::Unknown,
-        }
-    }
+const fn drawn(cell: Cell) -> Drawn {
+    let (symbol, role) = match cell {
+        Cell { is_overlapped: true, .. } => ('╬', Role::Accused),
+        Cell { is_unknown: true, .. } => ('?', Role::Unknown),
+        Cell { n_viewed: 0, .. } => ('·', Role::Muted),
+        cell if cell.n_viewed >= cell.n_bytes => ('█', Role::Stores),
+        cell if cell.n_viewed >= cell.n_bytes / 2 => ('▓', Role::Stores),
+        cell if cell.n_viewed >= cell.n_bytes / 8 => ('▒', Role::Stores),
+        _ => ('░', Role::Stores),
+    };
+    Drawn { n_bytes: cell.n_bytes, symbol, role }
 }
 
 /// A heading, the rows with their offsets, and what the characters mean.
 pub fn lines(parent: &Parent, n_columns: usize) -> Page {
     let covered = share(parent.covered, parent.size);
     let mut page = vec![heading(&format!("Its bytes, {covered} of them viewed"), n_columns)];
-    let row_cells = n_columns.saturating_sub(OFFSET_COLUMNS + 2);
+    let row_cells = cells_in_row(n_columns);
     let size = parent.size.0;
     if size == 0 || row_cells == 0 {
         return page;
@@ -75,55 +45,15 @@ pub fn lines(parent: &Parent, n_columns: usize) -> Page {
     let n_rows = size.div_ceil(BYTES_PER_CELL_MIN).div_ceil(row_cells as u64).clamp(1, ROWS_MAX);
     let n_cells = row_cells * n_rows as usize;
     let cells = cells(size, &parent.views, parent.n_views, n_cells);
-    let mut offset = 0;
-    for row in cells.chunks(row_cells) {
-        let at = pad_left(&Bytes(offset).to_string(), OFFSET_COLUMNS);
-        let mut line = vec![span(Role::Muted, format!("{at} "))];
-        line.extend(row_spans(row));
-        page.push(line);
-        offset += row.iter().map(|cell| cell.n_bytes).sum::<u64>();
-    }
-    page.extend(meanings(&cells, n_columns));
+    let cells: Vec<Drawn> = cells.into_iter().map(drawn).collect();
+    page.extend(cell_rows::lines(&cells, &MEANINGS, n_columns));
     page
-}
-
-/// Neighbours of the same look together.
-fn row_spans(row: &[Cell]) -> Line {
-    row.chunk_by(|a, b| Look::of(*a) == Look::of(*b))
-        .filter_map(|run| {
-            let look = Look::of(*run.first()?);
-            Some(span(look.role(), look.symbol().to_string().repeat(run.len())))
-        })
-        .collect()
-}
-
-/// Only what occurs, and how much a character stands for.
-fn meanings(cells: &[Cell], n_columns: usize) -> Page {
-    const MEANINGS: [(&[Look], &str); 5] = [
-        (&[Look::Full], "viewed"),
-        (&[Look::Most, Look::Some, Look::Little], "partly viewed"),
-        (&[Look::Overlap], "by several views"),
-        (&[Look::Nothing], "not viewed"),
-        (&[Look::Unknown], "views not listed"),
-    ];
-    let is_there = |look: &Look| cells.iter().any(|cell| Look::of(*cell) == *look);
-    let largest = Bytes(cells.iter().map(|cell| cell.n_bytes).max().unwrap_or(0));
-    let mut items: Vec<(Role, String, String)> = MEANINGS
-        .iter()
-        .filter_map(|(looks, meaning)| {
-            let looks: Vec<Look> = looks.iter().copied().filter(is_there).collect();
-            let role = looks.first()?.role();
-            let symbols = looks.iter().map(|look| look.symbol()).collect();
-            Some((role, symbols, (*meaning).to_owned()))
-        })
-        .collect();
-    items.push((Role::Muted, String::new(), format!("1 character: {largest}")));
-    legend::lines(&items, OFFSET_COLUMNS + 1, n_columns)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Bytes;
     use crate::base::text::width;
     use crate::event::census::View;
     use crate::tui::text::plain;
