@@ -87,6 +87,33 @@ fn an_existing_file_is_kept_unless_it_is_to_be_overwritten() {
     assert!(matches!(Reader::open(&path), Err(RecordingError::Empty(_))));
 }
 
+/// A process that cannot be watched costs nobody a file.
+#[test]
+fn nothing_is_there_and_nothing_is_lost_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = || fs::read_dir(folder.path()).unwrap().count();
+    let path = folder.path().join("a.bufwatch");
+    drop(Place::find(&path, false).unwrap());
+    assert_eq!(files(), 0);
+    let older = fs::read(record(folder.path())).unwrap();
+    let place = Place::find(&path, true).unwrap();
+    assert_eq!((files(), fs::read(&path).unwrap() == older), (1, true), "as it was");
+    fs::write(folder.path().join("a.bufwatch-wal"), "of an older one").unwrap();
+    place.begin().unwrap().close().unwrap();
+    assert_eq!(files(), 1);
+    assert!(matches!(Reader::open(&path), Err(RecordingError::Empty(_))), "replaced");
+}
+
+#[test]
+fn a_place_where_no_file_can_be_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let failed =
+        |path: &Path| matches!(Place::find(path, true), Err(RecordingError::Create { .. }));
+    assert!(failed(folder.path()), "a folder");
+    assert!(failed(Path::new("/dev/null")), "a device");
+    assert!(failed(&folder.path().join("none").join("a")), "in no folder");
+}
+
 #[test]
 fn what_is_no_recording_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,6 @@
 //! Writes a recording: one transaction a flush, into a write-ahead log while it is made, so that whatever ends bufwatch leaves a file that
 //! opens; a single plain file afterwards.
 
-use std::fs::{self, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, params};
@@ -13,10 +10,7 @@ use crate::event::Frame;
 use crate::recording::row::Batch;
 use crate::recording::rows::Rows;
 use crate::recording::value::int;
-use crate::recording::{APPLICATION_ID, RecordingError, SCHEMA, VERSION, census_writer};
-
-/// Files that `SQLite` may have beside a database.
-const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+use crate::recording::{Place, RecordingError, census_writer};
 
 /// A recording that is being made.
 #[derive(Debug)]
@@ -28,36 +22,23 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Creates the file, for nobody else to read: names and paths of the target are in it. An existing one is overwritten only if that is
-    /// asked for.
+    /// Creates the file, for nobody else to read. An existing one is overwritten only if that is asked for.
     pub fn create(path: &Path, is_overwriting: bool) -> Result<Self, RecordingError> {
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::AlreadyExists => RecordingError::Exists(path.to_owned()),
-            _ => RecordingError::Create { path: path.to_owned(), source },
-        };
-        if is_overwriting {
-            remove(path).map_err(failed)?;
-        }
-        let companions: Vec<PathBuf> = COMPANIONS.iter().map(|end| beside(path, end)).collect();
-        if let Some(left) = companions.iter().find(|left| left.symlink_metadata().is_ok()) {
-            // `SQLite` would take it for a part of the new file.
-            return Err(RecordingError::Exists(left.clone()));
-        }
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-        let writing = RecordingError::writing(path);
+        Place::find(path, is_overwriting)?.begin()
+    }
+
+    /// Goes on with a file that was just made.
+    pub(super) fn open(path: &Path) -> Result<Self, RecordingError> {
         let open = || -> rusqlite::Result<Connection> {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(path, flags)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             // A power cut may cost the last transactions, never the file.
             connection.pragma_update(None, "synchronous", "NORMAL")?;
-            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-            connection.pragma_update(None, "user_version", VERSION)?;
-            connection.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;
             connection.set_prepared_statement_cache_capacity(64);
             Ok(connection)
         };
-        let connection = open().map_err(writing)?;
+        let connection = open().map_err(RecordingError::writing(path))?;
         let frames = FastMap::default();
         Ok(Self { path: path.to_owned(), connection, frames, n_censuses: 0 })
     }
@@ -130,22 +111,4 @@ impl Writer {
         close().map_err(&writing)?;
         self.connection.close().map_err(|(_, source)| writing(source))
     }
-}
-
-/// Removes a recording and what `SQLite` left beside it. Only files: never a folder, and of a link the link.
-fn remove(path: &Path) -> io::Result<()> {
-    let files = COMPANIONS.iter().map(|end| beside(path, end)).chain([path.to_owned()]);
-    for file in files {
-        match fs::remove_file(file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
 }

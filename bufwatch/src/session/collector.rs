@@ -13,7 +13,7 @@ use crate::base::{Avma, FastMap, Nanos, Tid};
 use crate::detect::{detect, detect_in_ram};
 use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
-use crate::recording::Writer;
+use crate::recording::Place;
 use crate::session::census::CensusTaking;
 use crate::session::recording::Recording;
 use crate::session::residency::ScanSchedule;
@@ -53,7 +53,7 @@ const N_LIVE_MANY: usize = 100_000;
 pub(super) fn run(
     prepared: Prepared,
     config: &SessionConfig,
-    writer: Option<Writer>,
+    place: Option<Place>,
     inbox: &Receiver<Request>,
     publish: &watch::Sender<Option<Arc<Snapshot>>>,
     publishing: mpsc::Sender<()>,
@@ -67,7 +67,7 @@ pub(super) fn run(
     let recorder = config.record_reads.as_ref();
     let recorder = recorder.map(|_| Recorder::new(v8.clone(), identified.node_version.clone()));
     let is_purpose = config.record.as_ref().is_some_and(|to| to.is_purpose);
-    let recording = Recording::start(writer, is_purpose, started_at)?;
+    let recording = Recording::start(place, is_purpose, started_at)?;
     let mut collector = Collector {
         model: Model::new(started_at),
         interest: Interest { notices, ..Interest::default() },

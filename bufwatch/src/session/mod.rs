@@ -26,7 +26,7 @@ use crate::analysis::query::StoreQuery;
 use crate::base::{Bytes, Nanos, StoreKey};
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
-use crate::recording::{RecordingError, Writer};
+use crate::recording::{Place, RecordingError};
 use crate::source::ebpf::LoadError;
 
 /// Resolved settings; there are no defaults here.
@@ -136,14 +136,14 @@ impl Session {
     pub fn start(config: SessionConfig) -> Result<Self, SessionError> {
         let prepared = target::prepare(&config)?;
         let record = config.record.as_ref();
-        let writer = record.map(|to| Writer::create(&to.path, to.is_overwriting)).transpose()?;
+        let place = record.map(|to| Place::find(&to.path, to.is_overwriting)).transpose()?;
         let (publish, snapshots) = watch::channel(None);
         let (requests, inbox) = mpsc::channel();
         let (publishing, published) = mpsc::channel();
         let name = "bw-collect";
         let collector = std::thread::Builder::new()
             .name(name.into())
-            .spawn(move || collector::run(prepared, &config, writer, &inbox, &publish, publishing))
+            .spawn(move || collector::run(prepared, &config, place, &inbox, &publish, publishing))
             .map_err(|source| SessionError::Thread { name, source })?;
         Ok(Self { snapshots, requests, published, collector: Some(collector) })
     }

@@ -1,13 +1,15 @@
 //! Records a session, if that was asked for. Writing never holds up the session: what cannot be kept is counted as lost.
 
+mod look;
 mod recorder;
 mod rows;
+mod thread;
 
 use crate::analysis::Snapshot;
 use crate::base::Nanos;
 use crate::event::Event;
 use crate::model::Model;
-use crate::recording::Writer;
+use crate::recording::Place;
 use crate::session::SessionError;
 use crate::session::recording::recorder::Recorder;
 
@@ -21,11 +23,11 @@ pub(super) struct Recording {
 
 impl Recording {
     pub(super) fn start(
-        writer: Option<Writer>,
+        place: Option<Place>,
         is_purpose: bool,
         started_at: Nanos,
     ) -> Result<Self, SessionError> {
-        let recorder = writer.map(|writer| Recorder::start(writer, started_at)).transpose()?;
+        let recorder = place.map(|place| Recorder::start(place, started_at)).transpose()?;
         Ok(Self { recorder, is_purpose, is_failure_told: false })
     }
 

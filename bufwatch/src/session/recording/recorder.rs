@@ -1,37 +1,29 @@
 //! Makes the rows of a recording from the events as they are applied, and hands them to a thread that writes them. What is born and dies
 //! between two flushes is only counted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{self, SyncSender, TrySendError};
-use std::thread::{Builder, JoinHandle};
 
+use crate::analysis::Snapshot;
 use crate::analysis::finding::Finding;
-use crate::analysis::{Snapshot, step_text};
 use crate::base::{Bytes, FastMap, Nanos, StoreKey, Tid};
-use crate::event::recorded::{RecordedDeath, RecordedFailure, RecordedGc, RecordedPages};
+use crate::event::recorded::{RecordedDeath, RecordedFailure, RecordedGc};
 use crate::event::{CountersSampled, Event, GcKind, Payload, TargetIdentified};
 use crate::model::live::Store;
-use crate::model::site::SiteId;
 use crate::model::{Model, Phase};
 use crate::recording::row::NoticeList;
-use crate::recording::{Batch, Fact, RecordingError, Writer};
+use crate::recording::{Batch, Fact, Place};
 use crate::session::SessionError;
+use crate::session::recording::look::Looks;
 use crate::session::recording::rows;
+use crate::session::recording::thread::WriterThread;
 use crate::sys::clock;
 use bufwatch_common::DropReason;
 
 /// Between two flushes: what is older is in the file a moment later, also when bufwatch is killed.
 const FLUSH_EVERY: Nanos = Nanos::from_millis(500);
 
-/// Flushes that may wait for the disk.
-const QUEUE: usize = 8;
-
 /// Rows that may wait for room in the queue, at about 200 bytes each; more are lost.
 const ROWS_MAX: usize = 1_000_000;
-
-/// Stores whose placement is looked up again.
-const UNPLACED_MAX: usize = 100_000;
 
 /// What of a site was written last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,8 +42,7 @@ struct Folded {
 
 /// A recording under way.
 pub(super) struct Recorder {
-    sender: SyncSender<Batch>,
-    thread: JoinHandle<Result<(), RecordingError>>,
+    writer: WriterThread,
     batch: Batch,
     due: Nanos,
     /// Stores up to this number had their chance of a row, by the flush at that time.
@@ -64,15 +55,7 @@ pub(super) struct Recorder {
     folded: FastMap<u32, Folded>,
     marks: Vec<SiteMark>,
     running_gcs: FastMap<Tid, (Nanos, GcKind)>,
-    /// Stores that were written without a placement, and whether there is news of the address space.
-    unplaced: Vec<StoreKey>,
-    is_space_sampled: bool,
-    /// Stores whose pages were looked at since the last flush, and what was written of pages.
-    scanned: Vec<StoreKey>,
-    pages: FastMap<u64, RecordedPages>,
-    /// Steps of RSS written, and what was last written of dead stores.
-    n_steps: u64,
-    freed: BTreeMap<SiteId, Bytes>,
+    looks: Looks,
     drops: [u64; DropReason::COUNT],
     findings: Arc<[Finding]>,
     notices: NoticeList,
@@ -85,20 +68,9 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn start(writer: Writer, started_at: Nanos) -> Result<Self, SessionError> {
-        let name = "bw-record";
-        let (sender, batches) = mpsc::sync_channel::<Batch>(QUEUE);
-        let write = move || {
-            let mut writer = writer;
-            for batch in batches {
-                writer.write(&batch)?;
-            }
-            writer.close()
-        };
-        let thread = Builder::new().name(name.into()).spawn(write);
+    pub(super) fn start(place: Place, started_at: Nanos) -> Result<Self, SessionError> {
         let mut recorder = Self {
-            sender,
-            thread: thread.map_err(|source| SessionError::Thread { name, source })?,
+            writer: WriterThread::start(place)?,
             batch: Batch::default(),
             due: Nanos(0),
             n_flushed: 0,
@@ -108,12 +80,7 @@ impl Recorder {
             folded: FastMap::default(),
             marks: Vec::new(),
             running_gcs: FastMap::default(),
-            unplaced: Vec::new(),
-            is_space_sampled: false,
-            scanned: Vec::new(),
-            pages: FastMap::default(),
-            n_steps: 0,
-            freed: BTreeMap::new(),
+            looks: Looks::default(),
             drops: [0; DropReason::COUNT],
             findings: Arc::from([]),
             notices: NoticeList::default(),
@@ -181,7 +148,7 @@ impl Recorder {
             folded.bytes += store.size;
             return;
         }
-        self.pages.remove(&store.number);
+        self.looks.died(store.number);
         let mut survived = rows::counts(store.survived(&model.gc));
         survived.n_major = model.gc.majors_survived_at_death(store.tid, store.gc_at_birth);
         let at = self.after_flush(at);
@@ -215,7 +182,7 @@ impl Recorder {
                     self.batch.gcs.push(RecordedGc { tid: *tid, at, pause, kind, counts });
                 }
             }
-            Payload::MappingsSampled(_) => self.is_space_sampled = true,
+            Payload::MappingsSampled(_) => self.looks.is_space_sampled = true,
             Payload::ThreadsSampled(threads) => self.batch.threads = Some(Arc::clone(threads)),
             Payload::MemorySampled(_) => {
                 let at = self.after_flush(at);
@@ -223,12 +190,8 @@ impl Recorder {
             }
             Payload::CountersSampled(counters) => self.counted(at, counters),
             Payload::ResidencyScanned(scan) => {
-                self.scanned.extend(scan.stores.iter().map(|store| store.key));
-                if let Some(split) = &scan.split {
-                    let known_at = self.after_flush(scan.started_at);
-                    self.batch.splits.push((known_at, scan.started_at, **split));
-                    self.memory_left(model, known_at);
-                }
+                let at = self.after_flush(scan.started_at);
+                self.looks.scanned(model, scan, at, &mut self.batch);
             }
             Payload::HeapsSampled(_) => {
                 self.batch.heaps.push((self.after_flush(at), at, rows::heaps(model)));
@@ -245,26 +208,6 @@ impl Recorder {
             }
             _ => {}
         }
-    }
-
-    /// What a look at all pages says of RSS and of memory of dead stores.
-    fn memory_left(&mut self, model: &Model, at: Nanos) {
-        let log = &model.rss_steps;
-        let n_steps = log.n_forgotten + log.steps.len() as u64;
-        let n_new = n_steps.saturating_sub(std::mem::replace(&mut self.n_steps, n_steps));
-        let n_known = log.steps.len().saturating_sub(n_new as usize);
-        for step in log.steps.iter().skip(n_known) {
-            self.batch.steps.push(rows::step(step, at, step_text(model, step)));
-        }
-        let now = model.freed.resident_by_site();
-        let gone = self.freed.keys().filter(|site| !now.contains_key(site));
-        let gone: Vec<(SiteId, Bytes)> = gone.map(|site| (*site, Bytes(0))).collect();
-        for (site, resident) in now.iter().map(|(site, bytes)| (*site, *bytes)).chain(gone) {
-            if self.freed.get(&site) != Some(&resident) {
-                self.batch.freed.push((at, site.number(), resident));
-            }
-        }
-        self.freed = now;
     }
 
     fn identified(&mut self, target: &TargetIdentified) {
@@ -325,7 +268,7 @@ impl Recorder {
         self.new_sites(model);
         self.site_totals(model, at);
         self.new_stores(model);
-        self.places_and_pages(model, at);
+        self.looks.flush(model, at, &mut self.batch);
         // No event that was applied is of a later time than the flush.
         self.batch.deaths.iter_mut().for_each(|death| death.at = death.at.min(at));
         self.batch.gcs.iter_mut().for_each(|gc| gc.at = gc.at.min(at));
@@ -355,31 +298,6 @@ impl Recorder {
             let alive = born.iter().filter_map(|key| model.live.find(key.address)).filter(is_new);
             self.batch.stores.extend(alive.map(|store| rows::store(model, store)));
         }
-        let unplaced = self.batch.stores.iter().filter(|store| store.placement.is_none());
-        self.unplaced.extend(unplaced.map(|store| store.key));
-        self.unplaced.truncate(UNPLACED_MAX);
-    }
-
-    fn places_and_pages(&mut self, model: &Model, at: Nanos) {
-        let find = |key: StoreKey| model.live.find(key.address).filter(|store| store.key == key);
-        if std::mem::take(&mut self.is_space_sampled) {
-            let placements = &mut self.batch.placements;
-            self.unplaced.retain(|key| {
-                let Some(store) = find(*key) else { return false };
-                let placement = rows::placement(model, store);
-                placements.extend(placement.map(|placement| (store.number, placement)));
-                placement.is_none()
-            });
-        }
-        for key in std::mem::take(&mut self.scanned) {
-            let Some((store, pages)) = find(key).and_then(|it| Some((it, rows::pages(it)?))) else {
-                continue;
-            };
-            let known = self.pages.insert(store.number, pages);
-            if known.is_none_or(|known| known.pages != pages.pages) {
-                self.batch.pages.push((at, store.number, pages));
-            }
-        }
     }
 
     fn new_sites(&mut self, model: &Model) {
@@ -408,11 +326,7 @@ impl Recorder {
 
     /// If the writer is busy, the rows wait for the next flush.
     fn send(&mut self) {
-        match self.sender.try_send(std::mem::take(&mut self.batch)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(batch)) => self.batch = batch,
-            Err(TrySendError::Disconnected(_)) => self.has_failed = true,
-        }
+        self.has_failed = !self.writer.offer(&mut self.batch);
     }
 
     pub(super) fn finish(mut self, model: &Model) -> Result<(), SessionError> {
@@ -430,15 +344,8 @@ impl Recorder {
             if let Phase::Exited { code: Some(code) } = model.phase {
                 self.text("exit_code", &code.to_string());
             }
-            // A writer that has ended says why when it is joined.
-            if self.sender.send(std::mem::take(&mut self.batch)).is_err() {
-                tracing::debug!("the writer had ended");
-            }
         }
-        drop(self.sender);
-        match self.thread.join() {
-            Ok(outcome) => outcome.map_err(SessionError::Recorded),
-            Err(_) => Err(SessionError::Panicked("bw-record")),
-        }
+        let last = (!self.has_failed).then_some(self.batch);
+        self.writer.finish(last)
     }
 }

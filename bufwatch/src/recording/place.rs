@@ -1,0 +1,112 @@
+//! Where a recording is going to be: what stands in its way is told before the attach, and nothing is there before something is to be
+//! written. A file that it replaces is gone only when the new one is complete.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::recording::{APPLICATION_ID, RecordingError, SCHEMA, VERSION, Writer};
+
+/// Files that `SQLite` may have beside a database.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// A path that a recording can be written to, as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    path: PathBuf,
+    is_overwriting: bool,
+}
+
+impl Place {
+    /// Leaves everything as it is: an existing file too, which is overwritten only if that is asked for, and only by `begin`.
+    pub fn find(path: &Path, is_overwriting: bool) -> Result<Self, RecordingError> {
+        let place = Self { path: path.to_owned(), is_overwriting };
+        place.check()?;
+        // May files be created here?
+        let new = place.create_new()?;
+        fs::remove_file(new).map_err(|source| place.failed(source))?;
+        Ok(place)
+    }
+
+    /// Makes an empty recording there, for nobody else to read: names and paths of the target will be in it.
+    pub fn begin(&self) -> Result<Writer, RecordingError> {
+        self.check()?;
+        let new = self.create_new()?;
+        let fill = || -> Result<(), RecordingError> {
+            make_empty(&new).map_err(RecordingError::writing(&self.path))?;
+            // `SQLite` would take what an older one has left for a part of the new one.
+            for companion in self.companions() {
+                remove(&companion).map_err(|source| self.failed(source))?;
+            }
+            fs::rename(&new, &self.path).map_err(|source| self.failed(source))
+        };
+        fill().inspect_err(|_| {
+            if let Err(error) = remove(&new) {
+                tracing::debug!(%error, "an unfinished recording is left");
+            }
+        })?;
+        Writer::open(&self.path)
+    }
+
+    fn check(&self) -> Result<(), RecordingError> {
+        if !self.is_overwriting {
+            // `SQLite` would take the others for a part of the new file.
+            let mut files = [self.path.clone()].into_iter().chain(self.companions());
+            let left = files.find(|file| file.symlink_metadata().is_ok());
+            return left.map_or(Ok(()), |left| Err(RecordingError::Exists(left)));
+        }
+        match self.path.symlink_metadata() {
+            // Only files: never a folder or a device, and of a link the link.
+            Ok(old) if !old.is_file() && !old.is_symlink() => {
+                Err(self.failed(io::Error::other("it is not a file")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn create_new(&self) -> Result<PathBuf, RecordingError> {
+        let new = beside(&self.path, &format!(".new-{}", std::process::id()));
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)
+            .map_err(|source| self.failed(source))?;
+        Ok(new)
+    }
+
+    fn companions(&self) -> impl Iterator<Item = PathBuf> {
+        COMPANIONS.iter().map(|end| beside(&self.path, end))
+    }
+
+    fn failed(&self, source: io::Error) -> RecordingError {
+        RecordingError::Create { path: self.path.clone(), source }
+    }
+}
+
+/// One file and nothing beside it.
+fn make_empty(path: &Path) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "journal_mode", "MEMORY")?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
+    connection.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;
+    connection.close().map_err(|(_, error)| error)
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
