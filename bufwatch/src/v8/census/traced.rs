@@ -117,7 +117,9 @@ impl<M: ReadMemory> Collector<'_, M> {
     }
 }
 
-/// Marks what is alive, also through traced handles; with the number of handles that could not be followed.
+/// Marks what is alive, also through traced handles; with the number of handles that could not be followed and on which it depends what
+/// array buffers are alive. V8 frees the handle of a dead young wrapper with it, those beside it only when the C++ object is swept: of
+/// `vm.Script` they refer to a compiled script, which no answer rests on.
 pub(super) fn mark(view: HeapView<'_>, roots: &Roots) -> (Marks, usize) {
     let mut words = roots.words.clone();
     let mut marks = Marks::take(view, &words);
@@ -131,14 +133,7 @@ pub(super) fn mark(view: HeapView<'_>, roots: &Roots) -> (Marks, usize) {
                 && view.object(handle.word).is_some()
                 && !is_alive(&marks, handle.word)
         });
-        let held: Vec<Root> = held
-            .map(|handle| Root {
-                kind: RootKind::TracedHandle,
-                isolate: 0,
-                word: handle.word,
-                is_in_heap: false,
-            })
-            .collect();
+        let held: Vec<Root> = held.map(root).collect();
         if held.is_empty() {
             break;
         }
@@ -150,8 +145,21 @@ pub(super) fn mark(view: HeapView<'_>, roots: &Roots) -> (Marks, usize) {
             && view.object(handle.word).is_some()
             && !is_alive(&marks, handle.word)
     });
-    let n_unknown = unknown.count();
-    (marks, n_unknown)
+    let unknown: Vec<Root> = unknown.map(root).collect();
+    if unknown.is_empty() {
+        return (marks, 0);
+    }
+    let n_unknown = unknown.len();
+    words.extend(unknown);
+    let at_most = Marks::take(view, &words);
+    let walk = view.walk;
+    let mut asked = walk.buffers.iter().chain(&walk.views);
+    let depends = asked.any(|it| at_most.is_marked(walk, *it) != marks.is_marked(walk, *it));
+    (marks, if depends { n_unknown } else { 0 })
+}
+
+const fn root(handle: &TracedHandle) -> Root {
+    Root { kind: RootKind::TracedHandle, isolate: 0, word: handle.word, is_in_heap: false }
 }
 
 #[cfg(test)]
@@ -211,22 +219,25 @@ mod tests {
     fn handles_hold_what_they_refer_to_as_long_as_their_owner_lives() {
         let mut fake = FakeHeap::new();
         let kind = fake.layout.type_fixed_array;
-        let held = fake.array(kind, &[]);
+        let buffer = fake.buffer(0x7000_0000, 64);
+        let held = fake.array(kind, &[buffer]);
+        let script = fake.array(kind, &[9 << 32]);
         let wrapper = fake.array(kind, &[7 << 32]);
         let heap = fake.copy();
         let walk = Walk::take(&heap, &fake.layout);
         let view = HeapView { heap: &heap, walk: &walk, layout: &fake.layout, ephemeron_kind: 0 };
         let root =
             Root { kind: RootKind::GlobalHandle, isolate: 0, word: wrapper, is_in_heap: false };
-        let lives = |roots: &[Root], owner: Option<u64>| {
+        let lives = |roots: &[Root], held: u64, owner: Option<u64>| {
             let traced = vec![TracedHandle { word: held, owner }];
             let roots = Roots { words: roots.to_vec(), traced, ..Roots::default() };
             let (marks, n_unknown) = mark(view, &roots);
             (marks.is_marked(&walk, view.object(held).unwrap()), n_unknown)
         };
-        assert_eq!(lives(&[root], Some(wrapper)), (true, 0));
-        assert_eq!(lives(&[], Some(wrapper)), (false, 0));
-        assert_eq!(lives(&[root], None), (false, 1));
+        assert_eq!(lives(&[root], held, Some(wrapper)), (true, 0));
+        assert_eq!(lives(&[], held, Some(wrapper)), (false, 0));
+        assert_eq!(lives(&[root], held, None), (false, 1));
+        assert_eq!(lives(&[root], script, None), (false, 0), "no array buffer depends on it");
     }
 
     proptest! {
