@@ -97,6 +97,9 @@ pub struct Roots {
 pub struct RootFacts {
     /// What the first word of a `MicrotaskQueue` points to.
     pub microtask_queue_vtable: Option<Avma>,
+    /// Offset in a heap of what says whether its objects are being moved or swept.
+    #[serde(default)]
+    pub gc_state: Option<u64>,
     /// Code of the functions that run collections.
     pub collector_code: Vec<Range<u64>>,
 }
@@ -138,6 +141,11 @@ impl Roots {
             traced.extend(collector.traced_handles());
             if let Some(thread) = thread {
                 collector.thread(thread);
+            }
+            let by_stack = collector.found.is_collecting;
+            collector.found.is_collecting |= collector.is_heap_changing();
+            if collector.found.is_collecting != by_stack {
+                tracing::debug!(isolate = number, "a collection that no stack shows");
             }
             scopes_at = scopes_at.or(collector.scopes_at);
             let found = collector.found;
