@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::base::{Avma, Bytes};
 use crate::source::census::CensusError;
 use crate::source::census_cassette::{Tape, Taped};
-use crate::source::page_search::{FoundPages, PageSearch};
+use crate::source::page_search::{FoundPages, ListsPlace, PageSearch};
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::procfs::{self, MapEntry};
@@ -51,8 +51,13 @@ pub(super) enum Look {
 impl Place {
     /// As long as the process runs.
     pub(super) fn search(&self) -> Result<(PageSearch, FoundPages), CensusError> {
-        let search = PageSearch::new(self.pid, self.pages);
-        let found = search.everywhere(&self.memory, &procfs::maps(self.pid)?);
+        let lists = self
+            .roots
+            .v8_platform
+            .map(|v8_platform| ListsPlace { v8_platform, heap_in_isolate: self.heap_in_isolate });
+        let search = PageSearch::new(self.pid, self.pages, lists);
+        let memory = Taped::new(self.memory, self.tape.as_ref());
+        let found = search.everywhere(&memory, &procfs::maps(self.pid)?);
         Ok((search, found))
     }
 

@@ -191,7 +191,7 @@ pub fn find_pages_at(
 pub(super) const SPACE_HEAP: u64 = 8;
 
 /// False for what a header of old says: a page that is pooled may have had an owner that is no more.
-pub(super) fn is_space_of(memory: &impl ReadMemory, owner: u64, heap: Avma) -> bool {
+pub fn is_space_of(memory: &impl ReadMemory, owner: u64, heap: Avma) -> bool {
     owner.checked_add(SPACE_HEAP).is_some_and(|at| memory.read_u64(Avma(at)) == Ok(heap.0))
 }
 
@@ -212,8 +212,8 @@ pub fn of_known_heaps(memory: &impl ReadMemory, mut pages: Vec<Page>) -> Vec<Pag
     pages
 }
 
-/// The mapping that an address is in.
-fn range_of(ranges: &[MemoryRange], address: u64) -> Option<&MemoryRange> {
+/// Of mappings, which ascend, the one that an address is in.
+pub fn range_of(ranges: &[MemoryRange], address: u64) -> Option<&MemoryRange> {
     let behind = ranges.partition_point(|range| range.start <= address);
     ranges.get(behind.checked_sub(1)?).filter(|range| address < range.end)
 }

@@ -95,6 +95,7 @@ on_every_node!(census_slices, super::census::slices_of_one);
 on_every_node!(census_load, super::census::under_load);
 on_every_node!(census_fifty, super::census::many_in_a_row);
 on_every_node!(census_kinds_exact, super::census_kinds::all);
+on_every_node!(census_payload_unread, super::census_payload::nothing_of_it_is_read);
 on_every_node!(census_pools, super::census_kinds::pools);
 on_every_node!(census_holders_named, super::census_paths::all);
 on_nodes!(census_starting, super::census_robust::while_the_process_starts, node_18 "18");

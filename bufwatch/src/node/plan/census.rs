@@ -25,6 +25,8 @@ pub struct CensusSymbols {
     pub gc_state: Constant<u32>,
     /// `v8::internal::MicrotaskQueue`'s vtable symbol; the object's first word is 16 bytes behind it.
     pub microtask_queue: Constant<Svma>,
+    /// `node::per_process::v8_platform`.
+    pub v8_platform: Constant<Svma>,
 }
 
 impl CensusSymbols {
@@ -60,7 +62,16 @@ impl CensusSymbols {
                     rule: "stored by the code of Heap::SetGCState".to_owned(),
                 },
             );
-        Self { collectors: symbols.take(COLLECTORS_MAX).collect(), gc_state, microtask_queue }
+        let v8_platform = survey.find(catalog::V8_PLATFORM).first().map_or_else(
+            || {
+                Constant::missing(
+                    "no symbol of it; consequence: V8's pages are searched where they may be",
+                )
+            },
+            |symbol| Constant::Loaded { value: symbol.svma, symbol: symbol.name.clone() },
+        );
+        let collectors = symbols.take(COLLECTORS_MAX).collect();
+        Self { collectors, gc_state, microtask_queue, v8_platform }
     }
 
     /// In a process.
@@ -71,6 +82,7 @@ impl CensusSymbols {
                 .get()
                 .and_then(|vtable| vtable.checked_add(16))
                 .map(|vtable| bias.to_avma(vtable)),
+            v8_platform: self.v8_platform.get().map(|platform| bias.to_avma(platform)),
             gc_state: self.gc_state.get().map(u64::from),
             collector_code: self
                 .collectors
@@ -89,6 +101,8 @@ impl CensusSymbols {
         writeln!(f, "  {:32} {n:<12} {from}", "collector functions")?;
         let gc_state = &self.gc_state;
         writeln!(f, "  {:32} {gc_state:<12} {}", "Heap::gc_state_", gc_state.provenance())?;
+        let platform = &self.v8_platform;
+        writeln!(f, "  {:32} {platform:12} {}", "node::V8Platform", platform.provenance())?;
         let vtable = &self.microtask_queue;
         writeln!(f, "  {:32} {vtable:12} {}", "MicrotaskQueue vtable", vtable.provenance())
     }

@@ -97,6 +97,9 @@ pub struct Roots {
 pub struct RootFacts {
     /// What the first word of a `MicrotaskQueue` points to.
     pub microtask_queue_vtable: Option<Avma>,
+    /// `node::per_process::v8_platform`, by which all isolates are found.
+    #[serde(default)]
+    pub v8_platform: Option<Avma>,
     /// Offset in a heap of what says whether its objects are being moved or swept.
     #[serde(default)]
     pub gc_state: Option<u64>,
@@ -327,7 +330,7 @@ impl<M: ReadMemory> Collector<'_, M> {
 }
 
 /// The size that malloc notes before the object.
-fn isolate_bytes(memory: &impl ReadMemory, isolate: Avma) -> u64 {
+pub(super) fn isolate_bytes(memory: &impl ReadMemory, isolate: Avma) -> u64 {
     let noted = isolate.0.checked_sub(8).and_then(|at| memory.read_u64(Avma(at)).ok());
     let noted = noted.map(|size| (size & !7).saturating_sub(8));
     noted.filter(|size| ISOLATE_BYTES_PLAUSIBLE.contains(size)).unwrap_or(ISOLATE_BYTES)
