@@ -8,7 +8,7 @@
 
 use crate::base::{Avma, FastMap, FastSet, ReadMemory, ReadPart};
 use crate::v8::census::area::holder_bytes;
-use crate::v8::census::roots::{IsolatePlace, isolate_bytes, read_words};
+use crate::v8::census::roots::{IsolatePlace, isolate_bytes, may_be_made, read_words};
 use crate::v8::object::word_in;
 use crate::v8::page::{PAGE_ALIGNMENT, PageLayout, SPACE_HEAP, is_pointer};
 
@@ -100,7 +100,7 @@ fn heap_of(
         return Some(heap.clone());
     }
     let words = read_words(memory, place.isolate, isolate_bytes(memory, place.isolate));
-    let mut pointers: Vec<u64> = words.into_iter().filter(|word| is_pointer(*word)).collect();
+    let mut pointers: Vec<u64> = words.into_iter().filter(|word| may_be_made(*word)).collect();
     pointers.sort_unstable();
     pointers.dedup();
     let pointers: Vec<Avma> = pointers.into_iter().map(Avma).collect();

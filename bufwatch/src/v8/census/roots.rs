@@ -346,12 +346,18 @@ pub(super) fn read_words(memory: &impl ReadMemory, start: Avma, n_bytes: u64) ->
     words.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }
 
+/// An address that malloc may have given: never a multiple of 4 GiB. Such a word of an isolate is a pointer of old of which one half was
+/// overwritten with zero, and what is there may be an array buffer's.
+pub(super) const fn may_be_made(word: u64) -> bool {
+    is_pointer(word) && word.trailing_zeros() < 32
+}
+
 /// Hundreds of small objects with few system calls.
 pub(super) fn read_pointees(
     memory: &impl ReadMemory,
     words: &[u64],
 ) -> Vec<(Avma, [u64; PART_WORDS])> {
-    let mut addresses: Vec<u64> = words.iter().copied().filter(|word| is_pointer(*word)).collect();
+    let mut addresses: Vec<u64> = words.iter().copied().filter(|word| may_be_made(*word)).collect();
     addresses.sort_unstable();
     addresses.dedup();
     let mut blocks = vec![[0_u8; PART_WORDS * 8]; addresses.len()];
