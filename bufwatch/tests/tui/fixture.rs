@@ -154,6 +154,17 @@ fn detail(key: StoreKey, rows: &[StoreRow], sites: &[SiteRow]) -> Option<StoreDe
     })
 }
 
+fn gc(history: &History, second: u64) -> GcTotals {
+    let n = |kind| history.gcs.iter().filter(|(_, it)| *it == kind).count() as u64;
+    GcTotals {
+        n_minor: n(GcKind::Minor),
+        n_major: n(GcKind::Major),
+        last: Some(Nanos(2_300_000)),
+        longest: Some(Nanos(41_000_000)),
+        total: Nanos::from_millis(second * 9),
+    }
+}
+
 /// The target after `second` seconds, its stores listed by `query`, with the detail of `key`.
 pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -> Snapshot {
     let history = history(second);
@@ -209,13 +220,7 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
             destroyed_bytes_per_s: 188 * MIB,
             n_created_per_s: 196.3,
         },
-        gc: Some(GcTotals {
-            n_minor: history.gcs.iter().filter(|(_, kind)| *kind == GcKind::Minor).count() as u64,
-            n_major: history.gcs.iter().filter(|(_, kind)| *kind == GcKind::Major).count() as u64,
-            last: Some(Nanos(2_300_000)),
-            longest: Some(Nanos(41_000_000)),
-            total: Nanos::from_millis(second * 9),
-        }),
+        gc: Some(gc(&history, second)),
         history: Arc::new(history),
         n_groups_total: groups.len(),
         groups: groups.into(),
