@@ -7,6 +7,7 @@ mod demangle;
 mod generated_code;
 pub mod js;
 mod native;
+mod patience;
 mod perf_map;
 mod source_map;
 pub mod wasm;
@@ -26,6 +27,7 @@ use crate::event::{Frame, FrameKind, OriginalPlace};
 use crate::symbolize::cassette::{RecordedMappings, RecordedMemory, Recorder};
 use crate::symbolize::generated_code::GeneratedCode;
 use crate::symbolize::js::{CodeMappings, JsResolver, OriginalPlaces};
+use crate::symbolize::patience::Patience;
 use crate::symbolize::wasm::WasmResolver;
 use crate::sys::memory::ProcessMemory;
 
@@ -43,6 +45,7 @@ pub struct Symbolizer {
     recorder: Option<Recorder>,
     generated: GeneratedCode,
     source_maps: SourceMaps,
+    patience: Patience,
     pid: u32,
     perf_map: Option<PerfMap>,
     /// Frames that nothing else could name, while there was no perf map.
@@ -80,6 +83,7 @@ impl Symbolizer {
             wasm: WasmResolver::new(memory.clone(), &v8),
             js: JsResolver::new(memory, v8),
             recorder,
+            patience: Patience::default(),
             generated: GeneratedCode::new(pid),
             source_maps: if has_source_maps { SourceMaps::new(pid) } else { SourceMaps::off() },
         }
@@ -138,13 +142,28 @@ impl Symbolizer {
             recorder.stack(tid);
             return self.resolve_once(tid, raw).into();
         }
-        let n_before = self.wasm.n_without_script();
-        let frames = self.resolve_once(tid, raw);
-        if self.wasm.n_without_script() == n_before {
+        let mut n_torn = self.n_torn();
+        let mut frames = self.resolve_once(tid, raw);
+        if self.n_torn() == n_torn {
             return frames.into();
         }
-        // V8 was moving objects; what was resolved is remembered.
-        self.resolve_once(tid, raw).into()
+        // V8 moves objects while its program stands still. What was resolved is remembered.
+        self.js.set_retry(true);
+        let mut patience = std::mem::take(&mut self.patience);
+        for pause in patience::pauses() {
+            let is_torn = self.n_torn() != n_torn;
+            n_torn = self.n_torn();
+            if !is_torn || !patience.again(pause, || frames = self.resolve_once(tid, raw)) {
+                break;
+            }
+        }
+        self.patience = patience;
+        self.js.set_retry(false);
+        frames.into()
+    }
+
+    const fn n_torn(&self) -> u64 {
+        self.js.n_torn().wrapping_add(self.wasm.n_without_script())
     }
 
     fn resolve_once(&mut self, tid: Tid, raw: &[RawFrame]) -> Vec<Frame> {
