@@ -401,6 +401,7 @@ impl Collector<'_> {
 
     fn publish(&mut self) {
         self.interest.limits = self.symbolizer.limits();
+        self.interest.limits.extend(self.recording.limit());
         let mut snapshot = take(&self.model, &self.interest, clock::now());
         // Detectors judge censuses, and one of a hundred thousand parents takes a while.
         if self.n_judged != snapshot.census.n_taken {
