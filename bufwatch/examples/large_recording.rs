@@ -57,7 +57,7 @@ fn measure(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..40 {
         // Anywhere, but the same each time.
         at = at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let elapsed = Nanos((at >> 33) * (replay.length().0 >> 16) >> 15);
+        let elapsed = Nanos(((at >> 33) * (replay.length().0 >> 16)) >> 15);
         let begun = clock::now();
         let snapshot = replay.snapshot_at(elapsed, &Interest::default())?;
         seeks.push(clock::now().since(begun).0 as f64 / 1e6);

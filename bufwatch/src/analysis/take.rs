@@ -194,8 +194,10 @@ fn scan(model: &Model, query: &StoreQuery, now: Nanos) -> Scan {
             n_matched = recalled.n_live;
         }
     }
-    let mut residency = ResidencyTotals::default();
-    by_site.values().for_each(|of_site| residency.merge(&of_site.residency));
+    let residency = by_site.values().fold(ResidencyTotals::default(), |mut sum, of_site| {
+        sum.merge(&of_site.residency);
+        sum
+    });
     Scan { rows, n_matched, by_site, residency }
 }
 

@@ -141,7 +141,7 @@ impl Reader {
         match order {
             StoreOrder::Largest => stores.sort_by_key(|it| (std::cmp::Reverse(it.size), it.number)),
             StoreOrder::Smallest => {
-                stores.sort_by_key(|it| (it.size, std::cmp::Reverse(it.number)))
+                stores.sort_by_key(|it| (it.size, std::cmp::Reverse(it.number)));
             }
             StoreOrder::Oldest => stores.sort_by_key(|it| (it.birth, it.number)),
             StoreOrder::Youngest => {

@@ -27,24 +27,23 @@ pub(super) const LARGE: Bytes = Bytes(1 << 20);
 impl Thinned {
     /// In one line, for people.
     pub fn text(&self) -> String {
-        let mut text = format!("{PREFIX}{} (--max-size)", self.max_size);
+        let mut parts = Vec::new();
         if self.gap.0 > 0 {
-            let what = format!(
-                ": before {} states are kept up to {} apart, and what lived only between them is in sums",
-                self.until, self.gap
-            );
-            text.push_str(&what);
+            let (until, gap) = (self.until, self.gap);
+            parts.push(format!(
+                "before {until} states are kept up to {gap} apart, and what lived only between them is in sums"
+            ));
         }
         if self.n_stores > 0 {
-            text.push_str(&format!("; {} rows of stores are gone", count(self.n_stores)));
+            parts.push(format!("{} rows of stores are gone", count(self.n_stores)));
         }
         if self.n_censuses > 0 {
-            text.push_str(&format!("; of {} censuses only sums are left", count(self.n_censuses)));
+            parts.push(format!("of {} censuses only sums are left", count(self.n_censuses)));
         }
         if self.one_in > 1 {
-            text.push_str(&format!("; of stores below {LARGE} one in {} has a row", self.one_in));
+            parts.push(format!("of stores below {LARGE} one in {} has a row", self.one_in));
         }
-        text
+        format!("{PREFIX}{} (--max-size): {}", self.max_size, parts.join("; "))
     }
 
     /// Something is not in the file any more.
