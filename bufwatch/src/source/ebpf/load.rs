@@ -41,9 +41,7 @@ impl LoadError {
 const ASYNC_MAPS: [&str; 3] = ["CALLBACKS", "ASYNC_RESOURCES", "ASYNC_ORIGINS"];
 
 pub(super) fn load(ring_bytes: u32, has_async_origin: bool) -> Result<Ebpf, LoadError> {
-    if OBJECT.is_empty() {
-        return Err(LoadError::NotBuilt);
-    }
+    let object = find_object()?;
     let ring_bytes = ring_bytes.clamp(4_096, 1 << 30).next_power_of_two();
     let mut loader = EbpfLoader::new();
     loader.map_max_entries("EVENTS", ring_bytes);
@@ -52,7 +50,11 @@ pub(super) fn load(ring_bytes: u32, has_async_origin: bool) -> Result<Ebpf, Load
             loader.map_max_entries(name, 1);
         }
     }
-    Ok(loader.load(OBJECT)?)
+    Ok(loader.load(object)?)
+}
+
+pub(super) const fn find_object() -> Result<&'static [u8], LoadError> {
+    if OBJECT.is_empty() { Err(LoadError::NotBuilt) } else { Ok(OBJECT) }
 }
 
 /// Takes the map `name` out of the object, as the type that the caller wants.
