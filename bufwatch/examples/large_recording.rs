@@ -124,7 +124,7 @@ impl Made {
         }
         let mut changed = BTreeSet::new();
         for (number, birth, site, size) in self.dying.remove(&flush).unwrap_or_default() {
-            let survived = RecordedGcCounts::default();
+            let survived = Some(RecordedGcCounts::default());
             batch.deaths.push(RecordedDeath {
                 number,
                 birth: Nanos(birth),

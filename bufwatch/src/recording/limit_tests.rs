@@ -40,7 +40,7 @@ impl Session {
             number,
             birth: Nanos(flush_at((number - 1) / self.n_born + 1).0 - 1_000),
             at: Nanos(at.0 - 10_000),
-            survived: RecordedGcCounts::default(),
+            survived: Some(RecordedGcCounts::default()),
         });
         let moment = Moment {
             at,
