@@ -107,6 +107,10 @@ pub struct WatchArgs {
     #[arg(long, requires = "record")]
     pub force: bool,
 
+    /// Keep the file of --record below this size: of older times fewer states are kept, and it says so
+    #[arg(long, value_name = "SIZE", value_parser = parse_max_size, requires = "record")]
+    pub max_size: Option<Bytes>,
+
     /// Smallest store tracked one by one; smaller ones are counted by size. 1 tracks all
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_min_size)]
     pub min_size: Bytes,
@@ -164,6 +168,12 @@ pub(super) fn parse_size(text: &str) -> Result<Bytes, String> {
 pub(super) fn parse_min_size(text: &str) -> Result<Bytes, String> {
     let size = parse_size(text)?;
     if size.0 == 0 { Err("must be at least 1 byte".to_owned()) } else { Ok(size) }
+}
+
+pub(super) fn parse_max_size(text: &str) -> Result<Bytes, String> {
+    let size = parse_size(text)?;
+    // The lines of a program and some states of it need as much.
+    if size.0 >= 4 << 20 { Ok(size) } else { Err("must be at least 4MiB".to_owned()) }
 }
 
 pub(super) fn parse_ring_size(text: &str) -> Result<Bytes, String> {

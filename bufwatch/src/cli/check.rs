@@ -248,6 +248,7 @@ fn config(args: &CheckArgs, environment: &Environment, pid: u32, file: &Path) ->
             path: file.to_owned(),
             is_overwriting: args.force,
             is_purpose: true,
+            max_size: None,
         }),
         snapshot_every: Nanos::from_millis(250),
     }

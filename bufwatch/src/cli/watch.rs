@@ -17,6 +17,7 @@ use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
 use crate::export::{sample_json, sample_text};
 use crate::node::processes;
+use crate::recording::THINNED_PREFIX;
 use crate::session::{RecordTo, Request, Session, SessionConfig, SessionError};
 use crate::sys::launch::Launched;
 use crate::tui;
@@ -66,6 +67,10 @@ pub(super) fn watch(
     };
     if let Err(error) = session.finish() {
         return fail(&error);
+    }
+    let limits = last.iter().flat_map(|last| &last.health.limits);
+    for limit in limits.filter(|limit| limit.starts_with(THINNED_PREFIX)) {
+        print_line(&format!("limit: the recording is {limit}"));
     }
     match outcome {
         Ok(Ended::User) => Exit::Done,
@@ -121,6 +126,7 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32, is_new: bool) -
             path: path.clone(),
             is_overwriting: args.force,
             is_purpose: false,
+            max_size: args.max_size,
         }),
         // Four a second read as motion; more cost more than they show.
         snapshot_every: if args.headless {

@@ -432,6 +432,7 @@ impl Collector<'_> {
 
     fn publish(&mut self) {
         self.interest.limits = self.symbolizer.limits();
+        self.interest.limits.extend(self.recording.limit());
         self.interest.limits.extend(self.source_limits.clone());
         let mut snapshot = take(&self.model, &self.interest, clock::now());
         // Detectors judge censuses, and one of a hundred thousand parents takes a while.

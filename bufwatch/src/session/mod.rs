@@ -68,6 +68,8 @@ pub struct RecordTo {
     pub is_overwriting: bool,
     /// Without the recording the session has no purpose: it ends when it cannot be written any more.
     pub is_purpose: bool,
+    /// Below which the file is kept, by leaving out what is old.
+    pub max_size: Option<Bytes>,
 }
 
 /// What a looker may ask of a running session.
@@ -151,6 +153,8 @@ impl Session {
         let prepared = target::prepare(&config)?;
         let record = config.record.as_ref();
         let place = record.map(|to| Place::find(&to.path, to.is_overwriting)).transpose()?;
+        let max_size = record.and_then(|to| to.max_size);
+        let place = place.map(|place| place.limited_to(max_size));
         let (publish, snapshots) = watch::channel(None);
         let (requests, inbox) = mpsc::channel();
         let (publishing, published) = mpsc::channel();

@@ -17,6 +17,7 @@ mod elf;
 mod export;
 mod made_recording;
 mod plan;
+mod recording_damage;
 mod report;
 mod report_html;
 mod run;

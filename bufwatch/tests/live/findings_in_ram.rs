@@ -17,7 +17,7 @@ const SETTLED_NS: u64 = 25_000_000_000;
 
 fn start(lab: &Lab, environment: &[(&str, &str)]) -> (Scenario, Watch) {
     let scenario = lab.scenario_in(environment, SCENARIO, &[]);
-    let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[]);
+    let watch = lab.attach_recorded(INTERVAL, scenario.pid(), &[]);
     watch.wait_for_sample("probes", Sample::is_counting);
     (scenario, watch)
 }

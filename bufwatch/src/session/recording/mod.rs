@@ -49,6 +49,11 @@ impl Recording {
         }
     }
 
+    /// What the recording has lost to its limit of size, in words.
+    pub(super) fn limit(&self) -> Option<String> {
+        self.recorder.as_ref().and_then(Recorder::limit)
+    }
+
     /// Flushes when it is time. True if the session has lost its purpose.
     pub(super) fn poll(&mut self, model: &Model, now: Nanos, notices: &mut Vec<String>) -> bool {
         let Some(recorder) = &mut self.recorder else { return false };

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::analysis::Snapshot;
 use crate::analysis::finding::Finding;
+use crate::analysis::{Snapshot, live_by_site};
 use crate::base::{Bytes, FastMap, Nanos, StoreKey, Tid};
-use crate::event::recorded::{RecordedDeath, RecordedFailure, RecordedGc};
+use crate::event::recorded::{RecordedDeath, RecordedFailure, RecordedGc, SiteLive};
 use crate::event::{CountersSampled, Event, GcKind, Payload, TargetIdentified};
 use crate::model::live::Store;
 use crate::model::{Model, Phase};
@@ -31,6 +31,7 @@ struct SiteMark {
     n_created: u64,
     n_live: u64,
     live_bytes: Bytes,
+    live: SiteLive,
 }
 
 /// Stores of a site that have no row.
@@ -259,6 +260,11 @@ impl Recorder {
         }
     }
 
+    /// What was left out of the file, in words.
+    pub(super) fn limit(&self) -> Option<String> {
+        self.writer.thinned().map(|thinned| thinned.text())
+    }
+
     pub(super) fn poll(&mut self, model: &Model, now: Nanos) {
         if now >= self.due && !self.has_failed {
             self.due = Nanos(now.0.saturating_add(FLUSH_EVERY.0));
@@ -314,17 +320,20 @@ impl Recorder {
     }
 
     fn site_totals(&mut self, model: &Model, at: Nanos) {
+        let by_site = live_by_site(model, at);
         for (site, mark) in model.sites.iter().zip(&mut self.marks) {
             let tally = &site.tally;
             let now = SiteMark {
                 n_created: tally.n_created,
                 n_live: tally.n_live,
                 live_bytes: tally.live_bytes,
+                live: by_site.get(&site.id).copied().unwrap_or_default(),
             };
             if std::mem::replace(mark, now) != now {
                 let folded = self.folded.get(&site.id.number()).copied().unwrap_or_default();
                 let mut total = rows::site_total(model, site, at);
                 (total.n_folded, total.folded_bytes) = (folded.n, folded.bytes);
+                total.live = Some(now.live);
                 self.batch.totals.push(total);
             }
         }
