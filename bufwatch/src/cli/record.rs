@@ -13,7 +13,8 @@ use crate::cli::args::{parse_min_size, parse_percent, parse_ring_size, parse_sec
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
 use crate::cli::watch::{Signals, fail, print_each};
-use crate::session::{CensusInterval, RecordTo, Session, SessionConfig};
+use crate::session::{CensusInterval, Pace, RecordTo, Session, SessionConfig};
+use crate::symbolize::SharedSymbols;
 
 /// Between two lines of progress.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -101,7 +102,9 @@ fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
             is_purpose: true,
         }),
         // Nobody looks; detectors and progress need one now and then.
-        snapshot_every: Nanos::SECOND,
+        pace: Pace { snapshot: Nanos::SECOND, ..Pace::CLOSE },
+        stores_max: None,
+        symbols: SharedSymbols::default(),
     }
 }
 

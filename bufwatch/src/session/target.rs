@@ -76,6 +76,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         interpreter_copies: interpreter_copies(&identity, plan.frames.interpreter.get()),
         async_origin,
         ring_bytes: config.ring_bytes,
+        stores_max: config.stores_max,
         points,
     };
     let is_missed =
@@ -255,7 +256,8 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         script_id_offset: script_id,
         store_flags_offset: plan.layout.flags_offset.get().unwrap_or_default(),
         tgid: config.pid,
-        frames_max: FRAMES_MAX as u32,
+        frames_max: FRAMES_MAX as u16,
+        wake_up_records: config.pace.wake_up_records,
         script_name_offset,
         string_chars_offset,
     }
