@@ -18,6 +18,7 @@ mod census_truth;
 mod check;
 mod churn;
 mod completeness;
+mod daemon;
 mod findings;
 mod findings_in_ram;
 mod harness;
@@ -108,6 +109,8 @@ on_nodes!(finding_traced, super::findings::traced_parents, node_18 "18", node_26
 on_nodes!(finding_no_buffer, super::findings::stores_without_buffer, node_18 "18", node_26 "26");
 on_nodes!(finding_free_list, super::findings::free_lists, node_26 "26");
 on_every_node!(census_retained, super::retained::as_in_a_heap_snapshot);
+on_nodes!(daemon_findings, super::daemon::leaks_are_told, node_18 "18", node_26 "26");
+on_nodes!(daemon_leaves_nothing, super::daemon::nothing_is_left, node_24 "24");
 on_every_node!(every_kind, super::completeness::every_kind);
 on_every_node!(random_lifetimes, super::completeness::random_lifetimes);
 on_every_node!(churn_default, super::churn::nothing_is_lost);

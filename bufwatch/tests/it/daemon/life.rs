@@ -91,7 +91,7 @@ fn systemd_is_told() {
     let mut command = command(&config, &["--listen", "127.0.0.1:0"]);
     command.env("NOTIFY_SOCKET", &path);
     let mut daemon = Daemon::start_command(command);
-    let mut wait_for = |wanted: &str| {
+    let wait_for = |wanted: &str| {
         let mut bytes = [0; 256];
         loop {
             let n = listener.recv(&mut bytes).unwrap();
