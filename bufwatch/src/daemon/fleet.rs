@@ -21,6 +21,7 @@ use crate::daemon::left_alone::{LeftAlone, Reason};
 use crate::daemon::selection::select;
 use crate::daemon::service::{Places, name_of};
 use crate::daemon::watched::{CensusState, Subject, Watched};
+use crate::event::Backend;
 use crate::node::plan::PlanCache;
 use crate::session::{Pace, RecordTo, Session, SessionConfig, SessionError};
 use crate::symbolize::SharedSymbols;
@@ -318,6 +319,7 @@ impl Fleet {
         let tracing = &self.config.tracing;
         SessionConfig {
             pid,
+            backend: Backend::Ebpf,
             anchor_tid: None,
             has_empty_probes: false,
             has_source_maps: tracing.source_maps,

@@ -18,7 +18,7 @@ use crate::sample::number;
 const LIMIT: Duration = Duration::from_secs(40);
 
 /// Of starting and killing.
-const N_ROUNDS: usize = 5;
+const N_ROUNDS: usize = 2;
 
 struct Daemon {
     program: Program,

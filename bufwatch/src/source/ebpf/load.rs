@@ -43,9 +43,7 @@ impl LoadError {
 const ASYNC_MAPS: [&str; 3] = ["CALLBACKS", "ASYNC_RESOURCES", "ASYNC_ORIGINS"];
 
 pub(super) fn load(config: &EbpfConfig) -> Result<Ebpf, LoadError> {
-    if OBJECT.is_empty() {
-        return Err(LoadError::NotBuilt);
-    }
+    let object = find_object()?;
     let ring_bytes = config.ring_bytes.clamp(4_096, 1 << 30).next_power_of_two();
     let mut loader = EbpfLoader::new();
     // The programs have no relocations against the kernel's types: reading those takes 10 ms and some ten megabytes.
@@ -61,7 +59,11 @@ pub(super) fn load(config: &EbpfConfig) -> Result<Ebpf, LoadError> {
         loader.map_max_entries("LIVE", (n / 16).clamp(1_024, 1 << 16));
         loader.map_max_entries("LIVE_MORE", n.clamp(1_024, 1 << 20));
     }
-    Ok(loader.load(OBJECT)?)
+    Ok(loader.load(object)?)
+}
+
+pub(super) const fn find_object() -> Result<&'static [u8], LoadError> {
+    if OBJECT.is_empty() { Err(LoadError::NotBuilt) } else { Ok(OBJECT) }
 }
 
 /// Takes the map `name` out of the object, as the type that the caller wants.
