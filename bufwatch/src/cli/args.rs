@@ -9,6 +9,7 @@ use crate::base::Bytes;
 use crate::cli::backend::BackendArgs;
 use crate::cli::census::CensusArgs;
 use crate::cli::check::CheckArgs;
+use crate::cli::daemon::DaemonArgs;
 use crate::cli::diff::DiffArgs;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::export::ExportArgs;
@@ -53,6 +54,7 @@ pub enum Command {
     Diff(DiffArgs),
     Sql(SqlArgs),
     Export(ExportArgs),
+    Daemon(DaemonArgs),
     /// Show which probes are found in a Node binary, and what is lost with those that are not
     Plan(PlanArgs),
     /// Check what this machine lets bufwatch do, and what to change if it does not

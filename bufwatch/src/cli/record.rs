@@ -17,7 +17,8 @@ use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
 use crate::cli::watch::{Signals, fail, print_each};
 use crate::recording::THINNED_PREFIX;
-use crate::session::{RecordTo, Session, SessionConfig};
+use crate::session::{Pace, RecordTo, Session, SessionConfig};
+use crate::symbolize::SharedSymbols;
 
 /// Between two lines of progress.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -113,7 +114,9 @@ fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
             max_size: args.max_size,
         }),
         // Nobody looks; detectors and progress need one now and then.
-        snapshot_every: Nanos::SECOND,
+        pace: Pace { snapshot: Nanos::SECOND, ..Pace::CLOSE },
+        stores_max: None,
+        symbols: SharedSymbols::default(),
     }
 }
 

@@ -18,7 +18,8 @@ use crate::cli::message::{print_error, print_line};
 use crate::export::{sample_json, sample_text};
 use crate::node::processes;
 use crate::recording::THINNED_PREFIX;
-use crate::session::{RecordTo, Request, Session, SessionConfig, SessionError};
+use crate::session::{Pace, RecordTo, Request, Session, SessionConfig, SessionError};
+use crate::symbolize::SharedSymbols;
 use crate::sys::launch::Launched;
 use crate::tui;
 use crate::tui::picker::ProcessChoice;
@@ -128,12 +129,14 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32, is_new: bool) -
             is_purpose: false,
             max_size: args.max_size,
         }),
-        // Four a second read as motion; more cost more than they show.
-        snapshot_every: if args.headless {
-            Nanos((args.interval * 5e8) as u64).min(Nanos::from_millis(500))
+        pace: if args.headless {
+            let snapshot = Nanos((args.interval * 5e8) as u64).min(Nanos::from_millis(500));
+            Pace { snapshot, ..Pace::CLOSE }
         } else {
-            Nanos::from_millis(250)
+            Pace::CLOSE
         },
+        stores_max: None,
+        symbols: SharedSymbols::default(),
     }
 }
 

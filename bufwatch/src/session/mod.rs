@@ -4,6 +4,7 @@
 pub mod backend;
 mod census;
 mod collector;
+pub mod pace;
 mod post_mortem;
 mod recording;
 pub mod replay;
@@ -21,17 +22,19 @@ use tokio::sync::watch;
 
 pub use backend::{BackendChoice, Chosen};
 pub use census::CensusInterval;
+pub use pace::Pace;
 pub use target::TargetError;
 
 use crate::analysis::Snapshot;
 use crate::analysis::query::StoreQuery;
-use crate::base::{Bytes, Nanos, StoreKey};
+use crate::base::{Bytes, StoreKey};
 use crate::event::Backend;
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
 use crate::recording::{Place, RecordingError};
 use crate::source::census::CensusError;
 use crate::source::ebpf::LoadError;
+use crate::symbolize::SharedSymbols;
 
 /// Resolved settings; there are no defaults here.
 #[derive(Clone, Debug)]
@@ -56,8 +59,11 @@ pub struct SessionConfig {
     pub census_interval: Option<CensusInterval>,
     /// Where what is seen is recorded, if anywhere.
     pub record: Option<RecordTo>,
-    /// Between two snapshots.
-    pub snapshot_every: Nanos,
+    pub pace: Pace,
+    /// Individually tracked stores that the kernel keeps room for; `None`: as many as its maps have by themselves.
+    pub stores_max: Option<u32>,
+    /// Symbols of files, which sessions of the same binary share.
+    pub symbols: SharedSymbols,
 }
 
 /// A recording to be made.
@@ -79,6 +85,8 @@ pub enum Request {
     SetDetail(Option<StoreKey>),
     /// Stops the target for milliseconds.
     TakeCensus,
+    /// Ends the recording under way, and begins this one. What cannot be written becomes a notice.
+    Record(Option<RecordTo>),
     Stop,
 }
 

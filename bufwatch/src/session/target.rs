@@ -124,6 +124,7 @@ fn ebpf_config(
         interpreter_copies: interpreter_copies(identity, plan.frames.interpreter.get()),
         async_origin,
         ring_bytes: config.ring_bytes,
+        stores_max: config.stores_max,
         points,
     };
     let is_missed =
@@ -313,7 +314,8 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         script_id_offset: script_id,
         store_flags_offset: plan.layout.flags_offset.get().unwrap_or_default(),
         tgid: config.pid,
-        frames_max: FRAMES_MAX as u32,
+        frames_max: FRAMES_MAX as u16,
+        wake_up_records: config.pace.wake_up_records,
         script_name_offset,
         string_chars_offset,
     }

@@ -9,6 +9,7 @@ pub mod js;
 mod native;
 mod patience;
 mod perf_map;
+mod shared_symbols;
 mod source_map;
 pub mod wasm;
 
@@ -20,6 +21,7 @@ pub use budget::{BYTES_PER_FRAME_MAX, READS_PER_FRAME_MAX};
 pub use js::{Trust, V8Facts};
 pub use native::NativeSymbols;
 pub use perf_map::{PerfMap, PerfSymbol};
+pub use shared_symbols::SharedSymbols;
 pub use source_map::SourceMaps;
 
 use crate::base::{Avma, Tid};
@@ -73,13 +75,19 @@ impl OriginalPlaces for SourceMaps {
 }
 
 impl Symbolizer {
-    pub fn new(pid: u32, v8: V8Facts, has_source_maps: bool, recorder: Option<Recorder>) -> Self {
+    pub fn new(
+        pid: u32,
+        v8: V8Facts,
+        has_source_maps: bool,
+        symbols: SharedSymbols,
+        recorder: Option<Recorder>,
+    ) -> Self {
         let memory = RecordedMemory::new(ProcessMemory::new(pid), recorder.clone());
         Self {
             pid,
             perf_map: None,
             n_without_perf_map: 0,
-            native: NativeSymbols::new(pid),
+            native: NativeSymbols::new(pid, symbols),
             wasm: WasmResolver::new(memory.clone(), &v8),
             js: JsResolver::new(memory, v8),
             recorder,

@@ -12,6 +12,7 @@ mod cassettes;
 mod census_cassettes;
 mod census_damage;
 mod check;
+mod daemon;
 mod diff;
 mod elf;
 mod export;

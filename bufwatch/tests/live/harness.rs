@@ -164,9 +164,14 @@ impl Lab {
 
     /// Starts bufwatch with any arguments.
     pub(crate) fn bufwatch<A: AsRef<OsStr>>(&self, args: &[A]) -> Watch {
+        Watch { program: self.program(args), recorded: None }
+    }
+
+    /// The same, of which nobody expects samples.
+    pub(crate) fn program<A: AsRef<OsStr>>(&self, args: &[A]) -> Program {
         let mut command = bound_to_us(&self.bufwatch);
         command.args(args);
-        Watch { program: Program::start(command, "bufwatch"), recorded: None }
+        Program::start(command, "bufwatch")
     }
 
     /// Attaches a headless bufwatch to a process and waits for its first sample.
@@ -304,10 +309,15 @@ impl Scenario {
         self.program.wait(EXIT_LIMIT).code()
     }
 
-    /// The target must run on: neither stopped nor traced, and able to answer.
-    pub(crate) fn assert_runs(&mut self) {
+    /// It was neither stopped nor is it traced.
+    pub(crate) fn assert_lives(&self) {
         let state = state_of(self.pid());
         assert!(!matches!(state, None | Some('T' | 't' | 'Z')), "the target is in {state:?}");
+    }
+
+    /// The target must run on: neither stopped nor traced, and able to answer.
+    pub(crate) fn assert_runs(&mut self) {
+        self.assert_lives();
         let answer = self.tell("alloc 1 65536");
         assert!(answer["n_live"].as_u64() > Some(0), "{answer}");
     }

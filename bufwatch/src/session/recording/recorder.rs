@@ -19,9 +19,6 @@ use crate::session::recording::thread::WriterThread;
 use crate::sys::clock;
 use bufwatch_common::DropReason;
 
-/// Between two flushes: what is older is in the file a moment later, also when bufwatch is killed.
-const FLUSH_EVERY: Nanos = Nanos::from_millis(500);
-
 /// Rows that may wait for room in the queue, at about 200 bytes each; more are lost.
 const ROWS_MAX: usize = 1_000_000;
 
@@ -45,6 +42,8 @@ struct Folded {
 pub(super) struct Recorder {
     writer: WriterThread,
     batch: Batch,
+    /// Between two flushes: what is older is in the file a moment later, also when bufwatch is killed.
+    flush_every: Nanos,
     due: Nanos,
     /// Stores up to this number had their chance of a row, by the flush at that time.
     n_flushed: u64,
@@ -69,10 +68,15 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn start(place: Place, started_at: Nanos) -> Result<Self, SessionError> {
+    pub(super) fn start(
+        place: Place,
+        started_at: Nanos,
+        flush_every: Nanos,
+    ) -> Result<Self, SessionError> {
         let mut recorder = Self {
             writer: WriterThread::start(place)?,
             batch: Batch::default(),
+            flush_every,
             due: Nanos(0),
             n_flushed: 0,
             flushed_at: started_at,
@@ -93,9 +97,43 @@ impl Recorder {
         let since = clock::now().since(started_at);
         recorder.number("started", started_at.0);
         recorder.number("started_unix_ns", clock::wall_now().since(since).0);
-        recorder.number("flush_every_ns", FLUSH_EVERY.0);
+        recorder.number("flush_every_ns", flush_every.0);
         recorder.text("bufwatch_version", env!("CARGO_PKG_VERSION"));
         Ok(recorder)
+    }
+
+    /// Begins in the middle of a session, with all that is known now. Stores that are dead by then are only counted.
+    pub(super) fn join(
+        place: Place,
+        model: &Model,
+        now: Nanos,
+        flush_every: Nanos,
+    ) -> Result<Self, SessionError> {
+        let mut recorder = Self::start(place, now, flush_every)?;
+        recorder.identified(&model.target);
+        if model.phase != Phase::Attaching {
+            recorder.number("attached", now.0);
+        }
+        recorder.is_live_set_read = true;
+        recorder.looks.is_space_sampled = true;
+        for site in model.sites.iter() {
+            let tally = &site.tally;
+            let dead = Folded {
+                n: tally.n_created.saturating_sub(tally.n_live),
+                bytes: tally.created_bytes.saturating_sub(tally.live_bytes),
+            };
+            recorder.folded.insert(site.id.number(), dead);
+        }
+        let known_at = recorder.after_flush(Nanos(0));
+        let census = model.census.last.as_deref();
+        recorder.batch.censuses.extend(census.map(|joined| rows::census(joined, known_at)));
+        Ok(recorder)
+    }
+
+    /// Ends in the middle of a session.
+    pub(super) fn leave(mut self, model: &Model, now: Nanos) -> Result<(), SessionError> {
+        self.published_at = now;
+        self.finish(model)
     }
 
     fn number(&mut self, name: &'static str, n: u64) {
@@ -267,7 +305,7 @@ impl Recorder {
 
     pub(super) fn poll(&mut self, model: &Model, now: Nanos) {
         if now >= self.due && !self.has_failed {
-            self.due = Nanos(now.0.saturating_add(FLUSH_EVERY.0));
+            self.due = Nanos(now.0.saturating_add(self.flush_every.0));
             self.flush(model, now);
             self.send();
         }
