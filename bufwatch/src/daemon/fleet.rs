@@ -330,7 +330,12 @@ impl Fleet {
             record_reads: None,
             // The fleet says when: one at a time on the whole host.
             census_interval: None,
-            record: file.map(|path| RecordTo { path, is_overwriting: false, is_purpose: false }),
+            record: file.map(|path| RecordTo {
+                path,
+                is_overwriting: false,
+                is_purpose: false,
+                max_size: None,
+            }),
             pace: Pace::FLEET,
             stores_max: Some(tracing.max_stores),
             symbols: self.symbols.clone(),

@@ -224,7 +224,12 @@ impl Watched {
 
     /// Goes on in another file; returns the one that is complete.
     pub fn record_to(&mut self, path: PathBuf, now: Nanos) -> Option<PathBuf> {
-        let to = RecordTo { path: path.clone(), is_overwriting: false, is_purpose: false };
+        let to = RecordTo {
+            path: path.clone(),
+            is_overwriting: false,
+            is_purpose: false,
+            max_size: None,
+        };
         self.ask(Request::Record(Some(to)));
         let before = self.recording.replace(OpenRecording { path, since: now });
         before.map(|recording| recording.path)
