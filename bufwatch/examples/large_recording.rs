@@ -215,8 +215,8 @@ impl Made {
             created_bytes: Bytes(self.created),
             n_destroyed: self.number - self.n_live,
             destroyed_bytes: Bytes(self.created - self.live),
-            n_minor: flush,
-            n_major: flush / 20,
+            n_minor: Some(flush),
+            n_major: Some(flush / 20),
             ..Moment::default()
         }
     }
