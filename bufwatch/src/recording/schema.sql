@@ -163,10 +163,11 @@ CREATE VIEW residency AS
 CREATE VIEW rss_parts AS SELECT (t - (SELECT t FROM start)) / 1e9 AS t_s, part, bytes FROM rss_part;
 CREATE VIEW rss_steps AS
   SELECT (until - (SELECT t FROM start)) / 1e9 AS t_s, (until - since) / 1e9 AS took_s, rss_after - rss_before AS bytes, rss_after AS rss, text,
-    unexplained, created FROM rss_step;
+    unexplained, created FROM rss_step s WHERE NOT EXISTS (SELECT 1 FROM rss_step b WHERE b.since = s.since AND b.t > s.t);
 CREATE VIEW rss_causes AS
   SELECT (c.until - (SELECT t FROM start)) / 1e9 AS t_s, c.kind, c.bytes, s.label, s.via, c.n_stores, nullif(c.store, 0) AS store
-  FROM rss_step_cause c LEFT JOIN site s ON s.id = c.site;
+  FROM rss_step_cause c JOIN rss_step r ON r.t = c.t AND r.until = c.until LEFT JOIN site s ON s.id = c.site
+  WHERE NOT EXISTS (SELECT 1 FROM rss_step b WHERE b.since = r.since AND b.t > r.t);
 CREATE VIEW freed_memory AS
   SELECT (f.t - (SELECT t FROM start)) / 1e9 AS t_s, f.site, s.label, s.via, f.resident FROM freed f LEFT JOIN site s ON s.id = f.site;
 CREATE VIEW heaps AS

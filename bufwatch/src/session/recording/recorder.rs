@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::analysis::finding::Finding;
 use crate::analysis::{Snapshot, live_by_site};
 use crate::base::{Bytes, FastMap, Nanos, StoreKey, Tid};
-use crate::event::recorded::{RecordedDeath, RecordedFailure, RecordedGc, SiteLive};
+use crate::event::recorded::{RecordedDeath, RecordedFailure, RecordedGc, RecordedHeap, SiteLive};
 use crate::event::{CountersSampled, Event, GcKind, Payload, TargetIdentified};
 use crate::model::live::Store;
 use crate::model::{Model, Phase};
@@ -56,6 +56,8 @@ pub(super) struct Recorder {
     marks: Vec<SiteMark>,
     running_gcs: FastMap<Tid, (Nanos, GcKind)>,
     looks: Looks,
+    /// V8's counters as they were last written, and when they were read.
+    heaps: (Nanos, Vec<RecordedHeap>),
     drops: [u64; DropReason::COUNT],
     findings: Arc<[Finding]>,
     notices: NoticeList,
@@ -86,6 +88,7 @@ impl Recorder {
             marks: Vec::new(),
             running_gcs: FastMap::default(),
             looks: Looks::default(),
+            heaps: (Nanos(0), Vec::new()),
             drops: [0; DropReason::COUNT],
             findings: Arc::from([]),
             notices: NoticeList::default(),
@@ -237,9 +240,6 @@ impl Recorder {
                 let at = self.after_flush(scan.started_at);
                 self.looks.scanned(model, scan, at, &mut self.batch);
             }
-            Payload::HeapsSampled(_) => {
-                self.batch.heaps.push((self.after_flush(at), at, rows::heaps(model)));
-            }
             Payload::CensusTaken(_) => {
                 let known_at = self.after_flush(Nanos(0));
                 let census = model.census.last.as_deref();
@@ -319,6 +319,12 @@ impl Recorder {
         self.site_totals(model, at);
         self.new_stores(model);
         self.looks.flush(model, at, &mut self.batch);
+        // Which heap is the main thread's may be known only later than its counters.
+        let heaps = (model.heaps.0, rows::heaps(model));
+        if self.heaps != heaps {
+            self.batch.heaps.push((at, heaps.0, heaps.1.clone()));
+            self.heaps = heaps;
+        }
         // No event that was applied is of a later time than the flush.
         self.batch.deaths.iter_mut().for_each(|death| death.at = death.at.min(at));
         self.batch.gcs.iter_mut().for_each(|gc| gc.at = gc.at.min(at));
