@@ -77,7 +77,7 @@ record!(StoreRecord, GcRecord, MappingRecord, TaskRecord, AsyncOriginRecord);
 fn is_due_by_number(header: &RecordHeader) -> bool {
     let Some(config) = CONFIG.get(0) else { return false };
     let every = u32::from(config.wake_up_records);
-    every != 0 && header.sequence % every == 0 && is_wake_up_due(header.ktime_ns)
+    every != 0 && header.sequence.is_multiple_of(every) && is_wake_up_due(header.ktime_ns)
 }
 
 /// Writes a record. User space polls, so that no store pays for a wake-up; where it polls rarely, one of many stores pays.
