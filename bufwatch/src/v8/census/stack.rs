@@ -26,8 +26,12 @@ impl<M: ReadMemory> Collector<'_, M> {
     pub(super) fn thread(&mut self, thread: &ThreadState) {
         let stack = thread.stack_pointer..thread.stack_end;
         // Limits and bases of stacks are page-aligned; frames of JavaScript are not, but for one in 256, and an entry has several.
-        let entries = self.words.iter().filter(|it| stack.contains(it) && !it.is_multiple_of(4096));
-        let outermost = entries.max().copied();
+        let may_be_entry = |before: u64, it: u64| {
+            stack.contains(&it) && !it.is_multiple_of(4096) && !is_marked_stack(before, it)
+        };
+        let entries =
+            self.words.array_windows::<2>().filter(|[before, it]| may_be_entry(*before, *it));
+        let outermost = entries.map(|[_, it]| *it).max();
         let end = match outermost {
             Some(outermost) => outermost.saturating_add(ENTRY_FRAME_BYTES).min(stack.end),
             None => stack.start,
@@ -88,6 +92,12 @@ impl<M: ReadMemory> Collector<'_, M> {
         }
         false
     }
+}
+
+/// `heap::base::Stack` {start, marker} (V8 `src/heap/base/stack.h`): the marker is left from the last collection, so it leads to what is
+/// native by now, on a thread that waits to the buffer of its poll, which is full of old words.
+const fn is_marked_stack(start: u64, marker: u64) -> bool {
+    start.is_multiple_of(4096) && start > marker && start.saturating_sub(marker) < STACK_BYTES_MAX
 }
 
 /// The isolate that a thread has entered: V8 keeps it in the thread's static storage (`g_current_isolate_`), up to V8 10 under one of
