@@ -185,21 +185,42 @@ impl<M: ReadMemory> Search<'_, M> {
         self.memory.read_parts(&mut parts);
         let mut links = Links::default();
         for block in &blocks {
-            self.add_links(block, &mut links);
+            self.add_ends(block, &mut links);
         }
         links
     }
 
-    fn add_links(&self, block: &[u8], links: &mut Links) {
+    /// A list is {front, back}. What malloc gave a space for has words of before, and one of them alone may lead into anything; both ends of
+    /// a list stand together.
+    fn add_ends(&self, block: &[u8], links: &mut Links) {
         let (chunks, _) = block.as_chunks::<8>();
-        let pointers = chunks.iter().map(|chunk| u64::from_le_bytes(*chunk));
-        for pointer in pointers.filter(|word| is_pointer(*word)) {
-            if matches!(self.layout, PageLayout::Metadata) {
-                links.metadata.push(pointer);
-            } else if pointer.is_multiple_of(PAGE_ALIGNMENT) {
-                links.pages.push(pointer);
+        for [front, back] in chunks.array_windows::<2>() {
+            let ends = [front, back].map(|chunk| u64::from_le_bytes(*chunk));
+            if ends.iter().all(|end| self.is_link(*end)) {
+                self.links(links).extend(ends);
             }
         }
+    }
+
+    /// What a list may have for a page.
+    fn is_link(&self, word: u64) -> bool {
+        let is_metadata = matches!(self.layout, PageLayout::Metadata);
+        is_pointer(word) && (is_metadata || word.is_multiple_of(PAGE_ALIGNMENT))
+    }
+
+    fn links<'l>(&self, links: &'l mut Links) -> &'l mut Vec<u64> {
+        if matches!(self.layout, PageLayout::Metadata) {
+            &mut links.metadata
+        } else {
+            &mut links.pages
+        }
+    }
+
+    /// Neighbours of a page in its list; the first and the last have one.
+    fn add_links(&self, block: &[u8], links: &mut Links) {
+        let (chunks, _) = block.as_chunks::<8>();
+        let words = chunks.iter().map(|chunk| u64::from_le_bytes(*chunk));
+        self.links(links).extend(words.filter(|word| self.is_link(*word)));
     }
 
     /// Where the pages are that these lead to; what leads to none is left out.
@@ -363,6 +384,18 @@ mod tests {
             for known in [vec![], expected.to_vec(), vec![start(2), start(5), 0x1000]] {
                 assert_eq!(pages_of(&memory, layout, &heaps, &known), expected, "{layout:?}");
             }
+        }
+    }
+
+    #[test]
+    fn an_old_word_of_a_space_leads_nowhere() {
+        for layout in [PageLayout::Plain, PageLayout::Metadata] {
+            let mut memory = process(layout);
+            // A page that is in no list, and has the right heap: only an old word leads to it.
+            memory.fill(SPACE + 0x10, &[7, link(layout, 5), 7]);
+            let heaps = heaps(&memory, &[]);
+            let expected = [start(1), start(2), start(3)];
+            assert_eq!(pages_of(&memory, layout, &heaps, &[]), expected, "{layout:?}");
         }
     }
 
