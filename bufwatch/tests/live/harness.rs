@@ -159,7 +159,7 @@ impl Lab {
     pub(crate) fn bufwatch_of_nobody<A: AsRef<OsStr>>(&self, args: &[A]) -> Watch {
         let mut command = of_nobody(&self.bufwatch);
         command.args(args);
-        Watch { program: Program::start(command, "bufwatch") }
+        Watch { program: Program::start(command, "bufwatch"), recorded: None }
     }
 
     /// Starts bufwatch with any arguments.
