@@ -140,8 +140,15 @@ pub fn pages_of(
     search.look_at(known);
     let mut found: FastSet<u64> = FastSet::default();
     let mut links = search.of_spaces(heaps);
+    // How often they were referred to.
+    let mut halves: FastMap<u64, u32> = FastMap::default();
     loop {
         let mut due = search.starts_of(&links);
+        due.retain(|start| {
+            let n = halves.entry(*start).or_default();
+            *n = n.saturating_add(u32::from(is_half(*start)));
+            !is_half(*start) || *n >= 2
+        });
         due.sort_unstable();
         due.dedup();
         due.retain(|start| !found.contains(start));
@@ -161,6 +168,12 @@ pub fn pages_of(
     let mut found: Vec<u64> = found.into_iter().collect();
     found.sort_unstable();
     found
+}
+
+/// What is left of a pointer whose lower half was written over. A page may be at such a place; then it has two neighbours, or a neighbour and
+/// the end of its list, and each of them refers to it.
+const fn is_half(start: u64) -> bool {
+    start.is_multiple_of(1 << 32)
 }
 
 struct Search<'a, M> {
@@ -194,12 +207,14 @@ impl<M: ReadMemory> Search<'_, M> {
     /// a list stand together.
     fn add_ends(&self, block: &[u8], links: &mut Links) {
         let (chunks, _) = block.as_chunks::<8>();
-        for [front, back] in chunks.array_windows::<2>() {
-            let ends = [front, back].map(|chunk| u64::from_le_bytes(*chunk));
-            if ends.iter().all(|end| self.is_link(*end)) {
-                self.links(links).extend(ends);
-            }
-        }
+        let words: Vec<u64> = chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect();
+        let is_link = |at: Option<usize>| {
+            at.and_then(|at| words.get(at)).is_some_and(|word| self.is_link(*word))
+        };
+        let ends = words.iter().enumerate().filter(|(at, _)| {
+            is_link(Some(*at)) && (is_link(at.checked_sub(1)) || is_link(at.checked_add(1)))
+        });
+        self.links(links).extend(ends.map(|(_, word)| *word));
     }
 
     /// What a list may have for a page.
@@ -397,6 +412,26 @@ mod tests {
             let expected = [start(1), start(2), start(3)];
             assert_eq!(pages_of(&memory, layout, &heaps, &[]), expected, "{layout:?}");
         }
+    }
+
+    #[test]
+    fn half_a_pointer_is_followed_only_if_two_refer_to_it() {
+        const HALF: u64 = 1 << 33;
+        let mut memory = process(PageLayout::Plain);
+        memory.fill(
+            HALF,
+            &[PAGE_ALIGNMENT, 0, HEAP, HALF + 0x1118, HALF + PAGE_ALIGNMENT, 0, 0, 0, SPACE],
+        );
+        memory.fill(HALF + 0x48, &[0; BLOCK_BYTES / 8 - 9]);
+        let found =
+            |memory: &FakeMemory| pages_of(memory, PageLayout::Plain, &heaps(memory, &[]), &[]);
+        // An old word beside the end of a list.
+        memory.fill(SPACE + 0x38, &[HALF]);
+        assert_eq!(found(&memory), [start(1), start(2), start(3)]);
+        // The last one of the list.
+        memory.fill(SPACE + 0x28, &[start(1), HALF, 7]);
+        memory.fill(start(3) + 0xe8, &[start(2), HALF]);
+        assert_eq!(found(&memory), [start(1), start(2), start(3), HALF]);
     }
 
     #[test]
