@@ -124,7 +124,7 @@ fn run(lab: &Lab, more: &[&str]) -> (Vec<Begun>, Sample) {
 
 fn attach(lab: &Lab, scenario: &Scenario, more: &[&str]) -> Watch {
     let args = [&["--min-size", MIN_SIZE], more].concat();
-    lab.attach_recorded(INTERVAL, scenario.pid(), &args)
+    lab.attach_printing(INTERVAL, scenario.pid(), &args)
 }
 
 /// Where the plan has probes, those of async origins apart.

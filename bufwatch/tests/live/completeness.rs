@@ -24,7 +24,7 @@ struct Step {
 
 pub(crate) fn every_kind(lab: &Lab) {
     let mut scenario = lab.scenario("every-kind.mjs", &[]);
-    let watch = lab.attach_recorded("0.1", scenario.pid(), &["--min-size", EVERY_KIND_MIN_SIZE]);
+    let watch = lab.attach(scenario.pid(), &["--min-size", EVERY_KIND_MIN_SIZE]);
     let mut before = watch.next_sample();
     assert_eq!(before.pid(), u64::from(scenario.pid()));
     assert_eq!(before.node_version(), Some(lab.version()));

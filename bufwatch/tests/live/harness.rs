@@ -354,7 +354,7 @@ impl Watch {
         command.args(["replay", file.to_str().unwrap(), "--headless", "--json"]);
         let mut replay = Self { program: Program::start(command, "replay"), recorded: None };
         assert_eq!(replay.wait_for_exit(), Some(0), "{}", replay.stderr());
-        recordings::assert_same(&self.last_sample(), &replay.last_sample());
+        recordings::assert_same_tables(&self.last_sample(), &replay.last_sample());
     }
 
     /// The first sample that is printed from now on, or was the last one, and fits.

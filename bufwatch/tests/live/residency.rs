@@ -70,7 +70,7 @@ fn assert_written(watch: &Watch, answer: &Value) -> BTreeMap<u64, Row> {
 /// One gigabyte, a tenth at a time, by the program itself and by read(2); reading it makes nothing resident.
 pub(crate) fn demand_paging(lab: &Lab) {
     let mut scenario = lab.scenario("residency/pages.mjs", &[]);
-    let watch = lab.attach_recorded(INTERVAL, scenario.pid(), &[]);
+    let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[]);
     scenario.tell("make 4 125000000 unsafe");
     scenario.tell("make 2 125000000 alloc");
     let answer = scenario.tell("make 2 125000000 shared");
