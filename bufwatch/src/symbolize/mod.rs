@@ -7,7 +7,6 @@ mod demangle;
 mod generated_code;
 pub mod js;
 mod native;
-mod patience;
 mod perf_map;
 mod shared_symbols;
 mod source_map;
@@ -29,7 +28,6 @@ use crate::event::{Frame, FrameKind, OriginalPlace};
 use crate::symbolize::cassette::{RecordedMappings, RecordedMemory, Recorder};
 use crate::symbolize::generated_code::GeneratedCode;
 use crate::symbolize::js::{CodeMappings, JsResolver, OriginalPlaces};
-use crate::symbolize::patience::Patience;
 use crate::symbolize::wasm::WasmResolver;
 use crate::sys::memory::ProcessMemory;
 
@@ -47,7 +45,6 @@ pub struct Symbolizer {
     recorder: Option<Recorder>,
     generated: GeneratedCode,
     source_maps: SourceMaps,
-    patience: Patience,
     pid: u32,
     perf_map: Option<PerfMap>,
     /// Frames that nothing else could name, while there was no perf map.
@@ -91,7 +88,6 @@ impl Symbolizer {
             wasm: WasmResolver::new(memory.clone(), &v8),
             js: JsResolver::new(memory, v8),
             recorder,
-            patience: Patience::default(),
             generated: GeneratedCode::new(pid),
             source_maps: if has_source_maps { SourceMaps::new(pid) } else { SourceMaps::off() },
         }
@@ -150,28 +146,13 @@ impl Symbolizer {
             recorder.stack(tid);
             return self.resolve_once(tid, raw).into();
         }
-        let mut n_torn = self.n_torn();
-        let mut frames = self.resolve_once(tid, raw);
-        if self.n_torn() == n_torn {
+        let n_before = self.wasm.n_without_script();
+        let frames = self.resolve_once(tid, raw);
+        if self.wasm.n_without_script() == n_before {
             return frames.into();
         }
-        // V8 moves objects while its program stands still. What was resolved is remembered.
-        self.js.set_retry(true);
-        let mut patience = std::mem::take(&mut self.patience);
-        for pause in patience::pauses() {
-            let is_torn = self.n_torn() != n_torn;
-            n_torn = self.n_torn();
-            if !is_torn || !patience.again(pause, || frames = self.resolve_once(tid, raw)) {
-                break;
-            }
-        }
-        self.patience = patience;
-        self.js.set_retry(false);
-        frames.into()
-    }
-
-    const fn n_torn(&self) -> u64 {
-        self.js.n_torn().wrapping_add(self.wasm.n_without_script())
+        // V8 was moving objects; what was resolved is remembered.
+        self.resolve_once(tid, raw).into()
     }
 
     fn resolve_once(&mut self, tid: Tid, raw: &[RawFrame]) -> Vec<Frame> {

@@ -96,11 +96,8 @@ impl<M: ReadMemory> Heap<'_, M> {
 
     /// Length of what may be a string: the inner `None` if it is something else, the outer if nothing can be read.
     pub fn string_len(&self, word: Tagged) -> Option<Option<usize>> {
-        if word.as_object().is_none() {
-            return Some(None);
-        }
-        let (object, kind) = self.object(word)?;
-        if kind >= FIRST_NON_STRING {
+        let Some(object) = word.as_object() else { return Some(None) };
+        if self.type_of(object)? >= FIRST_NON_STRING {
             return Some(None);
         }
         self.length(object).map(Some)
@@ -115,14 +112,14 @@ impl<M: ReadMemory> Heap<'_, M> {
         }
     }
 
-    pub fn is_string(&self, word: Tagged) -> bool {
-        self.object(word).is_some_and(|(_, kind)| kind < FIRST_NON_STRING)
+    pub fn is_string(&self, object: Avma) -> bool {
+        self.type_of(object).is_some_and(|kind| kind < FIRST_NON_STRING)
     }
 
     /// A string of at most `limit` units.
     pub fn string(&self, word: Tagged, limit: usize) -> Option<Units> {
-        let (string, kind) = self.object(word)?;
-        if kind >= FIRST_NON_STRING {
+        let string = word.as_object()?;
+        if !self.is_string(string) {
             return None;
         }
         let len = self.length(string)?;
@@ -170,7 +167,7 @@ impl<M: ReadMemory> Heap<'_, M> {
         if len == 0 {
             return Some(());
         }
-        let (string, kind) = self.object(Tagged(string.0 | 1))?;
+        let kind = self.type_of(string)?;
         if kind >= FIRST_NON_STRING || from.checked_add(len)? > self.length(string)? {
             return None;
         }
@@ -183,7 +180,7 @@ impl<M: ReadMemory> Heap<'_, M> {
             }
             1 => {
                 let (first, second) = (object(layout.cons_first)?, object(layout.cons_second)?);
-                let n_first = self.length(self.object(Tagged(first.0 | 1))?.0)?;
+                let n_first = self.length(first)?;
                 let end = from.checked_add(len)?;
                 if end > n_first {
                     let from = from.saturating_sub(n_first);
