@@ -74,8 +74,7 @@ enum Precision {
     Column,
     /// `TurboFan`: each line.
     Line,
-    /// Maglev: most lines, and the others are marked. Of code that V8 threw away before it was looked at there is the function only, marked
-    /// as well, and not what was inlined.
+    /// Maglev: most lines, and the others are marked.
     MostLines,
     /// Optimised code of Node 18: each line, but of some inlined functions nothing is left.
     LinesThatAreLeft,
@@ -245,11 +244,10 @@ impl Findings {
     fn compare(&mut self, cell: &Cell, site: &Site, precision: Precision) {
         let got: Vec<&Frame> = site.frames.iter().filter(|frame| is_of_program(frame)).collect();
         let may_be_short = site.is_cut && cell.chain.len() > LONG_CHAIN;
-        let expected = match precision {
-            Precision::MostLines | Precision::LinesThatAreLeft => {
-                self.without_forgotten(&cell.chain, &got)
-            }
-            Precision::Column | Precision::Line => cell.chain.iter().collect(),
+        let expected = if precision == Precision::LinesThatAreLeft {
+            self.without_forgotten(&cell.chain, &got)
+        } else {
+            cell.chain.iter().collect()
         };
         let mut wrong = None;
         if got.len() < expected.len() && !may_be_short {
@@ -283,7 +281,7 @@ impl Findings {
 
 impl Findings {
     /// The chain less the functions in front of an approximate frame that are not reported: V8 10 drops the deoptimisation data of code at
-    /// the moment it gives it up, and later ones the code, and with it what was inlined there. They count as approximate.
+    /// the moment it gives it up, and with it what was inlined there. They count as approximate.
     fn without_forgotten<'a>(
         &mut self,
         chain: &'a [TrueFrame],
