@@ -33,7 +33,7 @@ impl LoadError {
             Self::NotBuilt => "build again without BUFWATCH_SKIP_EBPF: cargo xtask build",
             Self::Absent(_) => "build again: cargo xtask build",
             _ => {
-                "run as root (or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE); `bufwatch doctor` says what is missing"
+                "run as root (or with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN and CAP_SYS_PTRACE); `bufwatch doctor` says what is missing"
             }
         }
     }
