@@ -167,6 +167,13 @@ impl Roots {
     }
 }
 
+/// How many scopes are open, at least one where there are blocks, and how many were when one was sealed: two numbers of 32 bits.
+const fn are_scope_levels(word: u64) -> bool {
+    const LEVEL_MAX: u64 = 0xffff;
+    let (level, sealed) = (word & 0xffff_ffff, word >> 32);
+    level > 0 && level <= LEVEL_MAX && sealed <= level
+}
+
 /// Words of one kind for one isolate.
 pub(super) struct Collector<'a, M> {
     pub(super) memory: &'a M,
@@ -258,8 +265,9 @@ impl<M: ReadMemory> Collector<'_, M> {
         Some(next)
     }
 
-    /// `HandleScopeImplementer` `{Isolate*, vector of blocks {data, capacity, size}, …}`; `HandleScopeData` `{next, limit, level}` is part of
-    /// the isolate, and points into the last block.
+    /// `HandleScopeImplementer` `{Isolate*, vector of blocks {data, capacity, size}, …}`; `HandleScopeData` `{next, limit, level, sealed level}`
+    /// is part of the isolate, and points into the last block (V8 `src/handles/handles.h`). Other parts have such vectors, and the isolate
+    /// others {begin, end, end of storage} that may lie behind what those hold; they have no levels.
     fn handle_scopes(&mut self) {
         let block_bytes = (HANDLE_BLOCK_WORDS as u64).saturating_mul(8);
         for (part, words) in self.parts() {
@@ -277,8 +285,12 @@ impl<M: ReadMemory> Collector<'_, M> {
             };
             let limit = last.saturating_add(block_bytes);
             // A scope's limit may be lowered to end a sealed scope: any end inside the block will do.
-            let next = self.words.array_windows::<2>().find_map(|[next, end]| {
-                let is_data = *next >= last && next <= end && *end <= limit && *end > last;
+            let next = self.words.array_windows::<3>().find_map(|[next, end, levels]| {
+                let is_data = *next >= last
+                    && next <= end
+                    && *end <= limit
+                    && *end > last
+                    && are_scope_levels(*levels);
                 is_data.then_some(*next)
             });
             let Some(next) = next else { continue };
