@@ -21,7 +21,7 @@ use crate::sys::procfs;
 use crate::v8::heap_usage::HeapUsageFacts;
 use crate::v8::metadata::is_measured;
 use crate::v8::readable::Readable;
-use crate::v8::{BytecodeSizes, Encoding, Release, TranslationOpcodes};
+use crate::v8::{BytecodeSizes, Encoding, IsolateFacts, Release, TranslationOpcodes};
 
 /// A Node process that cannot be traced.
 #[derive(Debug, thiserror::Error)]
@@ -328,6 +328,11 @@ pub(super) fn interpreter_copies(
     interpreter.map(|range| identity.find_copies(&(range.start..range.end))).unwrap_or_default()
 }
 
+fn isolate_facts(plan: &ProbePlan) -> Option<IsolateFacts> {
+    let heap_in_isolate = plan.allocator.as_ref()?.heap_in_isolate.get()?;
+    Some(IsolateFacts { pages: plan.page_layout()?, heap_in_isolate: u64::from(heap_in_isolate) })
+}
+
 fn v8_facts(identity: &NodeIdentity, plan: &ProbePlan) -> V8Facts {
     // Somewhere between V8 13.6 and 14.6 it changed.
     let encodings = match plan.v8_version {
@@ -342,5 +347,6 @@ fn v8_facts(identity: &NodeIdentity, plan: &ProbePlan) -> V8Facts {
         translation_opcodes: TranslationOpcodes::new(plan.frames.translation_operands.clone()),
         encodings,
         wasm_state: plan.frames.wasm_state.get().map(|state| identity.node.bias.to_avma(state)),
+        isolate: isolate_facts(plan),
     }
 }

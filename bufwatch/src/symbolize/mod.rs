@@ -146,13 +146,21 @@ impl Symbolizer {
             recorder.stack(tid);
             return self.resolve_once(tid, raw).into();
         }
-        let n_before = self.wasm.n_without_script();
+        let n_torn = self.n_torn();
         let frames = self.resolve_once(tid, raw);
-        if self.wasm.n_without_script() == n_before {
+        if self.n_torn() == n_torn {
             return frames.into();
         }
-        // V8 was moving objects; what was resolved is remembered.
-        self.resolve_once(tid, raw).into()
+        // V8 was moving objects, or what was remembered is old. At once and only once: whoever waits here finds the code of the next stacks
+        // gone. What was resolved is remembered.
+        self.js.set_retry(true);
+        let frames = self.resolve_once(tid, raw);
+        self.js.set_retry(false);
+        frames.into()
+    }
+
+    const fn n_torn(&self) -> u64 {
+        self.js.n_torn().wrapping_add(self.wasm.n_without_script())
     }
 
     fn resolve_once(&mut self, tid: Tid, raw: &[RawFrame]) -> Vec<Frame> {

@@ -95,6 +95,12 @@ impl PageLayout {
         matches!(self, Self::Metadata)
     }
 
+    /// Where the rest of the header is, if it is not in the page and the first part makes sense.
+    pub(super) fn metadata(self, header: &[u8]) -> Option<Avma> {
+        let at = word_in(header, 8).filter(|at| self.is_split() && is_pointer(*at))?;
+        (word_in(header, 0)? < 1 << 32).then_some(Avma(at))
+    }
+
     /// What a header says, checked. `header` is the page's first bytes, and with [`PageLayout::Metadata`] those of its metadata.
     pub fn parse(self, page: u64, header: &[u8], metadata: &[u8]) -> Option<Page> {
         let word = |at| word_in(header, at);
@@ -149,13 +155,9 @@ pub fn find_pages_at(
 ) -> Vec<Page> {
     let headers = read_blocks(memory, candidates.iter().map(|(start, _)| *start));
     let metadata = if layout.is_split() {
-        let pointer = |header: &Option<[u8; HEADER_BYTES]>| {
-            let header = header.as_ref()?;
-            let flags = word_in(header, 0)?;
-            word_in(header, 8).filter(|it| is_pointer(*it) && flags < 1 << 32)
-        };
+        let pointer = |header: &Option<[u8; HEADER_BYTES]>| layout.metadata(header.as_ref()?);
         // Address 0 is never readable.
-        read_blocks(memory, headers.iter().map(|header| pointer(header).unwrap_or(0)))
+        read_blocks(memory, headers.iter().map(|header| pointer(header).map_or(0, |at| at.0)))
     } else {
         vec![None; headers.len()]
     };
