@@ -4,7 +4,7 @@
 use std::thread::{self, Builder};
 
 use crate::harness::{Lab, with_node};
-use crate::{allocator, findings_in_ram, residency};
+use crate::{allocator, daemon, findings, findings_in_ram, residency, residency_steps};
 
 /// What is to be seen, on which version of Node, and its name.
 type Check = (&'static str, &'static str, fn(&Lab));
@@ -29,16 +29,36 @@ fn what_malloc_gives_back_is_told_on_every_node() {
     assert_all(&on_every_node("given_back", allocator::given_back));
 }
 
-/// Each with a process that must not be accused beside it.
+/// Each with a process that must not be accused beside it. In two lots: the kernel removes the probes of one bufwatch after the other, which
+/// takes more than a second each.
 #[test]
 fn findings_in_ram_are_told_and_their_twins_are_not() {
     assert_all(&[
         ("steady_growth", "18", findings_in_ram::steady_growth),
         ("demand_paged", "20", findings_in_ram::demand_paged),
         ("js_heap", "22", findings_in_ram::js_heap),
+    ]);
+    assert_all(&[
         ("freed_but_resident", "24", findings_in_ram::freed_but_resident),
         ("unaccounted_shared", "24", findings_in_ram::unaccounted_shared),
         ("gc_lag", "26", findings_in_ram::gc_lag),
+    ]);
+}
+
+#[test]
+fn steps_of_rss_and_free_lists_are_told() {
+    assert_all(&[
+        ("steps", "18", residency_steps::causes),
+        ("kept", "26", residency_steps::kept),
+        ("free_lists", "26", findings::free_lists),
+    ]);
+}
+
+#[test]
+fn a_daemon_tells_what_leaks() {
+    assert_all(&[
+        ("daemon", "18", daemon::leaks_are_told),
+        ("daemon", "26", daemon::leaks_are_told),
     ]);
 }
 
