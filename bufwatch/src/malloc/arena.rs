@@ -51,8 +51,6 @@ pub(super) struct Arena {
     pub(super) form: Form,
     /// The next one; the last names the first.
     pub(super) next: u64,
-    /// All its memory is one range.
-    pub(super) is_contiguous: bool,
 }
 
 impl Arena {
@@ -88,9 +86,7 @@ impl Arena {
             && top.is_multiple_of(8)
             && next != 0
             && next.is_multiple_of(8);
-        // The mutex is an int, and the flags follow it.
-        let is_contiguous = (word(0)? >> 32) & IS_NONCONTIGUOUS == 0;
-        is_arena.then_some(Self { address, form, next, is_contiguous })
+        is_arena.then_some(Self { address, form, next })
     }
 
     /// Where the last chunk begins, now.
@@ -98,6 +94,19 @@ impl Arena {
         let address = self.address.checked_add(self.form.top as u64)?;
         let top = memory.read_u64(Avma(address)).ok()?;
         top.is_multiple_of(ALIGNMENT).then_some(top)
+    }
+
+    /// All its memory is one range, now. Once it is not, it stays so.
+    pub(super) fn is_contiguous(&self, memory: &impl ReadMemory) -> Option<bool> {
+        // The mutex is an int, and the flags follow it.
+        let first = memory.read_u64(Avma(self.address)).ok()?;
+        Some((first >> 32) & IS_NONCONTIGUOUS == 0)
+    }
+
+    /// Bytes that it has from the kernel, now (`system_mem`, behind `next`, `next_free` and `attached_threads`).
+    pub(super) fn system_bytes(&self, memory: &impl ReadMemory) -> Option<u64> {
+        let at = self.address.checked_add(self.form.next as u64)?.checked_add(24)?;
+        memory.read_u64(Avma(at)).ok()
     }
 }
 

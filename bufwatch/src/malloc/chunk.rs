@@ -57,6 +57,12 @@ impl Header {
         self.size() >= CHUNK_BYTES_MIN && self.size().is_multiple_of(ALIGNMENT)
     }
 
+    /// A region of the main arena may begin here: nothing is before its first chunk, whose previous one is never freed.
+    pub(super) const fn may_begin_region(self) -> bool {
+        let flags = self.size_and_flags & FLAGS;
+        self.previous_size == 0 && flags == PREVIOUS_IN_USE && self.has_chunk_size()
+    }
+
     /// A chunk with a mapping of its own begins here, unless it was aligned specially (`sysmalloc_mmap`): bytes of the mapping.
     pub(super) fn mapping_bytes(self) -> Option<u64> {
         let is_mapped = self.previous_size == 0 && self.size_and_flags & FLAGS == IS_MMAPPED;

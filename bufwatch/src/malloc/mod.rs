@@ -4,7 +4,8 @@
 //! The layout is that of glibc 2.26 to 2.43 on x86-64 (malloc/malloc.c, malloc/arena.c; seen on 2.31, 2.36, 2.41 and 2.43); which of its forms a process has is found by what
 //! fits, never by a version number. Every step is checked against what glibc keeps twice: a free chunk's size stands before and behind it, its
 //! neighbours are in use, the last chunk is the arena's top. Memory that changes under the walk contradicts itself sooner or later; then the
-//! walk goes back some chunks and reads again, and after some attempts the arena is not known.
+//! walk goes back some chunks and reads again, and after some attempts the arena is not known. Parts of the main arena that no record names are
+//! believed if all of them together are the bytes that it says it has.
 //!
 //! Blocks in a thread's cache (tcache, at most 1,032 bytes each) and in fast bins (at most 128) look as if they were in use, and are counted
 //! so: no page is free because of them, but they may keep two free chunks apart.
@@ -16,12 +17,15 @@ mod mapped;
 mod owned;
 mod pages;
 mod parameters;
+mod regions;
 mod survey;
 mod thread_heap;
 mod walk;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod region_tests;
 #[cfg(test)]
 mod tests;
 

@@ -8,11 +8,11 @@ use crate::event::residency::Obstacle;
 use crate::malloc::Limits;
 use crate::malloc::arena::{Arena, find_main, thread_arenas};
 use crate::malloc::heads::{Budget, Heads};
-use crate::malloc::mapped::Search;
 use crate::malloc::pages::Pages;
 use crate::malloc::parameters::{self, Parameters};
+use crate::malloc::regions::{Mapped, look_through, walk_scattered};
 use crate::malloc::thread_heap::{self, ThreadHeap};
-use crate::malloc::walk::{Extent, Tally, walk};
+use crate::malloc::walk::{Extent, Last, Tally, walk};
 use crate::sys::pagemap::PageRun;
 
 /// Times that an arena is looked at: a thread that was interrupted while it changed its heap goes on some milliseconds later.
@@ -40,6 +40,8 @@ pub struct Survey {
     pub free_pages: Vec<Range<u64>>,
     /// Memory of thread arenas, ascending.
     pub heaps: Vec<Range<u64>>,
+    /// Memory of the main arena outside of `[heap]`, ascending; only if all of it is known.
+    pub regions: Vec<Range<u64>>,
     /// Blocks with a mapping of their own that are no live store, ascending.
     pub blocks: Vec<Range<u64>>,
     pub n_arenas: u32,
@@ -78,11 +80,13 @@ pub fn take<M: ReadMemory>(
     let mut left: Vec<Option<u64>> = Vec::from([None]);
     left.extend(arenas(memory, main, &heaps).into_iter().map(Some));
     survey.n_arenas = left.len() as u32;
+    let others = without(place.anonymous, &survey.heaps);
+    let mut mapped = None;
     for _ in 0..ROUNDS_MAX {
         survey.obstacle = None;
         left.retain(|arena| {
             let walked = match arena {
-                None => walk_main(&mut heads, main, place.brk, &mut tally),
+                None => walk_main(&mut heads, main, place, &others, &mut tally, &mut mapped),
                 Some(arena) => walk_thread(&mut heads, *arena, &heaps, &mut tally),
             };
             survey.obstacle = survey.obstacle.or(walked.err());
@@ -98,14 +102,12 @@ pub fn take<M: ReadMemory>(
         survey.obstacle = survey.obstacle.or(Some(Obstacle::UnknownForm));
     }
 
-    let mut search = Search::new(memory, pages, place.stores);
-    for mapping in without(place.anonymous, &survey.heaps) {
-        if let Err(obstacle) = search.look_through(&mapping, &mut heads.budget) {
-            survey.blocks_obstacle = Some(obstacle);
-            break;
-        }
+    let mapped = mapped.unwrap_or_else(|| look_through(&mut heads, &others, place.stores, None));
+    survey.blocks = mapped.blocks;
+    survey.blocks_obstacle = mapped.obstacle;
+    if !left.contains(&None) {
+        survey.regions = mapped.regions;
     }
-    survey.blocks = search.found;
     survey.n_chunks = tally.counts.n_chunks;
     survey.n_free = tally.counts.n_free;
     survey.free_bytes = tally.counts.free_bytes;
@@ -118,23 +120,45 @@ pub fn take<M: ReadMemory>(
     survey
 }
 
-/// The arena of the main thread, which grows by brk.
+/// The arena of the main thread, which grows by brk while it can. Where it could not, what is in the other mappings is found on the way.
 fn walk_main<M: ReadMemory>(
+    heads: &mut Heads<'_, M>,
+    main: Option<Arena>,
+    place: &Place<'_>,
+    others: &[Range<u64>],
+    tally: &mut Tally,
+    mapped: &mut Option<Mapped>,
+) -> Result<(), Obstacle> {
+    let Some(main) = main else { return walk_brk(heads, None, place.brk, tally) };
+    let is_contiguous = |memory: &M| main.is_contiguous(memory).ok_or(Obstacle::Changing);
+    if is_contiguous(heads.memory)? {
+        let walked = walk_brk(heads, Some(main), place.brk, tally);
+        if walked.is_ok() || is_contiguous(heads.memory)? {
+            return walked;
+        }
+    }
+    let (walked, found) = walk_scattered(heads, main, place.brk, others, place.stores, tally);
+    *mapped = Some(found);
+    walked
+}
+
+/// A main arena that is one range.
+fn walk_brk<M: ReadMemory>(
     heads: &mut Heads<'_, M>,
     main: Option<Arena>,
     brk: &[Range<u64>],
     tally: &mut Tally,
 ) -> Result<(), Obstacle> {
     let (first, last) = brk.first().zip(brk.last()).ok_or(Obstacle::UnknownForm)?;
-    let is_one = brk.windows(2).all(|pair| matches!(pair, [a, b] if a.end == b.start));
-    if !is_one || main.is_some_and(|main| !main.is_contiguous) {
+    if !brk.windows(2).all(|pair| matches!(pair, [a, b] if a.end == b.start)) {
         return Err(Obstacle::UnknownForm);
     }
-    let extent = Extent { first: first.start, end: last.end, is_main: true, has_top: true };
-    match main {
+    let extent = Extent { first: first.start, end: last.end, is_main: true, last: Last::Top };
+    let walked = match main {
         Some(main) => walk(heads, extent, Some(&|memory: &M| main.top(memory)), tally),
         None => walk(heads, extent, None, tally),
-    }
+    };
+    walked.map(drop)
 }
 
 /// All arenas besides the main one: those that the list names, and those whose heaps were seen.
@@ -180,9 +204,9 @@ fn walk_heaps<M: ReadMemory>(
             first: heap.first_chunk(arena.form.bytes),
             end: heap.start.saturating_add(heap.size),
             is_main: false,
-            has_top: heap.has(top),
+            last: if heap.has(top) { Last::Top } else { Last::Fence },
         };
-        has_top |= extent.has_top;
+        has_top |= heap.has(top);
         walk(heads, extent, Some(&|memory: &M| arena.top(memory)), tally)?;
     }
     // Otherwise it is in a heap that was not there when the mappings were read.

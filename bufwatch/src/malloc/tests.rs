@@ -10,13 +10,13 @@ use crate::event::residency::Obstacle;
 use crate::sys::pagemap::PageState;
 
 /// Whole pages of a free chunk, by its definition in `mtrim`.
-fn whole_pages(chunk: Range<u64>) -> Option<Range<u64>> {
+pub(super) fn whole_pages(chunk: Range<u64>) -> Option<Range<u64>> {
     let pages = (chunk.start + 48).next_multiple_of(PAGE)..chunk.end / PAGE * PAGE;
     (pages.start < pages.end).then_some(pages)
 }
 
 /// Chunks of a heap in which no two free ones are neighbours and the last is in use, as glibc keeps it.
-fn chunks() -> impl Strategy<Value = Vec<(u64, bool)>> {
+pub(super) fn chunks() -> impl Strategy<Value = Vec<(u64, bool)>> {
     let size = prop_oneof![4 => 2_u64..40, 2 => 40_u64..600, 1 => 600_u64..200_000];
     proptest::collection::vec((size, any::<bool>()), 0..120).prop_map(|chunks| {
         let mut is_previous_free = true;

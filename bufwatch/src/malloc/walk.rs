@@ -18,6 +18,17 @@ const BACK_MAX: usize = 16;
 /// Free ranges kept: each has at least a page, so this is 1 GB in single pages.
 const RANGES_MAX: usize = 1 << 18;
 
+/// How a stretch of chunks ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    /// With what `sysmalloc` leaves of a heap that is full, where the extent ends.
+    Fence,
+    /// With the arena's top, which may have grown beyond the extent.
+    Top,
+    /// With two chunks of 16 bytes or the top, at some page's end inside of the extent.
+    FencesOrTop,
+}
+
 /// One stretch of chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
@@ -26,6 +37,13 @@ pub(super) struct Extent {
     /// Exclusive.
     pub(super) end: u64,
     pub(super) is_main: bool,
+    pub(super) last: Last,
+}
+
+/// How a stretch of chunks was seen to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Walked {
+    pub(super) end: u64,
     pub(super) has_top: bool,
 }
 
@@ -94,7 +112,7 @@ pub(super) fn walk<M: ReadMemory>(
     extent: Extent,
     ask_top: Option<AskTop<'_, M>>,
     tally: &mut Tally,
-) -> Result<(), Obstacle> {
+) -> Result<Walked, Obstacle> {
     let start = Position { at: extent.first, previous: None, counts: tally.counts };
     let mut walk = Walk { heads, extent, ask_top, top: 0, tally, marks: Vec::new() };
     walk.heads.forget();
@@ -114,7 +132,7 @@ pub(super) fn walk<M: ReadMemory>(
                 walk.return_to(&start);
                 return Err(other);
             }
-            Ok(()) => return Ok(()),
+            Ok(walked) => return Ok(walked),
         }
     }
     walk.return_to(&start);
@@ -138,7 +156,10 @@ impl<M: ReadMemory> Walk<'_, '_, M> {
         self.heads.forget();
     }
 
-    fn run(&mut self, position: &mut Position) -> Result<(), Obstacle> {
+    fn run(&mut self, position: &mut Position) -> Result<Walked, Obstacle> {
+        if self.is_open() {
+            self.top = self.ask_top()?;
+        }
         loop {
             if !self.heads.has(position.at) {
                 if self.marks.len() > BACK_MAX.saturating_mul(4) {
@@ -147,11 +168,11 @@ impl<M: ReadMemory> Walk<'_, '_, M> {
                 self.marks.push(*position);
             }
             // A heap that has grown since its mapping was read ends behind its top.
-            let end = self.extent.end.max(self.top.saturating_add(HEADER_BYTES));
-            let header = self.heads.at(position.at, end)?;
+            let top_end = if self.is_open() { 0 } else { self.top.saturating_add(HEADER_BYTES) };
+            let header = self.heads.at(position.at, self.extent.end.max(top_end))?;
             self.end_previous(position, header)?;
-            if self.is_last(position.at, header)? {
-                return Ok(());
+            if let Some(walked) = self.last(position.at, header)? {
+                return Ok(walked);
             }
             let next = self.next(position.at, header)?;
             self.count_chunk();
@@ -194,31 +215,38 @@ impl<M: ReadMemory> Walk<'_, '_, M> {
         *n_chunks = n_chunks.saturating_add(1);
     }
 
-    /// The extent ends with this chunk.
-    fn is_last(&mut self, at: u64, header: Header) -> Result<bool, Obstacle> {
-        let distance = self.extent.end.saturating_sub(at);
-        if !self.extent.has_top {
-            // What `sysmalloc` leaves at the end of a heap that is full: a chunk of 16 bytes and one of none, or the latter alone.
-            let is_fence = (header.size() == HEADER_BYTES && distance == 2 * HEADER_BYTES)
-                || (header.size() == 0 && distance == HEADER_BYTES);
-            return Ok(is_fence);
-        }
-        let is_inside = header.size() < distance;
-        let is_top = match self.ask_top {
-            None if is_inside => return Ok(false),
-            None => header.size() == distance,
-            Some(_) if at < self.top => return Ok(false),
-            Some(ask) => {
-                self.top = ask(self.heads.memory).ok_or(Obstacle::Changing)?;
-                if at < self.top {
-                    return Ok(false);
-                }
-                // Between two steps of glibc the top is not where its arena says.
-                let end = at.saturating_add(header.size());
-                self.top == at && header.has_chunk_size() && end.is_multiple_of(PAGE)
+    /// The end is not known before, and the top may be elsewhere.
+    fn is_open(&self) -> bool {
+        self.extent.last == Last::FencesOrTop
+    }
+
+    fn ask_top(&self) -> Result<u64, Obstacle> {
+        self.ask_top.and_then(|ask| ask(self.heads.memory)).ok_or(Obstacle::Changing)
+    }
+
+    /// How the extent ends, if it does with this chunk.
+    fn last(&mut self, at: u64, header: Header) -> Result<Option<Walked>, Obstacle> {
+        let is_fence = match self.extent.last {
+            Last::Top => false,
+            Last::Fence => {
+                // A chunk of 16 bytes and one of none, or the latter alone.
+                let distance = self.extent.end.saturating_sub(at);
+                let is_fence = (header.size() == HEADER_BYTES && distance == 2 * HEADER_BYTES)
+                    || (header.size() == 0 && distance == HEADER_BYTES);
+                return Ok(is_fence.then_some(Walked { end: self.extent.end, has_top: false }));
             }
+            Last::FencesOrTop => header.size() == HEADER_BYTES,
         };
-        if !is_top || !header.is_previous_in_use() || header.is_mmapped() {
+        if is_fence {
+            let end = self.end_of_fences(at)?;
+            return Ok(Some(Walked { end, has_top: false }));
+        }
+        if !self.is_top(at, header)? {
+            return Ok(None);
+        }
+        let end = at.checked_add(header.size()).ok_or(Obstacle::Changing)?;
+        let is_beyond = self.is_open() && end > self.extent.end;
+        if is_beyond || !header.is_previous_in_use() || header.is_mmapped() {
             return Err(Obstacle::Changing);
         }
         self.count_chunk();
@@ -227,10 +255,53 @@ impl<M: ReadMemory> Walk<'_, '_, M> {
         let counts = &mut self.tally.counts;
         let top_bytes = counts.free_bytes.saturating_sub(before);
         counts.top_bytes = counts.top_bytes.saturating_add(top_bytes);
-        Ok(true)
+        Ok(Some(Walked { end, has_top: true }))
     }
 
-    /// Two chunks of 16 bytes stand where the main heap goes on elsewhere: somebody else called `sbrk`, or could not (`sysmalloc`).
+    /// The arena's last chunk; a contradiction if it should have come by now.
+    fn is_top(&mut self, at: u64, header: Header) -> Result<bool, Obstacle> {
+        let distance = self.extent.end.saturating_sub(at);
+        let is_top = if self.ask_top.is_none() {
+            if header.size() < distance {
+                return Ok(false);
+            }
+            header.size() == distance
+        } else {
+            if self.is_top_elsewhere(at) {
+                return Ok(false);
+            }
+            self.top = self.ask_top()?;
+            if self.is_top_elsewhere(at) {
+                return Ok(false);
+            }
+            // Between two steps of glibc the top is not where its arena says.
+            let end = at.saturating_add(header.size());
+            self.top == at && header.has_chunk_size() && end.is_multiple_of(PAGE)
+        };
+        is_top.then_some(true).ok_or(Obstacle::Changing)
+    }
+
+    /// It comes later, or not in this extent.
+    fn is_top_elsewhere(&self, at: u64) -> bool {
+        at < self.top || (self.is_open() && self.top < self.extent.first)
+    }
+
+    /// Where the two chunks end that keep what follows a former top from being made one with it. A top of 48 bytes leaves one more.
+    fn end_of_fences(&mut self, at: u64) -> Result<u64, Obstacle> {
+        let n = if (at % PAGE).saturating_add(3 * HEADER_BYTES) == PAGE { 3 } else { 2 };
+        let mut end = at;
+        for _ in 0..n {
+            let fence = self.heads.at(end, self.extent.end)?;
+            if fence.size() != HEADER_BYTES || (end != at && !fence.is_previous_in_use()) {
+                return Err(Obstacle::Changing);
+            }
+            end = end.checked_add(HEADER_BYTES).ok_or(Obstacle::Changing)?;
+        }
+        let is_inside = end.is_multiple_of(PAGE) && end <= self.extent.end;
+        is_inside.then_some(end).ok_or(Obstacle::Changing)
+    }
+
+    /// Two chunks of 16 bytes stand where a main heap that is one range goes on elsewhere: somebody else called `sbrk` (`sysmalloc`).
     fn end_of_part(&mut self, at: u64) -> Result<Obstacle, Obstacle> {
         let second = at.saturating_add(HEADER_BYTES);
         let is_end = self.heads.at(second, self.extent.end)?.size() == HEADER_BYTES;
@@ -246,7 +317,7 @@ impl<M: ReadMemory> Walk<'_, '_, M> {
         let is_chunk = header.has_chunk_size()
             && !header.is_mmapped()
             && !(self.extent.is_main && header.is_of_thread_arena())
-            && (next < self.extent.end || next <= self.top)
+            && (next < self.extent.end || (!self.is_open() && next <= self.top))
             && at.is_multiple_of(ALIGNMENT);
         is_chunk.then_some(next).ok_or(Obstacle::Changing)
     }

@@ -62,6 +62,16 @@ fn a_daemon_tells_what_leaks() {
     ]);
 }
 
+#[test]
+fn what_malloc_has_where_brk_cannot_grow_is_told() {
+    let mut checks: Vec<Check> = Vec::new();
+    for major in ["18", "24"] {
+        checks.push(("kept_elsewhere", major, allocator::kept_elsewhere));
+        checks.push(("given_back_elsewhere", major, allocator::given_back_elsewhere));
+    }
+    assert_all(&checks);
+}
+
 fn on_every_node(name: &'static str, check: fn(&Lab)) -> [Check; 5] {
     ["18", "20", "22", "24", "26"].map(|major| (name, major, check))
 }

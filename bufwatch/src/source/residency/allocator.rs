@@ -94,15 +94,17 @@ impl Surveyed {
         let claim =
             |part| move |range: &Range<u64>| Claim { start: range.start, end: range.end, part };
         let free = self.found.free_pages.iter().map(claim(RssPart::AllocatorFree)).collect();
-        let others = self.found.heaps.iter().chain(&self.found.blocks);
+        let found = &self.found;
+        let others = found.heaps.iter().chain(&found.regions).chain(&found.blocks);
         Claims::new(free, others.map(claim(RssPart::AllocatorOther)).collect()).into_all()
     }
 
-    /// In memory of a thread arena.
+    /// In memory of an arena, outside of `[heap]`.
     pub(super) fn is_in_heap(&self, address: u64) -> bool {
-        let heaps = &self.found.heaps;
-        let after = heaps.partition_point(|heap| heap.start <= address);
-        after.checked_sub(1).and_then(|at| heaps.get(at)).is_some_and(|heap| address < heap.end)
+        [&self.found.heaps, &self.found.regions].into_iter().any(|heaps| {
+            let after = heaps.partition_point(|heap| heap.start <= address);
+            after.checked_sub(1).and_then(|at| heaps.get(at)).is_some_and(|heap| address < heap.end)
+        })
     }
 }
 

@@ -1,13 +1,17 @@
 // A native addon that makes Buffers over memory which V8 does not own, as image and database
 // libraries do, and counts their finalizers; and one that keeps what it is given for good. It also
 // lets the older Node versions become another program, and asks glibc's malloc what it has, which
-// they cannot do by themselves.
+// they cannot do by themselves; and it keeps the heap from growing, as V8's code does by chance.
 
+#include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <node_api.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static uint32_t n_finalized;
@@ -91,7 +95,19 @@ static napi_value trim(napi_env env, napi_callback_info info) {
   return napi_get_boolean(env, malloc_trim(0), &was_given) == napi_ok ? was_given : NULL;
 }
 
-// mallocInfo(): [bytes of free chunks, of these in fast bins, blocks with own mappings, their bytes].
+// wallBrk(): true if brk cannot grow any more, because the page behind it is taken.
+static napi_value wall_brk(napi_env env, napi_callback_info info) {
+  (void)info;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  void *wanted = (void *)(((uintptr_t)sbrk(0) + page - 1) / page * page);
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+  void *wall = mmap(wanted, page, PROT_NONE, flags, -1, 0);
+  bool is_walled = wall == wanted || (wall == MAP_FAILED && errno == EEXIST);
+  napi_value result;
+  return napi_get_boolean(env, is_walled, &result) == napi_ok ? result : NULL;
+}
+
+// mallocInfo(): [bytes of free chunks, of these in fast bins, blocks with own mappings, their bytes, bytes of all arenas].
 static napi_value malloc_numbers(napi_env env, napi_callback_info info) {
   (void)info;
 #if __GLIBC_PREREQ(2, 33)
@@ -99,7 +115,7 @@ static napi_value malloc_numbers(napi_env env, napi_callback_info info) {
 #else
   struct mallinfo now = mallinfo();
 #endif
-  double numbers[] = {now.fordblks, now.fsmblks, now.hblks, now.hblkhd};
+  double numbers[] = {now.fordblks, now.fsmblks, now.hblks, now.hblkhd, now.arena};
   napi_value list;
   if (napi_create_array(env, &list) != napi_ok) {
     return NULL;
@@ -122,6 +138,7 @@ NAPI_MODULE_INIT() {
       {"hold", NULL, hold, NULL, NULL, NULL, napi_enumerable, NULL},
       {"mallocTrim", NULL, trim, NULL, NULL, NULL, napi_enumerable, NULL},
       {"mallocInfo", NULL, malloc_numbers, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"wallBrk", NULL, wall_brk, NULL, NULL, NULL, napi_enumerable, NULL},
   };
   size_t n_functions = sizeof functions / sizeof *functions;
   if (napi_define_properties(env, exports, n_functions, functions) != napi_ok) {

@@ -1,8 +1,9 @@
 // What malloc keeps of memory that was freed, with glibc's own word for it (mallinfo2, malloc_trim).
 //
-// node --expose-gc allocator.mjs warm|cold
+// node --expose-gc allocator.mjs warm|cold [walled]
 //
 // `warm` frees one large buffer first, after which glibc no longer gives blocks of 1 MB a mapping of their own.
+// `walled` keeps brk from growing, so that the main arena goes on in mappings; small native blocks use the first of them.
 // Steps: `fill` makes 400 buffers and drops 360, `numbers` says what malloc has, `trim` gives free memory back, `busy N` starts N workers
 // that never stop allocating, `band` says between which numbers the free bytes were since the last time.
 
@@ -14,6 +15,10 @@ import { deflateSync, inflateSync } from 'node:zlib';
 const MB = 1048576;
 const N = 400;
 const KEPT_EVERY = 10;
+
+// Native blocks that have no mapping of their own, whatever the threshold.
+const SMALL = 100000;
+const N_SMALL = 60;
 
 // Between two looks at malloc's numbers; asking takes all of its locks.
 const LOOK_MS = 1;
@@ -55,7 +60,18 @@ async function main() {
     makeAndDrop(1, 31 * MB);
     await settler.settle();
   }
-  say({ ready: true, pid: process.pid });
+  // What arenas got from the kernel, but not by brk: threads need less than 1 MB.
+  let elsewhere = 0;
+  if (process.argv[3] === 'walled') {
+    const inArenas = () => addon.mallocInfo()[4];
+    const before = inArenas();
+    if (!addon.wallBrk()) {
+      throw new Error('the heap can still grow');
+    }
+    kept.push(...Array.from({ length: N_SMALL }, () => addon.externalBuffer(SMALL)));
+    elsewhere = inArenas() - before;
+  }
+  say({ ready: true, pid: process.pid, elsewhere });
   for (;;) {
     const [verb, count] = (await next()).split(' ');
     switch (verb) {
