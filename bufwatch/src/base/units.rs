@@ -63,6 +63,10 @@ pub struct Nanos(pub u64);
 impl Nanos {
     pub const SECOND: Self = Self(1_000_000_000);
 
+    pub const fn from_micros(us: u64) -> Self {
+        Self(us.saturating_mul(1_000))
+    }
+
     pub const fn from_millis(ms: u64) -> Self {
         Self(ms.saturating_mul(1_000_000))
     }

@@ -9,6 +9,8 @@ use crate::base::{Bytes, Nanos, StoreKey};
 pub struct ResidencyScanned {
     /// Pages were looked at between this and the event's time.
     pub started_at: Nanos,
+    /// Processor time that it took.
+    pub cpu: Nanos,
     /// The whole process was looked at, not only stores where something was expected.
     pub is_full: bool,
     pub stores: Arc<[StoreResidency]>,

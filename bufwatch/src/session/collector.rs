@@ -262,8 +262,7 @@ impl Collector<'_> {
                 self.symbolizer.mappings_changed(start, len.0);
             }
             Payload::ResidencyScanned(ref scan) => {
-                let took = event.at.since(scan.started_at);
-                self.scans.answered(scan.is_full, scan.started_at, took);
+                self.scans.answered(scan.is_full, scan.started_at, scan.cpu);
                 let survey = scan.split.as_ref().map(|split| split.survey);
                 let notice = survey.and_then(|survey| self.scans.notice(&survey));
                 self.interest.notices.extend(notice);

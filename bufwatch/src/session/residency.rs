@@ -11,7 +11,7 @@ use crate::source::residency::{ScanOrder, StoreRange};
 /// Between two scans of any kind.
 const EVERY: Nanos = Nanos::SECOND;
 
-/// A full scan waits for this many times what the last one took: an eighth of a percent of a core, since RSS is read four times a second
+/// A full scan waits for this many times the processor time of the last one: an eighth of a percent of a core, since RSS is read four times a second
 /// besides, …
 const FULL_FACTOR: u64 = 800;
 
@@ -89,18 +89,18 @@ impl ScanSchedule {
     }
 
     /// An order was answered, or could not be.
-    pub(super) fn answered(&mut self, is_full: bool, began_at: Nanos, took: Nanos) {
+    pub(super) fn answered(&mut self, is_full: bool, began_at: Nanos, cpu: Nanos) {
         self.is_underway = false;
         if is_full {
-            self.full_due = Nanos(began_at.0.saturating_add(pause_after(took).0));
+            self.full_due = Nanos(began_at.0.saturating_add(pause_after(cpu).0));
         }
     }
 }
 
 /// From the beginning of a full scan to the next.
-fn pause_after(took: Nanos) -> Nanos {
-    let wanted = Nanos(took.0.saturating_mul(FULL_FACTOR)).min(FULL_PAUSE_MAX);
-    wanted.max(Nanos(took.0.saturating_mul(FULL_FACTOR_MIN))).max(EVERY)
+fn pause_after(cpu: Nanos) -> Nanos {
+    let wanted = Nanos(cpu.0.saturating_mul(FULL_FACTOR)).min(FULL_PAUSE_MAX);
+    wanted.max(Nanos(cpu.0.saturating_mul(FULL_FACTOR_MIN))).max(EVERY)
 }
 
 impl ScanSchedule {

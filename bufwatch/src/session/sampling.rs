@@ -14,6 +14,7 @@ use crate::source::residency::{ScanOrder, Scanner};
 use crate::source::sampler::{Sampler, SamplerFacts, TICK};
 use crate::sys::clock;
 use crate::sys::pidfd::PidFd;
+use crate::sys::priority;
 use crate::sys::wake::Waker;
 
 /// The sampler on a thread of its own, since a look at all pages of a large process takes a tenth of a second.
@@ -104,6 +105,8 @@ struct Looking {
 
 impl Looking {
     fn run(mut self) {
+        // Whoever takes the processor from it while the kernel answers a question keeps the target from mapping and unmapping for as long.
+        priority::make_urgent();
         // Before anything is asked for: it finds V8's heaps, and with them Node's counters.
         let mut events = self.scan(ScanOrder { is_full: true, ..ScanOrder::default() });
         let mut due = Nanos(0);

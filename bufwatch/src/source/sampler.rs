@@ -140,7 +140,7 @@ impl Sampler {
     }
 
     fn sample_rarely(&self, now: Nanos, events: &mut Vec<Event>) {
-        if let Ok(maps) = procfs::maps(self.pid) {
+        if let Ok(maps) = procfs::maps_unhurried(self.pid) {
             let mappings: Arc<[Mapping]> = maps.iter().map(mapping).collect();
             events.push(Event { at: now, payload: Payload::MappingsSampled(mappings) });
         }

@@ -14,4 +14,5 @@ pub mod priority;
 pub mod procfs;
 pub mod ptrace;
 pub mod root;
+pub mod turns;
 pub mod wake;

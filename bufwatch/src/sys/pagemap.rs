@@ -6,16 +6,27 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::libc;
 
+use crate::base::Nanos;
+use crate::sys::clock;
 use crate::sys::procfs::process_path;
+use crate::sys::turns::Turns;
 
 /// Bytes of a page; huge pages are told in these.
 pub const PAGE_BYTES: u64 = 4_096;
 
-/// Bytes asked for at once: the kernel holds the target's `mmap_lock` meanwhile, which keeps it from mapping and unmapping. About 0.4 ms.
-const CHUNK_BYTES: u64 = 64 << 20;
+/// Bytes asked for at once: the kernel holds the target's `mmap_lock` meanwhile, which keeps it from mapping and unmapping. About 0.4 ms
+/// where all of it is resident; no time at all where nothing is.
+const PIECE_BYTES_MAX: u64 = 64 << 20;
+
+/// Asked for at least: below this the call itself costs more than the pages.
+const PIECE_BYTES_MIN: u64 = 2 << 20;
+
+/// A piece that takes longer is followed by one half as large, one that takes less than a quarter by one twice as large.
+const PIECE_TIME_MAX: Nanos = Nanos::from_micros(400);
 
 /// Runs of one answer. With more than 512 the kernel's `walk_end` is wrong (kernel-facts.md §0).
 const RUNS_MAX: usize = 512;
@@ -86,16 +97,26 @@ pub struct PageMap {
     file: File,
     /// The kernel answers in runs and tells zero pages apart (Linux 6.7 and later).
     has_scan: bool,
+    /// How much is asked for next.
+    piece_bytes: AtomicU64,
+    /// The process is not to be held up. `None`: it stands still, or is to be looked at soon.
+    turns: Option<Turns>,
 }
 
 impl PageMap {
     /// Needs ptrace access to the process.
     pub fn open(pid: u32) -> io::Result<Self> {
         let file = File::open(process_path(pid, "pagemap"))?;
-        let mut map = Self { file, has_scan: true };
+        let piece_bytes = AtomicU64::new(PIECE_BYTES_MAX / 4);
+        let mut map = Self { file, has_scan: true, piece_bytes, turns: None };
         let mut runs = [Region::default()];
         map.has_scan = map.ask(0, PAGE_BYTES, &mut runs).is_ok();
         Ok(map)
+    }
+
+    /// From now on rests are made between the questions, so that the process can map and unmap meanwhile.
+    pub fn unhurried(self) -> Self {
+        Self { turns: Some(Turns::new()), ..self }
     }
 
     /// False on older kernels: pages that were read but never written count as resident.
@@ -109,28 +130,43 @@ impl PageMap {
         let last = end.checked_next_multiple_of(PAGE_BYTES).unwrap_or(u64::MAX - PAGE_BYTES + 1);
         let mut at = start & !(PAGE_BYTES - 1);
         while at < last {
-            let chunk_end = at.saturating_add(CHUNK_BYTES).min(last);
+            let piece_bytes = self.piece_bytes.load(Ordering::Relaxed);
+            let chunk_end = at.saturating_add(piece_bytes).min(last);
             let mut cut = |run: PageRun| {
                 let run = PageRun { start: run.start.max(start), end: run.end.min(end), ..run };
                 if run.start < run.end {
                     visit(run);
                 }
             };
-            if self.has_scan {
-                self.scan_chunk(at, chunk_end, &mut cut)?;
+            let took = if self.has_scan {
+                self.scan_chunk(at, chunk_end, &mut cut)?
             } else {
-                self.read_chunk(at, chunk_end, &mut cut)?;
+                self.read_chunk(at, chunk_end, &mut cut)?
+            };
+            // A short piece at the end of a range tells nothing.
+            if chunk_end - at == piece_bytes {
+                self.piece_bytes.store(next_piece(piece_bytes, took), Ordering::Relaxed);
             }
             at = chunk_end;
         }
         Ok(())
     }
 
-    fn scan_chunk(&self, start: u64, end: u64, visit: &mut impl FnMut(PageRun)) -> io::Result<()> {
+    /// Returns how long the longest question took.
+    fn scan_chunk(
+        &self,
+        start: u64,
+        end: u64,
+        visit: &mut impl FnMut(PageRun),
+    ) -> io::Result<Nanos> {
         let mut regions = [Region::default(); RUNS_MAX];
+        let mut longest = Nanos(0);
         let mut at = start;
         while at < end {
+            let began_at = clock::now();
             let (n, walk_end) = self.ask(at, end, &mut regions)?;
+            longest = longest.max(clock::now().since(began_at));
+            self.asked();
             for region in regions.iter().take(n) {
                 if let Some(run) = to_run(region) {
                     visit(run);
@@ -141,7 +177,7 @@ impl PageMap {
             }
             at = walk_end;
         }
-        Ok(())
+        Ok(longest)
     }
 
     /// Number of regions, and how far the kernel came.
@@ -165,11 +201,25 @@ impl PageMap {
         }
     }
 
+    fn asked(&self) {
+        if let Some(turns) = &self.turns {
+            turns.asked();
+        }
+    }
+
     /// One word a page: bit 63 present, bit 62 swapped, bit 61 of a file.
-    fn read_chunk(&self, start: u64, end: u64, visit: &mut impl FnMut(PageRun)) -> io::Result<()> {
+    fn read_chunk(
+        &self,
+        start: u64,
+        end: u64,
+        visit: &mut impl FnMut(PageRun),
+    ) -> io::Result<Nanos> {
+        let began_at = clock::now();
         let n_pages = usize::try_from((end - start) / PAGE_BYTES).unwrap_or(usize::MAX);
         let mut words = vec![0_u8; n_pages.saturating_mul(8)];
         let n_read = self.file.read_at(&mut words, start / PAGE_BYTES * 8)?;
+        let took = clock::now().since(began_at);
+        self.asked();
         let mut open: Option<PageRun> = None;
         for (n, word) in words.get(..n_read).unwrap_or_default().chunks_exact(8).enumerate() {
             let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
@@ -202,7 +252,18 @@ impl PageMap {
         if let Some(run) = open {
             visit(run);
         }
-        Ok(())
+        Ok(took)
+    }
+}
+
+/// How much to ask for after a question for so much took so long.
+fn next_piece(bytes: u64, took: Nanos) -> u64 {
+    if took > PIECE_TIME_MAX {
+        (bytes / 2).max(PIECE_BYTES_MIN)
+    } else if took.0 < PIECE_TIME_MAX.0 / 4 {
+        bytes.saturating_mul(2).min(PIECE_BYTES_MAX)
+    } else {
+        bytes
     }
 }
 
@@ -243,7 +304,7 @@ mod tests {
         }
         let read: u64 = (40..50).map(|n| u64::from(memory[first + n * page])).sum();
         assert_eq!(read, 0);
-        let map = PageMap { has_scan, ..PageMap::open(std::process::id()).unwrap() };
+        let map = PageMap { has_scan, ..PageMap::open(std::process::id()).unwrap().unhurried() };
         let mut bytes = [0; 3];
         // Half a page more on both sides of what was written.
         let (from, to) = (start + 19 * PAGE_BYTES / 2, start + 101 * PAGE_BYTES / 2);
@@ -266,6 +327,19 @@ mod tests {
     fn without_a_scan_zero_pages_cannot_be_told_apart() {
         let [resident, zero, swapped] = seen(false);
         assert_eq!((resident + swapped, zero), (30 * PAGE_BYTES, 0));
+    }
+
+    #[test]
+    fn pieces_are_as_large_as_their_time_allows() {
+        let step = |bytes, us| next_piece(bytes, Nanos::from_micros(us));
+        assert_eq!(
+            [step(8 << 20, 500), step(8 << 20, 200), step(8 << 20, 50)],
+            [4 << 20, 8 << 20, 16 << 20]
+        );
+        assert_eq!(
+            [step(PIECE_BYTES_MIN, 9_000), step(PIECE_BYTES_MAX, 0)],
+            [PIECE_BYTES_MIN, PIECE_BYTES_MAX]
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! How urgent a thread is for the scheduler: while a target stands still, nothing else is more so.
+//! How urgent a thread is for the scheduler: while a target stands still, or waits for a lock that the kernel has taken for us, nothing else
+//! is more so.
 #![expect(unsafe_code, reason = "nix has no setpriority")]
 
 use nix::errno::Errno;

@@ -105,6 +105,7 @@ impl Process {
         split.rss = split.total() + Bytes(beyond * MIB);
         let scan = ResidencyScanned {
             started_at,
+            cpu: Nanos(0),
             is_full: true,
             stores: stores.collect(),
             freed: freed.collect::<Arc<[_]>>(),

@@ -15,6 +15,7 @@ use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::pagemap::PageRun;
 use crate::sys::procfs::MapEntry;
+use crate::sys::turns::UnhurriedMemory;
 
 /// A survey that has to wait for a processor gives up after this: RSS is to be sampled meanwhile.
 const WAIT_MAX: Nanos = Nanos::SECOND;
@@ -55,12 +56,13 @@ pub(super) fn survey(
         pages,
     };
     let limits = Limits::default();
+    let memory = UnhurriedMemory::new(ProcessMemory::new(pid));
     let cpu_before = clock::thread_cpu();
     let is_time_over = || {
         let cpu = clock::thread_cpu().since(cpu_before);
         cpu > limits.time || clock::now().since(started_at) > WAIT_MAX
     };
-    let found = malloc::take(&ProcessMemory::new(pid), &place, limits, &is_time_over);
+    let found = malloc::take(&memory, &place, limits, &is_time_over);
     facts.obstacle = found.obstacle;
     facts.n_arenas = found.n_arenas;
     facts.n_arenas_unknown = found.n_arenas_unknown;

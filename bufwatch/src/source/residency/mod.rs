@@ -30,6 +30,7 @@ use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::pagemap::{PageMap, PageRun, PageState};
 use crate::sys::procfs::{self, MapEntry};
+use crate::sys::turns::UnhurriedMemory;
 use crate::v8::heap_usage::HeapUsage;
 
 /// What is to be looked at.
@@ -69,7 +70,7 @@ pub struct StoreRange {
 pub struct Scanner {
     pid: u32,
     pages: PageMap,
-    memory: ProcessMemory,
+    memory: UnhurriedMemory,
     v8: V8Pages,
     /// Mappings in which a thread's stack was seen, by their starts: threads that run do not say where theirs is.
     stacks: FastMap<u64, u64>,
@@ -82,8 +83,8 @@ impl Scanner {
     pub fn new(pid: u32, facts: SamplerFacts) -> io::Result<Self> {
         Ok(Self {
             pid,
-            pages: PageMap::open(pid)?,
-            memory: ProcessMemory::new(pid),
+            pages: PageMap::open(pid)?.unhurried(),
+            memory: UnhurriedMemory::new(ProcessMemory::new(pid)),
             v8: V8Pages::new(facts.page_layout, facts.heap_usage),
             stacks: FastMap::default(),
             allocator: facts.malloc,
@@ -104,6 +105,7 @@ impl Scanner {
     /// Looks at the pages; `None` if the process is going away.
     pub fn scan(&mut self, mut order: ScanOrder) -> Option<Event> {
         let started_at = clock::now();
+        let cpu_before = clock::thread_cpu();
         order.stores.retain(|store| store.start != 0 && store.len > 0);
         order.stores.sort_unstable_by_key(|store| (store.start, store.key));
         let freed = freed_stores(&order.freed);
@@ -136,6 +138,7 @@ impl Scanner {
         });
         let scanned = ResidencyScanned {
             started_at,
+            cpu: clock::thread_cpu().since(cpu_before),
             is_full: order.is_full,
             stores: stores.collect(),
             freed: ranges.collect(),
@@ -177,7 +180,7 @@ impl Scanner {
         sweep: &mut StoreSweep<'_>,
         freed: &mut StoreSweep<'_>,
     ) -> io::Result<RssSplit> {
-        let mut maps = procfs::maps(self.pid).map_err(io::Error::other)?;
+        let mut maps = procfs::maps_unhurried(self.pid).map_err(io::Error::other)?;
         let stacks = self.stack_pointers(&maps);
         maps.retain(|entry| matches!(use_of(entry, false, &stacks), MappingUse::Part(_)));
         let mut split = RssSplit::default();
@@ -371,7 +374,9 @@ fn ranges_of(stores: &[StoreRange]) -> Vec<(u64, u64)> {
 
 /// The pages of ranges that are no traced stores, such as the parents of a census; `None` for each where nothing can be read.
 fn pages_of(pid: u32, ranges: &[(Avma, Bytes)]) -> Vec<Option<PageBytes>> {
-    let Ok(map) = PageMap::open(pid) else { return vec![None; ranges.len()] };
+    let Ok(map) = PageMap::open(pid).map(PageMap::unhurried) else {
+        return vec![None; ranges.len()];
+    };
     let started_at = clock::now();
     ranges
         .iter()

@@ -12,6 +12,7 @@ pub use maps::{MapEntry, parse_maps};
 pub use status::{Status, parse_rss_pages, parse_start_ticks, parse_state, parse_status};
 
 use crate::base::{Bytes, ProcessKey};
+use crate::sys::turns::UnhurriedText;
 
 /// Largest /proc text read: 65,530 mappings (`vm.max_map_count`) with long paths are about 10 MB.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
@@ -87,6 +88,16 @@ fn form(pid: u32, name: &str) -> ProcfsError {
 /// The address space of a process; empty for a kernel thread or a zombie.
 pub fn maps(pid: u32) -> Result<Vec<MapEntry>, ProcfsError> {
     Ok(parse_maps(&read_text(pid, "maps")?))
+}
+
+/// The same of a process that runs: it can map and unmap meanwhile. Before Linux 6.17 reading takes its `mmap_lock`.
+pub fn maps_unhurried(pid: u32) -> Result<Vec<MapEntry>, ProcfsError> {
+    let path = process_path(pid, "maps");
+    let mut bytes = Vec::new();
+    File::open(&path)
+        .and_then(|file| UnhurriedText::new(file).take(TEXT_BYTES_MAX).read_to_end(&mut bytes))
+        .map_err(|source| ProcfsError::from_io(pid, path, source))?;
+    Ok(parse_maps(&String::from_utf8_lossy(&bytes)))
 }
 
 pub fn status(pid: u32) -> Result<Status, ProcfsError> {
@@ -205,7 +216,9 @@ mod tests {
         assert!(rss_in_stat(pid).unwrap().0 > 4096);
         assert!(processes().unwrap().contains(&pid));
         let exe = exe_path(pid).unwrap();
-        assert!(maps(pid).unwrap().iter().any(|entry| exe.as_os_str() == entry.path.as_str()));
+        for maps in [maps(pid), maps_unhurried(pid)] {
+            assert!(maps.unwrap().iter().any(|entry| exe.as_os_str() == entry.path.as_str()));
+        }
         assert!(!command_line(pid).unwrap().is_empty());
     }
 
