@@ -37,6 +37,7 @@ mod several;
 mod stack_storm;
 mod stack_workloads;
 mod stacks;
+mod together;
 
 /// One test for each Node version, so that a failure names it and the runner's limits are per version.
 macro_rules! on_every_node {
@@ -84,8 +85,6 @@ macro_rules! on_nodes {
     };
 }
 
-on_nodes!(allocator_keeps, super::allocator::kept_by_malloc, node_18 "18", node_26 "26");
-on_nodes!(allocator_gives_back, super::allocator::given_back, node_18 "18", node_26 "26");
 on_nodes!(allocator_busy, super::allocator::busy, node_18 "18", node_26 "26");
 on_every_node!(async_origins, super::async_origin::lines_that_began_it);
 on_nodes!(async_origins_off, super::async_origin::nothing_without_the_flag, node_18 "18", node_26 "26");
@@ -104,9 +103,6 @@ on_every_node!(finding_aliases, super::findings::aliased_views);
 on_every_node!(finding_native, super::findings::native_handles);
 on_every_node!(finding_cut_pool, super::findings::cut_pools);
 on_every_node!(finding_none, super::findings::a_program_that_is_fine);
-on_nodes!(finding_traced, super::findings::traced_parents, node_18 "18", node_26 "26");
-on_nodes!(finding_no_buffer, super::findings::stores_without_buffer, node_18 "18", node_26 "26");
-on_nodes!(finding_free_list, super::findings::free_lists, node_26 "26");
 on_every_node!(census_retained, super::retained::as_in_a_heap_snapshot);
 on_every_node!(every_kind, super::completeness::every_kind);
 on_every_node!(random_lifetimes, super::completeness::random_lifetimes);
@@ -116,14 +112,6 @@ on_every_node!(exec, super::lifecycle::exec);
 on_nodes!(packages_judged, super::packages::all, node_20 "20", node_26 "26");
 on_every_node!(recorded_reads, super::recording::of_each_tier);
 on_every_node!(recorded_reads_of_census, super::census_recording::of_a_small_program);
-on_nodes!(residency_of_stores, super::residency::demand_paging, node_26 "26");
-on_nodes!(usage_from_outside, super::residency::usage_from_outside, node_26 "26");
-on_nodes!(finding_freed, super::findings_in_ram::freed_but_resident, node_24 "24");
-on_nodes!(finding_paged, super::findings_in_ram::demand_paged, node_20 "20");
-on_nodes!(finding_growth, super::findings_in_ram::steady_growth, node_18 "18");
-on_nodes!(finding_lag, super::findings_in_ram::gc_lag, node_26 "26");
-on_nodes!(finding_shared, super::findings_in_ram::unaccounted_shared, node_24 "24");
-on_nodes!(finding_heap, super::findings_in_ram::js_heap, node_26 "26");
 on_nodes!(rss_steps, super::residency_steps::causes, node_18 "18");
 on_nodes!(rss_steps_kept, super::residency_steps::kept, node_26 "26");
 on_every_node!(stacks_of_each_tier, super::stacks::of_each_tier);

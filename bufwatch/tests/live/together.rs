@@ -1,0 +1,70 @@
+//! Tests that mostly wait, until enough time has passed or the next look at all pages has come: those of a list run at once, each with
+//! processes of its own. What each of them does stands in the module of its subject.
+
+use std::thread::{self, Builder};
+
+use crate::harness::{Lab, with_node};
+use crate::{allocator, findings, findings_in_ram, residency};
+
+/// What is to be seen, on which version of Node, and its name.
+type Check = (&'static str, &'static str, fn(&Lab));
+
+/// Findings of what lasts.
+const FINDINGS: [Check; 11] = [
+    ("freed_but_resident", "24", findings_in_ram::freed_but_resident),
+    ("demand_paged", "20", findings_in_ram::demand_paged),
+    ("steady_growth", "18", findings_in_ram::steady_growth),
+    ("gc_lag", "26", findings_in_ram::gc_lag),
+    ("unaccounted_shared", "24", findings_in_ram::unaccounted_shared),
+    ("js_heap", "22", findings_in_ram::js_heap),
+    ("free_lists", "26", findings::free_lists),
+    ("traced_parents", "18", findings::traced_parents),
+    ("traced_parents", "26", findings::traced_parents),
+    ("stores_without_buffer", "18", findings::stores_without_buffer),
+    ("stores_without_buffer", "26", findings::stores_without_buffer),
+];
+
+#[test]
+fn what_lasts_is_told() {
+    assert_all(&FINDINGS);
+}
+
+#[test]
+fn written_pages_are_counted_on_every_node() {
+    assert_all(&on_every_node("demand_paging", residency::demand_paging));
+}
+
+#[test]
+fn memory_usage_is_told_on_every_node() {
+    assert_all(&on_every_node("usage_from_outside", residency::usage_from_outside));
+}
+
+#[test]
+fn what_malloc_keeps_is_told_on_every_node() {
+    assert_all(&on_every_node("kept_by_malloc", allocator::kept_by_malloc));
+}
+
+#[test]
+fn what_malloc_gives_back_is_told_on_every_node() {
+    assert_all(&on_every_node("given_back", allocator::given_back));
+}
+
+fn on_every_node(name: &'static str, check: fn(&Lab)) -> [Check; 5] {
+    ["18", "20", "22", "24", "26"].map(|major| (name, major, check))
+}
+
+/// A check that fails says why by itself; all of them run to their end.
+fn assert_all(checks: &[Check]) {
+    let failed: Vec<String> = thread::scope(|scope| {
+        let start = |(name, major, check): &Check| {
+            let name = format!("{name} on Node {major}");
+            let (major, check) = (*major, *check);
+            let builder = Builder::new().name(name.clone());
+            (name, builder.spawn_scoped(scope, move || with_node(major, check)).unwrap())
+        };
+        let running: Vec<_> = checks.iter().map(start).collect();
+        let ended = running.into_iter().map(|(name, thread)| (name, thread.join().is_err()));
+        ended.filter(|(_, is_failed)| *is_failed).map(|(name, _)| name).collect()
+    });
+    assert!(failed.is_empty(), "failed, as said above: {failed:?}");
+}
