@@ -3,7 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::analysis::snapshot::{FreedRow, HeapNumbers, Placement, RssStepRow, Snapshot, StoreRow};
+use crate::analysis::snapshot::{
+    FirstWrite, FreedRow, HeapNumbers, Placement, RssStepRow, Snapshot, StorePages, StoreRow,
+};
 use crate::base::Bytes;
 use crate::event::residency::{Allocator, Obstacle, RssPart, RssSplit};
 
@@ -175,12 +177,24 @@ fn top_store(row: &StoreRow) -> Value {
         "scanned_ns": residency.map(|known| known.scanned.0),
         "touched_ns": residency.and_then(|known| known.touched).map(|ns| ns.0),
         "grew_ns": residency.and_then(|known| known.grew).map(|ns| ns.0),
+        "first_write": residency.and_then(first_write),
         "is_recycled": residency.map(|known| known.is_recycled),
         "age_ns": row.age.0,
         "site": row.site.as_ref(),
         "via": row.via.as_deref(),
         "placement": placement(row.placement),
     })
+}
+
+/// Null unless page faults are followed and it was written to; null in it is what no fault has told.
+fn first_write(known: &StorePages) -> Option<Value> {
+    let (age, by) = match known.first_write {
+        FirstWrite::Unknown => return None,
+        FirstWrite::Unseen => (None, None),
+        FirstWrite::ByProgram(age) => (Some(age.0), Some("program")),
+        FirstWrite::ByKernel(age) => (Some(age.0), Some("kernel")),
+    };
+    Some(json!({ "ago_ns": age, "by": by }))
 }
 
 fn placement(placement: Placement) -> Option<&'static str> {

@@ -5,7 +5,7 @@ use rusqlite::{Transaction, params};
 use crate::base::{FastMap, Nanos};
 use crate::event::Frame;
 use crate::event::recorded::{Moment, RecordedSite, RecordedStore, SiteTotal};
-use crate::event::residency::{Allocator, Obstacle, RssPart, RssSplit};
+use crate::event::residency::{Allocator, FirstTouch, Obstacle, RssPart, RssSplit};
 use crate::recording::names;
 use crate::recording::row::{Batch, Fact, FindingRow, NoticeList};
 use crate::recording::value::{int, known, list, texts};
@@ -183,6 +183,17 @@ impl Rows<'_> {
                     int(known.grew_at.0),
                     known.is_recycled,
                 ],
+            )?;
+        }
+        for (at, number, touch) in &batch.first_touches {
+            let (touched_at, is_in_kernel) = match touch {
+                FirstTouch::Unknown => continue,
+                FirstTouch::Unseen => (None, None),
+                FirstTouch::At { at, is_in_kernel } => (Some(int(at.0)), Some(*is_in_kernel)),
+            };
+            self.execute(
+                "INSERT OR REPLACE INTO first_touch VALUES (?, ?, ?, ?)",
+                params![int(*number), int(at.0), touched_at, is_in_kernel],
             )?;
         }
         for death in &batch.deaths {

@@ -11,7 +11,7 @@ use crate::event::recorded::{
     RecordedStore, SiteTotal, SmallStores,
 };
 use crate::event::residency::{
-    AllocatorSurvey, MallocThresholds, PageBytes, RssPart, RssSplit, UntracedMapped,
+    AllocatorSurvey, FirstTouch, MallocThresholds, PageBytes, RssPart, RssSplit, UntracedMapped,
 };
 use crate::event::{GcKind, MemorySampled};
 use crate::recording::row::FindingRow;
@@ -145,6 +145,7 @@ impl Reader {
         stores.sort_unstable_by_key(|store| store.number);
         self.change(&mut stores, at)?;
         self.look(&mut stores, at)?;
+        self.touch(&mut stores, at)?;
         Ok(stores)
     }
 
@@ -178,6 +179,28 @@ impl Reader {
             let mut rows = statement.query(params![int(store.number), int(at.0)])?;
             let Some(row) = rows.next()? else { continue };
             store.pages = Some(pages(&mut Columns::new(row), all_at.unwrap_or_default())?);
+        }
+        Ok(())
+    }
+
+    fn touch(&self, stores: &mut [RecordedStore], at: Nanos) -> rusqlite::Result<()> {
+        if !self.has_table("first_touch")? {
+            return Ok(());
+        }
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM first_touch LIMIT 1)";
+        if self.row(sql, [], value::number)?.unwrap_or(0) == 0 {
+            return Ok(());
+        }
+        let sql = "SELECT touched, is_in_kernel FROM first_touch WHERE store = ? AND t <= ?";
+        for store in stores {
+            let touch = self.row(sql, params![int(store.number), int(at.0)], |row| {
+                let (touched_at, is_in_kernel) = (row.known_nanos()?, row.known_number()?);
+                Ok(touched_at.map_or(FirstTouch::Unseen, |at| FirstTouch::At {
+                    at,
+                    is_in_kernel: is_in_kernel == Some(1),
+                }))
+            })?;
+            store.first_touch = touch.unwrap_or_default();
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 mod census;
 mod collector;
+mod first_touch;
 mod post_mortem;
 mod recording;
 pub mod replay;
@@ -30,6 +31,7 @@ use crate::recording::{Place, RecordingError};
 use crate::source::ebpf::LoadError;
 
 /// Resolved settings; there are no defaults here.
+#[expect(clippy::struct_excessive_bools, reason = "settings are independent of each other")]
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
     pub pid: u32,
@@ -41,6 +43,8 @@ pub struct SessionConfig {
     pub has_source_maps: bool,
     /// Stores are told by where the async resource was created whose callback made them.
     pub has_async_origin: bool,
+    /// Page faults are followed, for exact first touches.
+    pub has_faults: bool,
     pub min_size: Bytes,
     pub ring_bytes: u32,
     /// Where plans are kept between runs, if anywhere.

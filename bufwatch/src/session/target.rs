@@ -75,6 +75,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         probe: probe_config(config, &identity, &plan),
         interpreter_copies: interpreter_copies(&identity, plan.frames.interpreter.get()),
         async_origin,
+        has_faults: config.has_faults,
         ring_bytes: config.ring_bytes,
         points,
     };

@@ -115,6 +115,7 @@ impl PageMap {
     }
 
     /// From now on rests are made between the questions, so that the process can map and unmap meanwhile.
+    #[must_use]
     pub fn unhurried(self) -> Self {
         Self { turns: Some(Turns::new()), ..self }
     }

@@ -193,6 +193,10 @@ impl Recorder {
                 let at = self.after_flush(scan.started_at);
                 self.looks.scanned(model, scan, at, &mut self.batch);
             }
+            Payload::FirstTouchesRead(touches) => {
+                let at = self.after_flush(at);
+                Looks::touched(model, touches, at, &mut self.batch);
+            }
             Payload::HeapsSampled(_) => {
                 self.batch.heaps.push((self.after_flush(at), at, rows::heaps(model)));
             }

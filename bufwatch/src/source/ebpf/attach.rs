@@ -91,16 +91,20 @@ pub struct AttachPoint {
     pub symbol: String,
 }
 
-const TRACEPOINTS: [(&str, &str); 3] = [
+/// Programs with their tracepoints: those of each session.
+pub(super) const TRACEPOINTS: [(&str, &str); 3] = [
     ("task_execed", "sched_process_exec"),
     ("task_exited", "sched_process_exit"),
     ("task_forked", "sched_process_fork"),
 ];
 
 /// Attaches the tracepoints, which are dispensable: what failed is returned in words.
-pub(super) fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<String>, LoadError> {
+pub(super) fn attach_tracepoints(
+    ebpf: &mut Ebpf,
+    tracepoints: &[(&'static str, &str)],
+) -> Result<Vec<String>, LoadError> {
     let mut notices = Vec::new();
-    for (program, tracepoint) in TRACEPOINTS {
+    for (program, tracepoint) in tracepoints {
         if let Err(source) = attach_tracepoint(ebpf, program, tracepoint)? {
             notices.push(format!("tracepoint `{tracepoint}` is not attached: {}", root(&source)));
         }

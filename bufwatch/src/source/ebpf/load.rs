@@ -40,7 +40,11 @@ impl LoadError {
 /// Maps that only async origins need, which have one entry without them.
 const ASYNC_MAPS: [&str; 3] = ["CALLBACKS", "ASYNC_RESOURCES", "ASYNC_ORIGINS"];
 
-pub(super) fn load(ring_bytes: u32, has_async_origin: bool) -> Result<Ebpf, LoadError> {
+pub(super) fn load(
+    ring_bytes: u32,
+    has_async_origin: bool,
+    has_faults: bool,
+) -> Result<Ebpf, LoadError> {
     if OBJECT.is_empty() {
         return Err(LoadError::NotBuilt);
     }
@@ -51,6 +55,9 @@ pub(super) fn load(ring_bytes: u32, has_async_origin: bool) -> Result<Ebpf, Load
         for name in ASYNC_MAPS {
             loader.map_max_entries(name, 1);
         }
+    }
+    if !has_faults {
+        loader.map_max_entries("FAULTS", 1);
     }
     Ok(loader.load(OBJECT)?)
 }

@@ -3,6 +3,7 @@
 
 mod attach;
 mod counters;
+mod faults;
 mod live_set;
 mod load;
 mod ring;
@@ -18,7 +19,9 @@ pub use attach::{AttachPoint, ProgramName};
 pub use load::LoadError;
 
 use crate::base::Nanos;
+use crate::event::residency::FirstTouch;
 use crate::event::{Event, Payload};
+use crate::source::ebpf::faults::Faults;
 use crate::source::ebpf::ring::{Received, WakeUps};
 
 /// What to trace and how.
@@ -34,6 +37,8 @@ pub struct EbpfConfig {
     pub interpreter_copies: Vec<u64>,
     /// What runs callbacks of async resources, if their origins are asked for.
     pub async_origin: Option<CallbackFunctions>,
+    /// Page faults are followed, for exact first touches.
+    pub has_faults: bool,
     /// Rounded up to a power of two of at least one page.
     pub ring_bytes: u32,
     pub points: Vec<AttachPoint>,
@@ -47,6 +52,8 @@ pub struct EbpfSource {
     copies: Array<MapData, InterpreterCopies>,
     /// Address of an `AsyncWrap` → its origin.
     async_resources: HashMap<MapData, u64, u64>,
+    /// If they were asked for and can be had.
+    faults: Option<Faults>,
     /// Holds the programs and the links of tracepoints.
     ebpf: Ebpf,
     anchor_tid: u32,
@@ -66,7 +73,8 @@ impl EbpfSource {
     /// Loads and attaches. Points that could not be attached come back in words, unless one of them is
     /// needed to see stores at all, which is an error.
     pub fn start(config: &EbpfConfig) -> Result<(Self, Vec<String>), LoadError> {
-        let mut ebpf = load::load(config.ring_bytes, config.async_origin.is_some())?;
+        let mut ebpf =
+            load::load(config.ring_bytes, config.async_origin.is_some(), config.has_faults)?;
         let mut settings: Array<_, ProbeConfig> = load::take_map(&mut ebpf, "CONFIG")?;
         settings
             .set(0, config.probe, 0)
@@ -83,7 +91,14 @@ impl EbpfSource {
         functions
             .set(0, config.async_origin.unwrap_or_default(), 0)
             .map_err(|source| LoadError::Map { name: "CALLBACK_FUNCTIONS", source })?;
-        let mut notices = attach::attach_tracepoints(&mut ebpf)?;
+        let mut notices = attach::attach_tracepoints(&mut ebpf, &attach::TRACEPOINTS)?;
+        let faults = if config.has_faults {
+            let (faults, more) = Faults::start(&mut ebpf)?;
+            notices.extend(more);
+            faults
+        } else {
+            None
+        };
         let (links, more) = attach::attach_points(&mut ebpf, &config.points, config.anchor_tid)?;
         notices.extend(more);
         let ring = load::take_map(&mut ebpf, "EVENTS")?;
@@ -96,6 +111,7 @@ impl EbpfSource {
             sequences: load::take_map(&mut ebpf, "SEQUENCES")?,
             links,
             copies,
+            faults,
             async_resources: load::take_map(&mut ebpf, "ASYNC_RESOURCES")?,
             ebpf,
             anchor_tid: config.anchor_tid,
@@ -156,6 +172,16 @@ impl EbpfSource {
         }
         stores.retain(|(_, store)| store.birth_ns >= self.forget_before.0);
         Ok(stores)
+    }
+
+    /// Page faults are followed.
+    pub fn has_faults(&self) -> bool {
+        self.faults.is_some()
+    }
+
+    /// When `start..end` was first written to since then; `None` if page faults are not followed.
+    pub fn first_touch(&self, start: u64, end: u64, since: Nanos) -> Option<FirstTouch> {
+        self.faults.as_ref().map(|faults| faults.first(start, end, since))
     }
 
     /// The thread that carries the probes; without it they do not fire.

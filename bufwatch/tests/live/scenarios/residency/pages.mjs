@@ -5,6 +5,7 @@
 // `write FROM TO`: one byte of each page between two percentages, of every store
 // `copy FROM TO`: the same pages, all bytes, by read(2) from a device
 // `read`: one byte of each page; changes nothing
+// Each answer says also between which moments it was done, in nanoseconds of the monotonic clock.
 // `drop`: the stores die
 
 import { openSync, readSync } from 'node:fs';
@@ -93,7 +94,8 @@ function facts() {
 say({ ready: true, pid: process.pid });
 for (;;) {
   const [verb, ...args] = (await next()).split(' ');
+  const began = Number(process.hrtime.bigint());
   await verbs[verb](...args);
-  say({ stores: facts(), sum });
+  say({ stores: facts(), sum, began, ended: Number(process.hrtime.bigint()) });
 }
 
