@@ -36,8 +36,15 @@ const POLL_SOON: Nanos = Nanos::from_millis(2);
 /// For so long after a new stack.
 const SOON: Nanos = Nanos::from_millis(20);
 
-/// Records taken before something else gets its turn.
-const DRAIN_MAX: usize = 65_536;
+/// Records taken from the ring buffer at once.
+const BATCH_MAX: usize = 4_096;
+
+/// So long records are taken before something else gets its turn: a new stack costs some ten microseconds, on a busy machine many more,
+/// and snapshots must come all the same.
+const DRAIN_MAX: Nanos = Nanos::from_millis(100);
+
+/// Records taken after the end: a target that churns on would fill the ring buffer forever.
+const LAST_BATCHES_MAX: usize = 256;
 
 /// Between two readings of the kernel's counters.
 const COUNTERS_EVERY: Nanos = Nanos::from_millis(250);
@@ -165,7 +172,7 @@ impl Collector<'_> {
                 source.wait(if is_soon { POLL_SOON } else { POLL });
             }
             let is_stopped = self.handle_requests(inbox, &mut snapshot_due);
-            is_more = self.drain(source, DRAIN_MAX);
+            is_more = self.drain(source);
             if self.has_lost_anchor(source) {
                 self.move_probes(source, points);
             }
@@ -240,15 +247,24 @@ impl Collector<'_> {
     }
 
     /// True if the limit ended it.
-    fn drain(&mut self, source: &mut EbpfSource, limit: usize) -> bool {
+    fn drain(&mut self, source: &mut EbpfSource) -> bool {
+        let started_at = clock::now();
+        while self.drain_batch(source) {
+            if clock::now().since(started_at) >= DRAIN_MAX {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// True if there are more.
+    fn drain_batch(&mut self, source: &mut EbpfSource) -> bool {
         let mut batch = std::mem::take(&mut self.batch);
-        let is_more = source.drain(limit, &mut batch);
+        let is_more = source.drain(BATCH_MAX, &mut batch);
         for event in &batch {
             self.apply(event);
         }
         batch.clear();
-        // One dense moment must not keep megabytes for good.
-        batch.shrink_to(DRAIN_MAX / 8);
         self.batch = batch;
         is_more
     }
@@ -380,9 +396,8 @@ impl Collector<'_> {
     /// Takes what is left in the ring buffer and makes the last snapshot. Of a target that has ended, the
     /// stores stay as they were: its memory went with it, not through its code.
     fn end(&mut self, source: &mut EbpfSource, has_ended: bool) {
-        // Bounded: a target that churns on would fill it forever.
-        for _ in 0..16 {
-            if !self.drain(source, DRAIN_MAX) {
+        for _ in 0..LAST_BATCHES_MAX {
+            if !self.drain_batch(source) {
                 break;
             }
         }
