@@ -54,9 +54,9 @@ impl Residency {
         bytes <= HEADER_MAX
     }
 
-    /// More of it is in memory than the page that the allocator has written to, and page faults may say since when.
+    /// More of it is in memory than the pages at its ends, which the allocator and neighbours write to: page faults may say since when.
     pub fn wants_first_touch(&self) -> bool {
-        self.first_touch == FirstTouch::Unknown && !Self::is_untouched(self.pages.held())
+        self.first_touch == FirstTouch::Unknown && self.pages.held().0 > 2 * HEADER_MAX.0
     }
 
     fn seen(&mut self, started_at: Nanos, size: Bytes, pages: PageBytes) {
@@ -194,6 +194,23 @@ mod tests {
         // Given back meanwhile.
         assert!(!first(there, size.0 / 2));
         assert!(!first(Residency::default(), size.0));
+    }
+
+    #[test]
+    fn a_first_touch_is_asked_for_once() {
+        let mut model = Model::new(Nanos(0));
+        let mut store = Store::blank();
+        (store.key.address, store.data, store.size) = (7, 1_000, Bytes(1 << 20));
+        store.residency = Residency::resident(Bytes(8_192));
+        assert!(!store.residency.wants_first_touch(), "its ends only");
+        store.residency = Residency::resident(Bytes(8_193));
+        model.live.insert(store.clone());
+        let wants = |model: &Model| model.live.find(7).unwrap().residency.wants_first_touch();
+        let told = |start| StoreTouch { key: store.key, start, touch: FirstTouch::Unseen };
+        touched(&mut model, &[told(2_000)]);
+        assert!(wants(&model), "it was somewhere else");
+        touched(&mut model, &[told(1_000)]);
+        assert!(!wants(&model));
     }
 
     #[test]
