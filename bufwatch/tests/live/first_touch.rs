@@ -15,8 +15,8 @@ const FLAG: &str = "--faults";
 /// Stores of these sizes and a page more each; untouched but for the allocator's header.
 const MAKE: &str = "make 3 40000000 unsafe";
 
-/// By memory of dead stores that malloc gives out again; nothing faults then.
-const RECYCLE: [&str; 4] = ["warm 31000000", "fill 40 1048576", "dropall", "fill 40 1048576"];
+/// Blocks of malloc's heap, once it has freed a larger one.
+const FILL: &str = "fill 40 1048576";
 
 fn rows(sample: &Sample) -> Vec<&Value> {
     let rows = sample.value()["top_stores"].as_array().unwrap().iter();
@@ -92,7 +92,15 @@ fn told(lab: &Lab, file: &Path) {
 fn unseen(lab: &Lab) {
     let mut scenario = lab.scenario("residency/steps.mjs", &[]);
     let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[FLAG]);
-    for step in RECYCLE {
+    for step in ["warm 31000000", FILL] {
+        scenario.tell(step);
+    }
+    // What nobody has looked at is not remembered when it dies.
+    watch.wait_for_sample("stores that were looked at", |sample| {
+        let rows = rows(sample);
+        rows.len() >= 20 && rows.iter().all(|row| row["scanned_ns"].is_u64())
+    });
+    for step in ["dropall", FILL] {
         scenario.tell(step);
     }
     let is_recycled = |row: &&&Value| row["is_recycled"] == true && row["first_write"].is_object();
