@@ -29,12 +29,12 @@ pub fn happened(address: u64, error_code: u64, is_in_kernel: bool) -> i32 {
         return 0;
     }
     let key = address / FAULT_BLOCK_BYTES;
-    let block = match FAULTS.get_ptr_mut(&key) {
+    let block = match FAULTS.get_ptr_mut(key) {
         Some(block) => block,
         None => {
-            let inserted = FAULTS.insert(&key, &FaultBlock::default(), u64::from(BPF_NOEXIST));
+            let inserted = FAULTS.insert(key, FaultBlock::default(), u64::from(BPF_NOEXIST));
             // Another thread may have been faster; then its entry is there.
-            let Some(block) = FAULTS.get_ptr_mut(&key) else {
+            let Some(block) = FAULTS.get_ptr_mut(key) else {
                 if inserted.is_err() {
                     drop_event(DropReason::FaultLost);
                 }
