@@ -21,7 +21,7 @@ impl Snapshot {
             target: Target::default(),
             memory: Memory::default(),
             stores: StoreTotals::default(),
-            gc: GcTotals::default(),
+            gc: Some(GcTotals::default()),
             history: Arc::new(History {
                 rss: empty(),
                 array_buffers: empty(),

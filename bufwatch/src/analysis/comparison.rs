@@ -129,8 +129,8 @@ mod tests {
             key: StoreKey { address: number, id: 1 },
             number,
             age: Nanos(0),
-            n_major_survived: 0,
-            site: Arc::new(site),
+            n_major_survived: Some(0),
+            site: Some(Arc::new(site)),
         }
     }
 

@@ -10,7 +10,7 @@ pub struct Holdings {
     /// Tracked live stores: allocated bytes.
     pub live_stores: Bytes,
     /// Live stores below `min_size`: allocated bytes.
-    pub small_stores: Bytes,
+    pub small_stores: Option<Bytes>,
     /// Stores older than the attach: allocated bytes.
     pub before_attach: Option<Bytes>,
     pub before_attach_fidelity: Fidelity,
@@ -28,7 +28,7 @@ impl Holdings {
         let stores = &snapshot.stores;
         let mut holdings = Self {
             live_stores: stores.live_bytes,
-            small_stores: stores.small_live_bytes,
+            small_stores: stores.small.map(|small| small.live_bytes),
             before_attach: memory.before_attach,
             before_attach_fidelity: memory.before_attach_fidelity,
             v8_heap: memory.v8_heap,
@@ -38,7 +38,8 @@ impl Holdings {
             let outside_heap = rss.saturating_sub(v8_heap);
             let before = memory.before_attach.unwrap_or_default();
             // The kinds may overlap in `before_attach`, so the sum is an upper bound of what is allocated …
-            let most = stores.live_bytes + stores.small_live_bytes + before;
+            let small = holdings.small_stores.unwrap_or_default();
+            let most = stores.live_bytes + small + before;
             // … and either of these alone is a lower one.
             let least = stores.live_bytes.max(memory.array_buffers.unwrap_or_default());
             holdings.rest_at_least = Some(outside_heap.saturating_sub(most));
@@ -52,7 +53,7 @@ impl Holdings {
     pub fn largest(&self) -> Bytes {
         [
             Some(self.live_stores),
-            Some(self.small_stores),
+            self.small_stores,
             self.before_attach,
             self.v8_heap,
             self.rest_at_least,
@@ -67,13 +68,15 @@ impl Holdings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::snapshot::SmallTotals;
 
     fn holdings(rss: u64, heap: u64, live: u64, small: u64) -> Holdings {
         let mut snapshot = Snapshot::blank();
         snapshot.memory.rss = Some(Bytes(rss));
         snapshot.memory.v8_heap = Some(Bytes(heap));
         snapshot.stores.live_bytes = Bytes(live);
-        snapshot.stores.small_live_bytes = Bytes(small);
+        let small = SmallTotals { live_bytes: Bytes(small), ..SmallTotals::default() };
+        snapshot.stores.small = Some(small);
         Holdings::of(&snapshot)
     }
 

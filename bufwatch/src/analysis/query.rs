@@ -113,7 +113,8 @@ pub struct StoreFacts {
     pub size: Bytes,
     pub in_ram: Option<Bytes>,
     pub age: Nanos,
-    pub n_major_survived: u32,
+    /// `None`: not known, which matches nothing.
+    pub n_major_survived: Option<u32>,
     pub tid: Tid,
     pub kind: StoreKind,
 }
@@ -130,7 +131,7 @@ impl Condition {
             size: row.size,
             in_ram: row.residency.map(|known| known.pages.resident),
             age: row.age,
-            n_major_survived: row.n_major_survived,
+            n_major_survived: row.survived.map(|it| it.n_major),
             tid: row.tid,
             kind: row.kind,
         };
@@ -146,8 +147,8 @@ impl Condition {
             Self::InRamAtMost(size) => facts.in_ram.is_some_and(|it| it <= *size),
             Self::AgeAtLeast(age) => facts.age >= *age,
             Self::AgeAtMost(age) => facts.age <= *age,
-            Self::MajorsAtLeast(n) => facts.n_major_survived >= *n,
-            Self::MajorsAtMost(n) => facts.n_major_survived <= *n,
+            Self::MajorsAtLeast(n) => facts.n_major_survived.is_some_and(|it| it >= *n),
+            Self::MajorsAtMost(n) => facts.n_major_survived.is_some_and(|it| it <= *n),
             Self::Thread(tid) => facts.tid.0 == *tid,
             Self::Kind(kind) => facts.kind == *kind,
             Self::Site(text) => is_site(text),

@@ -23,7 +23,7 @@ pub(super) struct Ranking<T> {
 
 /// `by_site`: what the live stores of each site add up to.
 pub(super) fn sites(model: &Model, by_site: &FastMap<SiteId, OfSite>) -> Ranking<SiteRow> {
-    let all: Vec<&Site> = model.sites.iter().filter(|site| site.tally.n_created > 0).collect();
+    let all: Vec<&Site> = sites_seen(model).collect();
     let n_total = all.len();
     let shown = most(all, SITES_MAX, |site| (&site.tally, site.id));
     let row = |site: &Site| site_row(site, by_site.get(&site.id).copied().unwrap_or_default());
@@ -32,7 +32,7 @@ pub(super) fn sites(model: &Model, by_site: &FastMap<SiteId, OfSite>) -> Ranking
 
 pub(super) fn groups(model: &Model, by_site: &FastMap<SiteId, OfSite>) -> Ranking<GroupRow> {
     let mut members: FastMap<GroupId, Members<'_>> = FastMap::default();
-    for site in model.sites.iter().filter(|site| site.tally.n_created > 0) {
+    for site in sites_seen(model) {
         let of_site = by_site.get(&site.id).copied().unwrap_or_default();
         members.entry(site.group).or_default().add(site, of_site);
     }
@@ -41,6 +41,12 @@ pub(super) fn groups(model: &Model, by_site: &FastMap<SiteId, OfSite>) -> Rankin
     let shown = most(all, GROUPS_MAX, |group| (&group.tally, group.id));
     let row = |group: &Group| members.get(&group.id).and_then(|m| m.row(group, model));
     Ranking { rows: shown.into_iter().filter_map(row).collect(), n_total }
+}
+
+/// Those that have allocated; none where stacks are not seen.
+fn sites_seen(model: &Model) -> impl Iterator<Item = &Site> {
+    let has_stacks = model.target.backend.sees().stacks;
+    model.sites.iter().filter(move |site| has_stacks && site.tally.n_created > 0)
 }
 
 /// Half of `limit` by live bytes and, of the rest, half by allocated bytes: what never stays is worth a row

@@ -13,11 +13,12 @@ pub use crate::analysis::residency::{
 };
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
 use crate::event::residency::{RssSplit, StoreMap};
-use crate::event::{Frame, FrameKind, GcKind, StoreKind};
+use crate::event::{Backend, Frame, FrameKind, GcKind, StoreKind};
 pub use crate::model::async_origin::AsyncStack;
 pub use crate::model::census::{
     CensusFailure, CensusLog, JoinedCensus, Orphan, TracedSite, TracedStore,
 };
+pub use crate::model::gc::GcCounts;
 pub use crate::model::lifetime::{
     LIFETIME_FIRST_NS, N_GC_BUCKETS, N_LIFETIME_BUCKETS, lifetime_bucket_end,
 };
@@ -45,7 +46,8 @@ pub struct Snapshot {
     pub target: Target,
     pub memory: Memory,
     pub stores: StoreTotals,
-    pub gc: GcTotals,
+    /// `None`: collections are not seen.
+    pub gc: Option<GcTotals>,
     pub history: Arc<History>,
     /// By live bytes, largest first; at most [`SITES_MAX`].
     pub sites: Arc<[SiteRow]>,
@@ -69,6 +71,8 @@ pub struct Snapshot {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     pub pid: u32,
+    /// What the facts come from, and with it which there are.
+    pub backend: Backend,
     pub command: String,
     pub node_version: Option<String>,
     pub v8_version: Option<String>,
@@ -120,17 +124,23 @@ pub struct StoreTotals {
     pub created_bytes: Bytes,
     pub n_destroyed: u64,
     pub destroyed_bytes: Bytes,
-    /// Stores below `min_size`, counted by the kernel: live now, created in all.
-    pub n_small_live: u64,
-    pub small_live_bytes: Bytes,
-    pub n_small_created: u64,
-    pub small_created_bytes: Bytes,
+    /// Stores below `min_size`; `None`: not counted (yet).
+    pub small: Option<SmallTotals>,
     /// Destroyed without their creation having been seen.
     pub n_destroyed_unknown: u64,
     /// Allocated and freed bytes per second over the last few seconds, tracked stores.
     pub created_bytes_per_s: u64,
     pub destroyed_bytes_per_s: u64,
     pub n_created_per_s: f64,
+}
+
+/// Stores too small to be tracked one by one, counted by the kernel: live now, created in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SmallTotals {
+    pub n_live: u64,
+    pub live_bytes: Bytes,
+    pub n_created: u64,
+    pub created_bytes: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -248,9 +258,10 @@ pub struct StoreRow {
     pub size: Bytes,
     pub max_size: Bytes,
     pub kind: StoreKind,
+    /// At least, where not every store is seen.
     pub age: Nanos,
-    pub n_minor_survived: u32,
-    pub n_major_survived: u32,
+    /// `None`: collections are not seen.
+    pub survived: Option<GcCounts>,
     pub tid: Tid,
     pub thread: Option<Arc<str>>,
     /// The first stack of its site.

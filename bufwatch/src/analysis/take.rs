@@ -14,11 +14,10 @@ use crate::analysis::ranking;
 use crate::analysis::residency::{FirstWrite, Recent};
 use crate::analysis::rss_steps::rss_steps;
 use crate::analysis::snapshot::{
-    GcTotals, Health, History, Memory, ResidencyTotals, Snapshot, StoreDetail, StorePages,
-    StoreRow, StoreTable, StoreTotals, Target, TargetState,
+    GcTotals, Health, History, Memory, ResidencyTotals, SmallTotals, Snapshot, StoreDetail,
+    StorePages, StoreRow, StoreTable, StoreTotals, Target, TargetState,
 };
 use crate::base::{FastMap, Fidelity, Nanos, StoreKey};
-use crate::event::CountersSampled;
 use crate::event::residency::{FirstTouch, StoreMap};
 use crate::model::limits::{ASYNC_STACKS_MAX, SITES_MAX as MODEL_SITES_MAX, STACKS_MAX};
 use crate::model::live::Store;
@@ -50,13 +49,7 @@ pub fn take(model: &Model, interest: &Interest, now: Nanos) -> Snapshot {
         target: target(model),
         memory: memory(model, scan.residency, now),
         stores: totals(model),
-        gc: GcTotals {
-            n_minor: model.gc.n_minor,
-            n_major: model.gc.n_major,
-            last: model.gc.last,
-            longest: model.gc.longest,
-            total: model.gc.total,
-        },
+        gc: gc(model),
         history: Arc::new(history(model)),
         sites: sites.rows,
         n_sites_total: sites.n_total,
@@ -75,9 +68,21 @@ pub fn take(model: &Model, interest: &Interest, now: Nanos) -> Snapshot {
     }
 }
 
+fn gc(model: &Model) -> Option<GcTotals> {
+    let gc = &model.gc;
+    model.target.backend.sees().collections.then_some(GcTotals {
+        n_minor: gc.n_minor,
+        n_major: gc.n_major,
+        last: gc.last,
+        longest: gc.longest,
+        total: gc.total,
+    })
+}
+
 fn target(model: &Model) -> Target {
     Target {
         pid: model.target.pid,
+        backend: model.target.backend,
         command: model.target.command.clone(),
         node_version: model.target.node_version.clone(),
         v8_version: model.target.v8_version.clone(),
@@ -115,10 +120,11 @@ fn recent(model: &Model) -> Recent {
 fn totals(model: &Model) -> StoreTotals {
     let totals = &model.totals;
     let counters = model.counters.as_ref();
-    let (n_small_live, small_live_bytes) =
-        counters.map(CountersSampled::small_live).unwrap_or_default();
-    let (n_small_created, small_created_bytes) =
-        counters.map(CountersSampled::small_created).unwrap_or_default();
+    let small = counters.map(|counters| {
+        let ((n_live, live_bytes), (n_created, created_bytes)) =
+            (counters.small_live(), counters.small_created());
+        SmallTotals { n_live, live_bytes, n_created, created_bytes }
+    });
     StoreTotals {
         n_live: model.live.len() as u64,
         live_bytes: totals.live_bytes,
@@ -127,10 +133,7 @@ fn totals(model: &Model) -> StoreTotals {
         created_bytes: totals.created_bytes,
         n_destroyed: totals.n_destroyed,
         destroyed_bytes: totals.destroyed_bytes,
-        n_small_live,
-        small_live_bytes,
-        n_small_created,
-        small_created_bytes,
+        small,
         n_destroyed_unknown: totals.n_destroyed_unknown,
         created_bytes_per_s: totals.created_rate.per_s() as u64,
         destroyed_bytes_per_s: totals.destroyed_rate.per_s() as u64,
@@ -163,6 +166,7 @@ fn scan(model: &Model, query: &StoreQuery, now: Nanos) -> Scan {
     let sites_matching = sites_matching(model, &query.filter);
     let mut by_site: FastMap<SiteId, OfSite> = FastMap::default();
     let mut residency = ResidencyTotals::default();
+    let has_collections = model.target.backend.sees().collections;
     let mut n_matched = 0;
     // The worst of the best `limit` on top, to be replaced.
     let mut best: BinaryHeap<Ranked<'_>> = BinaryHeap::with_capacity(query.limit.min(4_096) + 1);
@@ -176,7 +180,8 @@ fn scan(model: &Model, query: &StoreQuery, now: Nanos) -> Scan {
             residency.add(store.size, pages);
         }
         of_site.add_live(store, n_major_survived, now);
-        if !is_match(store, n_major_survived, &query.filter, sites_matching.as_ref(), now) {
+        let known = has_collections.then_some(n_major_survived);
+        if !is_match(store, known, &query.filter, sites_matching.as_ref(), now) {
             continue;
         }
         n_matched += 1;
@@ -263,7 +268,7 @@ fn sites_matching(model: &Model, filter: &StoreFilter) -> Option<FastMap<SiteId,
 
 fn is_match(
     store: &Store,
-    n_major_survived: u32,
+    n_major_survived: Option<u32>,
     filter: &StoreFilter,
     sites: Option<&FastMap<SiteId, bool>>,
     now: Nanos,
@@ -282,7 +287,7 @@ fn is_match(
 
 fn row(model: &Model, store: &Store, now: Nanos) -> StoreRow {
     let ago = |at: Nanos| (at.0 != 0).then(|| now.since(at));
-    let survived = store.survived(&model.gc);
+    let sees = model.target.backend.sees();
     let site = model.sites.get(store.site);
     StoreRow {
         key: store.key,
@@ -292,8 +297,7 @@ fn row(model: &Model, store: &Store, now: Nanos) -> StoreRow {
         max_size: store.max_size,
         kind: store.kind,
         age: now.since(store.birth),
-        n_minor_survived: survived.n_minor,
-        n_major_survived: survived.n_major,
+        survived: sees.collections.then(|| store.survived(&model.gc)),
         tid: store.tid,
         thread: model.thread_name(store.tid),
         stack: site.map_or(store.stack, |site| site.stack),

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::analysis::query::parse_bytes;
 use crate::base::Bytes;
+use crate::cli::backend::BackendArgs;
 use crate::cli::census::CensusArgs;
 use crate::cli::check::CheckArgs;
 use crate::cli::diff::DiffArgs;
@@ -70,6 +71,9 @@ pub struct WatchArgs {
     #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     pub pid: Option<u32>,
 
+    #[command(flatten)]
+    pub backend: BackendArgs,
+
     /// Print lines instead of showing the dashboard
     #[arg(long)]
     pub headless: bool,
@@ -87,12 +91,12 @@ pub struct WatchArgs {
     pub json: bool,
 
     /// Look at the V8 heap this often, to tell which views pin which stores and who holds them. Each look stops the process for about
-    /// 5 ms and 0.25 s per GB of V8 heap; without this only when asked for
+    /// 5 ms and 0.25 s per GB of V8 heap; without this only when asked for, and with --backend ptrace each second
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub census_every: Option<f64>,
 
-    /// Share of time, in percent, that the process may be stopped by --census-every; longer stops make it look less often
-    #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = parse_percent, requires = "census_every")]
+    /// Share of time, in percent, that the process may be stopped by looks at its heap; longer stops make it look less often
+    #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = parse_percent)]
     pub pause_budget: f64,
 
     /// Record what is seen into a file as well: see `bufwatch record --help`

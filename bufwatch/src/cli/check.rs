@@ -12,6 +12,7 @@ use crate::analysis::query::parse_bytes;
 use crate::analysis::{Interest, TargetState};
 use crate::base::{Bytes, Nanos, sanitize};
 use crate::cli::args::{parse_min_size, parse_seconds, parse_size};
+use crate::cli::backend::BackendArgs;
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
 use crate::cli::output::write_file;
@@ -42,6 +43,8 @@ pub struct CheckArgs {
     /// A file made by `bufwatch record` or --record; without it, a command behind `--`
     #[arg(value_name = "FILE", required_unless_present = "command", conflicts_with = "command")]
     pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub backend: BackendArgs,
     /// Most bytes that views may keep alive without showing them, at any census
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_pinned: Option<Bytes>,
@@ -227,6 +230,7 @@ fn config(args: &CheckArgs, environment: &Environment, pid: u32, file: &Path) ->
     let every = Nanos((args.census_every * 1e9) as u64);
     SessionConfig {
         pid,
+        backend: args.backend.choose(),
         anchor_tid: None,
         has_empty_probes: false,
         has_source_maps: true,

@@ -1,6 +1,7 @@
 //! Layer 7: the command line. Dispatches, and is the only place that reads the environment.
 
 pub mod args;
+pub mod backend;
 pub mod census;
 pub mod check;
 pub mod diff;

@@ -10,10 +10,11 @@ use crate::base::text::count;
 use crate::base::{Bytes, Nanos};
 use crate::cli::Environment;
 use crate::cli::args::{parse_min_size, parse_percent, parse_ring_size, parse_seconds};
+use crate::cli::backend::{BackendArgs, census_interval};
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
 use crate::cli::watch::{FAULTS_COST, Signals, fail, print_each};
-use crate::session::{CensusInterval, RecordTo, Session, SessionConfig};
+use crate::session::{RecordTo, Session, SessionConfig};
 
 /// Between two lines of progress.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -25,6 +26,8 @@ pub struct RecordArgs {
     /// Process to record
     #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     pub pid: u32,
+    #[command(flatten)]
+    pub backend: BackendArgs,
     /// File to write: a database (format: sqlite3), readable only by you. While it is written there are two more files beside it
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
@@ -38,8 +41,8 @@ pub struct RecordArgs {
     /// 5 ms and 0.25 s per GB of V8 heap
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub census_every: Option<f64>,
-    /// Share of time, in percent, that the process may be stopped by --census-every; longer stops make it look less often
-    #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = parse_percent, requires = "census_every")]
+    /// Share of time, in percent, that the process may be stopped by looks at its heap; longer stops make it look less often
+    #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = parse_percent)]
     pub pause_budget: f64,
     /// Smallest store tracked one by one; smaller ones are counted by size. 1 tracks all
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_min_size)]
@@ -87,8 +90,10 @@ pub fn run(args: &RecordArgs, environment: &Environment) -> Exit {
 }
 
 fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
+    let backend = args.backend.choose();
     SessionConfig {
         pid: args.pid,
+        backend,
         anchor_tid: None,
         has_empty_probes: false,
         has_source_maps: !args.no_source_maps,
@@ -98,11 +103,7 @@ fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
         plan_cache: environment.plan_cache.clone(),
         record_reads: None,
-        census_interval: args.census_every.map(|seconds| CensusInterval {
-            every: Nanos((seconds * 1e9) as u64),
-            first_after: Nanos(0),
-            pause_budget: args.pause_budget / 100.0,
-        }),
+        census_interval: census_interval(backend, args.census_every, args.pause_budget, Nanos(0)),
         record: Some(RecordTo {
             path: args.output.clone(),
             is_overwriting: args.force,

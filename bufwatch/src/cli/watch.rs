@@ -12,11 +12,12 @@ use crate::analysis::{Snapshot, TargetState};
 use crate::base::{Nanos, sanitize};
 use crate::cli::Environment;
 use crate::cli::args::WatchArgs;
+use crate::cli::backend::census_interval;
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
 use crate::export::{sample_json, sample_text};
 use crate::node::processes;
-use crate::session::{CensusInterval, RecordTo, Request, Session, SessionConfig, SessionError};
+use crate::session::{RecordTo, Request, Session, SessionConfig, SessionError};
 use crate::sys::launch::Launched;
 use crate::tui;
 use crate::tui::picker::ProcessChoice;
@@ -105,8 +106,10 @@ pub(super) fn fail(error: &SessionError) -> Exit {
 
 /// `is_new`: the process begins with the session.
 fn config(args: &WatchArgs, environment: &Environment, pid: u32, is_new: bool) -> SessionConfig {
+    let backend = args.backend.choose();
     SessionConfig {
         pid,
+        backend,
         anchor_tid: args.anchor_tid,
         has_empty_probes: args.empty_probes,
         has_source_maps: !args.no_source_maps,
@@ -116,11 +119,12 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32, is_new: bool) -
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
         plan_cache: environment.plan_cache.clone(),
         record_reads: args.record_reads.clone(),
-        census_interval: args.census_every.map(|seconds| CensusInterval {
-            every: Nanos((seconds * 1e9) as u64),
-            first_after: if is_new { FIRST_CENSUS } else { Nanos(0) },
-            pause_budget: args.pause_budget / 100.0,
-        }),
+        census_interval: census_interval(
+            backend,
+            args.census_every,
+            args.pause_budget,
+            if is_new { FIRST_CENSUS } else { Nanos(0) },
+        ),
         record: args.record.as_ref().map(|path| RecordTo {
             path: path.clone(),
             is_overwriting: args.force,

@@ -51,7 +51,7 @@ fn by_holder<'a>(look: &Look<'a>, members: &[usize]) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     for index in members {
         let Some(holder) = look.parent(*index).and_then(main_of) else { continue };
-        let site = look.traced(*index).map(|traced| &traced.site);
+        let site = look.traced(*index).and_then(|traced| traced.site.as_ref());
         let key = (pattern(&holder.path), site.map(|site| site.group));
         let number = *numbers.entry(key).or_insert_with_key(|(steps, _)| {
             let holder = steps.iter().map(|step| step.clone().into_owned()).collect();

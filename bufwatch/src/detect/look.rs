@@ -108,9 +108,10 @@ impl<'a> Look<'a> {
             // A busy server may collect several times while a request is in flight.
             let is_in_flight = traced.age < IN_FLIGHT_MAX;
             return match traced.n_major_survived {
-                0 if is_in_flight => Tenure::Young,
+                // Where collections are not seen, it may be that none has run.
+                None | Some(0) if is_in_flight => Tenure::Young,
                 _ if is_in_flight => Tenure::Unknown,
-                n if n >= SETTLED_MAJORS => Tenure::Settled,
+                Some(n) if n >= SETTLED_MAJORS => Tenure::Settled,
                 _ => Tenure::Seen,
             };
         }
@@ -170,6 +171,17 @@ mod tests {
         assert_eq!(tenure(&scene(7)), Tenure::Settled);
         assert_eq!(tenure(&scene(0).aged(1)), Tenure::Young);
         assert_eq!(tenure(&scene(7).aged(1)), Tenure::Unknown);
+    }
+
+    #[test]
+    fn where_collections_are_not_seen_age_alone_says_it() {
+        let of = |seconds| {
+            let mut scene = Scene::new().parent(pinned()).traced("", 0).aged(seconds);
+            scene.collections_are_not_seen();
+            tenure(&scene)
+        };
+        assert_eq!(of(1), Tenure::Young);
+        assert_eq!(of(60), Tenure::Seen);
     }
 
     #[test]

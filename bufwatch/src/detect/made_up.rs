@@ -173,7 +173,13 @@ impl Scene {
         if let Some(last) = self.traced.last_mut() {
             let key = StoreKey { address: number << 20, id: self.parents.len() as u32 };
             let age = Nanos::from_secs(60);
-            *last = Some(TracedStore { key, number, age, n_major_survived, site });
+            *last = Some(TracedStore {
+                key,
+                number,
+                age,
+                n_major_survived: Some(n_major_survived),
+                site: Some(site),
+            });
         }
         self
     }
@@ -184,6 +190,13 @@ impl Scene {
             last.age = Nanos::from_secs(seconds);
         }
         self
+    }
+
+    /// As a backend tells it that sees neither collections nor stacks.
+    pub(super) fn collections_are_not_seen(&mut self) {
+        for traced in self.traced.iter_mut().flatten() {
+            (traced.n_major_survived, traced.site) = (None, None);
+        }
     }
 
     /// All parents so far.

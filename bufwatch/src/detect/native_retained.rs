@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use crate::analysis::finding::{Confidence, Finding, FindingKind, Remedy};
-use crate::analysis::snapshot::TracedSite;
+use crate::analysis::snapshot::{Orphan, TracedSite};
 use crate::base::text::count;
 use crate::base::{Bytes, FastMap, Nanos, StoreKey};
 use crate::detect::group::{Group, group};
@@ -96,23 +96,26 @@ struct Orphans {
 
 fn without_buffer(look: &Look<'_>) -> Vec<Finding> {
     let Some(before) = look.before else { return Vec::new() };
+    // Without collections it is not known whether such a store is garbage, without a stack not what it belongs to.
+    let survived = |it: &Orphan| it.store.n_major_survived.unwrap_or(0);
+    let site_of = |it: &Orphan| it.store.site.as_ref().map(|site| site.group);
     let known: FastMap<StoreKey, u32> =
-        before.orphans.iter().map(|it| (it.store.key, it.store.n_major_survived)).collect();
+        before.orphans.iter().map(|it| (it.store.key, survived(it))).collect();
     let alive: FastMap<StoreKey, u32> =
-        look.now.orphans.iter().map(|it| (it.store.key, it.store.n_major_survived)).collect();
+        look.now.orphans.iter().map(|it| (it.store.key, survived(it))).collect();
     let mut by_site: FastMap<_, Orphans> = FastMap::default();
     let mut has_freed: Vec<_> = Vec::new();
     for orphan in &before.orphans {
         // What had survived before and is gone was in use, and somebody freed it.
-        if !alive.contains_key(&orphan.store.key) && orphan.store.n_major_survived >= SETTLED_MAJORS
-        {
-            has_freed.push(orphan.store.site.group);
+        if !alive.contains_key(&orphan.store.key) && survived(orphan) >= SETTLED_MAJORS {
+            has_freed.extend(site_of(orphan));
         }
     }
     for orphan in &look.now.orphans {
         let store = &orphan.store;
-        let entry = by_site.entry(store.site.group).or_insert_with(|| Orphans {
-            site: Arc::clone(&store.site),
+        let Some(site) = &store.site else { continue };
+        let entry = by_site.entry(site.group).or_insert_with(|| Orphans {
+            site: Arc::clone(site),
             n: 0,
             bytes: Bytes(0),
             n_before: 0,
@@ -122,7 +125,7 @@ fn without_buffer(look: &Look<'_>) -> Vec<Finding> {
         });
         let survived_before = known.get(&store.key).copied();
         let is_proven = survived_before
-            .is_some_and(|before| store.n_major_survived.wrapping_sub(before) >= SETTLED_MAJORS);
+            .is_some_and(|before| survived(orphan).wrapping_sub(before) >= SETTLED_MAJORS);
         if is_proven {
             entry.n_before += 1;
             entry.bytes_before += orphan.size;
@@ -130,7 +133,7 @@ fn without_buffer(look: &Look<'_>) -> Vec<Finding> {
         entry.n += 1;
         entry.bytes += orphan.size;
         entry.age = entry.age.max(store.age);
-        entry.n_major_survived = entry.n_major_survived.max(store.n_major_survived);
+        entry.n_major_survived = entry.n_major_survived.max(survived(orphan));
     }
     let mut orphans: Vec<Orphans> = by_site
         .into_iter()
@@ -241,8 +244,8 @@ mod tests {
             key: StoreKey { address: u64::from(number) << 12, id: number },
             number: u64::from(number),
             age: Nanos::from_secs(90),
-            n_major_survived,
-            site: Arc::new(site),
+            n_major_survived: Some(n_major_survived),
+            site: Some(Arc::new(site)),
         };
         Orphan { size: Bytes(1_000_000), store }
     }

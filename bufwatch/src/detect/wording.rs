@@ -140,7 +140,7 @@ pub(super) fn finding(
         via: group.site.and_then(|site| site.via.clone()),
         holder: group.holder.clone(),
         age: age(look, group),
-        n_major_survived: traced().map(|it| it.n_major_survived).max(),
+        n_major_survived: traced().filter_map(|it| it.n_major_survived).max(),
     }
 }
 

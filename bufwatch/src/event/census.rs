@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::base::{Avma, Bytes, Nanos};
+use crate::base::{Avma, Bytes, Nanos, StoreKey};
 
 /// Everything that one census found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,6 +136,15 @@ impl RootKind {
     }
 }
 
+/// The `BackingStore` of a parent: the same one, as long as its key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreIdentity {
+    pub key: StoreKey,
+    /// Most it can grow to.
+    pub max_size: Bytes,
+    pub flags: u16,
+}
+
 /// A backing store that live objects refer to.
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,6 +153,8 @@ pub struct Parent {
     pub address: Avma,
     pub size: Bytes,
     pub kind: ParentKind,
+    /// Which `BackingStore` it is; `None` if that could not be read, and in a recording.
+    pub store: Option<StoreIdentity>,
     pub is_resizable: bool,
     /// Something besides its views refers to an array buffer over it: whoever that is can reach all of its bytes.
     pub is_held_itself: bool,

@@ -1,6 +1,7 @@
 //! Layer 1: the one stream. Everything bufwatch learns of a target is an [`Event`]; this module says what
 //! there is to learn, not how it is learned or what follows from it.
 
+pub mod backend;
 pub mod census;
 pub mod course;
 pub mod decode;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use bufwatch_common::{LiveStore, N_SIZE_CLASSES, RawFrame, SizeClassCounters};
 
 use crate::base::{AsyncOriginId, Avma, Bytes, Nanos, StackId, StoreKey, Tid};
+pub use crate::event::backend::{Backend, Sees};
 use crate::event::census::Census;
 use crate::event::recorded::Recalled;
 use crate::event::residency::{ResidencyScanned, StoreTouch};
@@ -30,6 +32,8 @@ pub enum Payload {
     /// Probes are in place: from now on every store is seen.
     Attached,
     StoreCreated(StoreCreated),
+    /// It was there when somebody looked for the first time: it is older than the attach.
+    StoreFound(StoreCreated),
     StoreReattached {
         key: StoreKey,
         tid: Tid,
@@ -141,6 +145,8 @@ pub enum Payload {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TargetIdentified {
     pub pid: u32,
+    /// What the events come from, and with it what there are events of.
+    pub backend: Backend,
     pub command: String,
     pub node_version: Option<String>,
     pub v8_version: Option<String>,

@@ -109,7 +109,8 @@ pub struct RecordedDeath {
     pub number: u64,
     pub birth: Nanos,
     pub at: Nanos,
-    pub survived: RecordedGcCounts,
+    /// `None`: collections are not seen.
+    pub survived: Option<RecordedGcCounts>,
 }
 
 /// A store that has a row was resized, or went to another thread.
@@ -158,11 +159,12 @@ pub struct Moment {
     pub destroyed_bytes_per_s: f64,
     /// Stores below the limit of tracking; `None` until the kernel's counters were read.
     pub small: Option<SmallStores>,
-    pub n_minor: u64,
-    pub n_major: u64,
+    /// Collections; `None`: they are not seen.
+    pub n_minor: Option<u64>,
+    pub n_major: Option<u64>,
     pub gc_last: Option<Nanos>,
     pub gc_longest: Option<Nanos>,
-    pub gc_total: Nanos,
+    pub gc_total: Option<Nanos>,
     pub own: OwnMoment,
 }
 
@@ -257,7 +259,8 @@ pub struct RecordedTraced {
     pub key: StoreKey,
     pub number: u64,
     pub age: Nanos,
-    pub n_major_survived: u32,
+    /// `None`: collections are not seen.
+    pub n_major_survived: Option<u32>,
     pub site: u32,
 }
 

@@ -152,6 +152,7 @@ pub fn to_json(
 }
 
 fn parent_row<'a>(parent: &'a Parent, traced: Option<&'a TracedStore>) -> ParentRow<'a> {
+    let site = traced.and_then(|it| it.site.as_ref());
     ParentRow {
         address: parent.address.to_string(),
         size_bytes: parent.size.0,
@@ -166,9 +167,9 @@ fn parent_row<'a>(parent: &'a Parent, traced: Option<&'a TracedStore>) -> Parent
         has_aliases: parent.has_aliases,
         resident_bytes: parent.resident.map(|it| it.0),
         age_ns: traced.map(|it| it.age.0),
-        n_major_survived: traced.map(|it| u64::from(it.n_major_survived)),
-        site: traced.map(|it| it.site.label.as_ref()),
-        via: traced.and_then(|it| it.site.via.as_deref()),
+        n_major_survived: traced.and_then(|it| it.n_major_survived).map(u64::from),
+        site: site.map(|it| it.label.as_ref()),
+        via: site.and_then(|it| it.via.as_deref()),
         retained_bytes: parent.retained.map(|it| it.total().0),
         retained_heap_bytes: parent.retained.map(|it| it.heap.0),
         views: parent

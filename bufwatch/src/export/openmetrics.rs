@@ -18,7 +18,9 @@ pub fn text(snapshot: &Snapshot, wall: Option<Nanos>) -> String {
     // Until the probes are in place, nothing was counted: that is not zero.
     if snapshot.target.state != TargetState::Attaching {
         stores(&mut page, snapshot);
-        gc(&mut page, &snapshot.gc);
+        if let Some(totals) = &snapshot.gc {
+            gc(&mut page, totals);
+        }
         let lost = snapshot.health.n_lost;
         page.counter("bufwatch_events_lost", "Records of the kernel that were lost", &[("", lost)]);
     }
@@ -116,9 +118,9 @@ fn stores(page: &mut Page, snapshot: &Snapshot) {
         let help = "Bytes of live tracked stores in RAM, as far as pages were looked at";
         each("bufwatch_backing_store_resident_bytes", "bytes", help, |it| it.resident);
     }
-    let small = Some(stores.small_live_bytes.0);
+    let small = stores.small.map(|it| it.live_bytes.0);
     let help = "Live stores too small to be tracked one by one";
-    page.gauge("bufwatch_small_stores", "", help, &[("", Some(stores.n_small_live))]);
+    page.gauge("bufwatch_small_stores", "", help, &[("", stores.small.map(|it| it.n_live))]);
     page.gauge("bufwatch_small_store_bytes", "bytes", "Bytes of small live stores", &[("", small)]);
     totals(page, snapshot);
 }

@@ -158,10 +158,12 @@ pub(super) fn freed_sites(snapshot: &Snapshot) -> Value {
 
 /// The largest live stores, or what else the table of the snapshot was asked for. Times are ages at `t_ns`.
 pub(super) fn top_stores(snapshot: &Snapshot) -> Value {
-    snapshot.table.rows.iter().take(TOP_STORES_MAX).map(top_store).collect()
+    let has_stacks = snapshot.target.backend.sees().stacks;
+    let rows = snapshot.table.rows.iter().take(TOP_STORES_MAX);
+    rows.map(|row| top_store(row, has_stacks)).collect()
 }
 
-fn top_store(row: &StoreRow) -> Value {
+fn top_store(row: &StoreRow, has_stacks: bool) -> Value {
     let pages = row.residency.map(|known| known.pages);
     let residency = row.residency.as_ref();
     json!({
@@ -180,7 +182,7 @@ fn top_store(row: &StoreRow) -> Value {
         "first_write": residency.and_then(first_write),
         "is_recycled": residency.map(|known| known.is_recycled),
         "age_ns": row.age.0,
-        "site": row.site.as_ref(),
+        "site": has_stacks.then_some(row.site.as_ref()),
         "via": row.via.as_deref(),
         "placement": placement(row.placement),
     })

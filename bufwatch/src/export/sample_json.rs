@@ -18,6 +18,8 @@ pub fn sample(snapshot: &Snapshot) -> Value {
     // Until the probes are in place, nothing was counted: that is not zero.
     let is_counting = target.state != TargetState::Attaching;
     let counted = |n: u64| is_counting.then_some(n);
+    let gc = snapshot.gc.filter(|_| is_counting);
+    let sees = target.backend.sees();
     let sites: Vec<Value> = snapshot.sites.iter().map(site).collect();
     json!({
         "schema": "bufwatch.sample/1",
@@ -27,6 +29,8 @@ pub fn sample(snapshot: &Snapshot) -> Value {
         "command": (!target.command.is_empty()).then_some(&target.command),
         "node_version": target.node_version,
         "v8_version": target.v8_version,
+        "backend": target.backend.name(),
+        "is_sampled": !target.backend.sees().every_store,
         "state": state,
         "exit_code": exit_code,
         "min_size_bytes": target.min_size.0,
@@ -35,12 +39,12 @@ pub fn sample(snapshot: &Snapshot) -> Value {
         "v8_heap_bytes": memory.v8_heap.map(|b| b.0),
         "before_attach_bytes": memory.before_attach.map(|b| b.0),
         "stores": stores(snapshot, counted),
-        "lost": lost(&snapshot.health, counted),
+        "lost": lost(snapshot, counted),
         "gc": {
-            "n_minor": counted(snapshot.gc.n_minor),
-            "n_major": counted(snapshot.gc.n_major),
-            "total_ns": counted(snapshot.gc.total.0),
-            "longest_ns": snapshot.gc.longest.map(|ns| ns.0),
+            "n_minor": gc.map(|gc| gc.n_minor),
+            "n_major": gc.map(|gc| gc.n_major),
+            "total_ns": gc.map(|gc| gc.total.0),
+            "longest_ns": gc.and_then(|gc| gc.longest).map(|ns| ns.0),
         },
         "rss_parts": rss_parts(snapshot),
         "memory_usage": memory_usage(snapshot),
@@ -48,7 +52,7 @@ pub fn sample(snapshot: &Snapshot) -> Value {
         "top_stores": top_stores(snapshot),
         "rss_steps": rss_steps(snapshot),
         "freed_sites": freed_sites(snapshot),
-        "n_sites_total": snapshot.n_sites_total,
+        "n_sites_total": sees.stacks.then_some(snapshot.n_sites_total),
         "sites": sites,
         "frames": frame_counts(&snapshot.health),
         "notices": snapshot.health.notices,
@@ -77,6 +81,7 @@ fn state(state: &TargetState) -> (&'static str, Option<i32>) {
 
 fn stores(snapshot: &Snapshot, counted: impl Fn(u64) -> Option<u64>) -> Value {
     let stores = &snapshot.stores;
+    let (small, sees) = (stores.small, snapshot.target.backend.sees());
     json!({
         "n_live": counted(stores.n_live),
         "live_bytes": counted(stores.live_bytes.0),
@@ -85,23 +90,26 @@ fn stores(snapshot: &Snapshot, counted: impl Fn(u64) -> Option<u64>) -> Value {
         "created_bytes": counted(stores.created_bytes.0),
         "n_destroyed": counted(stores.n_destroyed),
         "destroyed_bytes": counted(stores.destroyed_bytes.0),
-        "n_small_live": counted(stores.n_small_live),
-        "small_live_bytes": counted(stores.small_live_bytes.0),
-        "n_small_created": counted(stores.n_small_created),
-        "small_created_bytes": counted(stores.small_created_bytes.0),
-        "n_destroyed_unknown": counted(stores.n_destroyed_unknown),
+        "n_small_live": small.and_then(|it| counted(it.n_live)),
+        "small_live_bytes": small.and_then(|it| counted(it.live_bytes.0)),
+        "n_small_created": small.and_then(|it| counted(it.n_created)),
+        "small_created_bytes": small.and_then(|it| counted(it.created_bytes.0)),
+        "n_destroyed_unknown": counted(stores.n_destroyed_unknown).filter(|_| sees.every_store),
         "created_bytes_per_s": counted(stores.created_bytes_per_s),
         "destroyed_bytes_per_s": counted(stores.destroyed_bytes_per_s),
     })
 }
 
-fn lost(health: &Health, counted: impl Fn(u64) -> Option<u64>) -> Value {
+fn lost(snapshot: &Snapshot, counted: impl Fn(u64) -> Option<u64>) -> Value {
+    let health = &snapshot.health;
+    // Of what nobody was to see it is not known how much there was.
+    let counted = |n: u64| counted(n).filter(|_| snapshot.target.backend.sees().every_store);
     let reasons: Map<String, Value> =
         health.drops.iter().map(|(reason, n)| (reason.name().to_owned(), json!(n))).collect();
     json!({
         "events": counted(health.n_lost),
-        "reconciled": health.n_reconciled,
-        "closed_by_reconcile": health.n_closed_by_reconcile,
+        "reconciled": counted(health.n_reconciled),
+        "closed_by_reconcile": counted(health.n_closed_by_reconcile),
         "reasons": reasons,
     })
 }

@@ -35,15 +35,27 @@ pub fn line(snapshot: &Snapshot) -> String {
     }
     let stores = &snapshot.stores;
     format!(
-        "{held}  stores {} in {}  alloc {}/s  freed {}/s  GC {}+{}  lost {}",
+        "{held}  stores {} in {}  alloc {}/s  freed {}/s  GC {}  {}",
         stores.live_bytes,
         count(stores.n_live),
         Bytes(stores.created_bytes_per_s),
         Bytes(stores.destroyed_bytes_per_s),
-        count(snapshot.gc.n_minor),
-        count(snapshot.gc.n_major),
-        count(snapshot.health.n_lost),
+        gc_counts(snapshot),
+        lost(snapshot),
     )
+}
+
+/// `12+3`: minor and major.
+fn gc_counts(snapshot: &Snapshot) -> String {
+    known(snapshot.gc.map(|gc| format!("{}+{}", count(gc.n_minor), count(gc.n_major))))
+}
+
+fn lost(snapshot: &Snapshot) -> String {
+    if snapshot.target.backend.sees().every_store {
+        format!("lost {}", count(snapshot.health.n_lost))
+    } else {
+        "sampled".to_owned()
+    }
 }
 
 /// What was seen, in some twenty lines; ends with a line break.
@@ -115,8 +127,8 @@ fn memory_lines(snapshot: &Snapshot) -> Vec<String> {
         ));
         lines.push(row(
             "small stores",
-            stores.small_live_bytes.to_string(),
-            format!("in {}", count(stores.n_small_live)),
+            known(stores.small.map(|it| it.live_bytes)),
+            stores.small.map_or_else(String::new, |it| format!("in {}", count(it.n_live))),
         ));
     }
     let before = memory
@@ -138,11 +150,13 @@ fn memory_lines(snapshot: &Snapshot) -> Vec<String> {
     if let Some(bytes) = holdings.not_resident_at_least {
         lines.push(format!("  at least ~{bytes} of the stores is not in RAM"));
     }
-    let gc = &snapshot.gc;
     lines.push(row(
         "GC",
-        format!("{}+{}", count(gc.n_minor), count(gc.n_major)),
-        format!("minor + major, {} in all, longest {}", gc.total, known(gc.longest)),
+        gc_counts(snapshot),
+        snapshot.gc.map_or_else(
+            || "not seen".to_owned(),
+            |gc| format!("minor + major, {} in all, longest {}", gc.total, known(gc.longest)),
+        ),
     ));
     lines
 }
@@ -201,6 +215,9 @@ fn site_lines(snapshot: &Snapshot) -> Vec<String> {
     if snapshot.target.state == TargetState::Attaching {
         return vec!["Sites: none, the probes are not in place".to_owned()];
     }
+    if !snapshot.target.backend.sees().stacks {
+        return vec!["Sites: not known, stacks are not seen".to_owned()];
+    }
     if snapshot.groups.is_empty() {
         return vec!["Sites: no store has been allocated since the attach".to_owned()];
     }
@@ -253,6 +270,8 @@ fn trust_lines(snapshot: &Snapshot) -> Vec<String> {
     };
     if snapshot.target.state == TargetState::Attaching {
         say("nothing was traced");
+    } else if !snapshot.target.backend.sees().every_store {
+        say("sampled: what lives between two censuses only was not seen");
     } else if health.n_lost == 0 {
         say("lost 0");
     } else {

@@ -134,7 +134,8 @@ impl Model {
         match &event.payload {
             Payload::TargetIdentified(target) => self.target = target.clone(),
             Payload::Attached => self.phase = Phase::Live,
-            Payload::StoreCreated(store) => self.store_created(at, store),
+            Payload::StoreCreated(store) => self.store_born(at, store, true),
+            Payload::StoreFound(store) => self.store_born(at, store, false),
             Payload::StoreReattached { key, tid, size } => {
                 self.store_moved(*key, Some(*tid), *size, None);
             }
@@ -210,7 +211,8 @@ impl Model {
         self.freed.remove(start, start.saturating_add(len));
     }
 
-    fn store_created(&mut self, at: Nanos, created: &StoreCreated) {
+    /// `is_new`: it was made now. Otherwise it was there before, and only its age from now on is known.
+    fn store_born(&mut self, at: Nanos, created: &StoreCreated, is_new: bool) {
         match self.live.find(created.key.address) {
             // Read with the live set before its record was.
             Some(known) if known.key.id == created.key.id => return,
@@ -225,7 +227,7 @@ impl Model {
         let there_at_birth = self.freed.remove(created.data, end);
         let store = Store {
             key: created.key,
-            number: self.totals.n_created + 1,
+            number: self.totals.n_known() + 1,
             data: created.data,
             size: created.size,
             max_size: created.max_size,
@@ -237,8 +239,13 @@ impl Model {
             gc_at_birth: self.gc.counts(created.tid),
             residency: Residency { there_at_birth, ..Residency::default() },
         };
-        self.totals.created(store.size, store.kind);
-        self.sites.created(store.site, store.size);
+        if is_new {
+            self.totals.created(store.size, store.kind);
+            self.sites.created(store.site, store.size);
+        } else {
+            self.totals.found(store.size, store.kind);
+            self.sites.found(store.site, store.size);
+        }
         self.live.insert(store);
     }
 
@@ -262,7 +269,10 @@ impl Model {
         if self.census.is_underway && self.died_meanwhile.len() < DIED_MEANWHILE_MAX {
             self.died_meanwhile.push((at, store.clone()));
         }
-        self.freed.died(&store, at);
+        // Whoever does not see mappings come and go does not know what has another use by now.
+        if self.target.backend.sees().mappings {
+            self.freed.died(&store, at);
+        }
         self.rss_steps.died(&store);
         let n_majors = self.gc.majors_survived_at_death(store.tid, store.gc_at_birth);
         self.totals.destroyed(store.size, store.kind);
@@ -315,7 +325,7 @@ impl Model {
         self.own.n_reconciled += 1;
         for (address, store) in read.stores.iter() {
             if self.live.find(*address).is_none_or(|known| known.key.id != store.id) {
-                self.store_created(Nanos(store.birth_ns), &created_from(*address, store));
+                self.store_born(Nanos(store.birth_ns), &created_from(*address, store), true);
             }
         }
         let gone = self.gone(read);

@@ -47,7 +47,12 @@ pub(super) fn model(recalled: &Recalled) -> Model {
         RecordedPhase::Execed => Phase::Execed,
         RecordedPhase::Exited { code } => Phase::Exited { code },
     };
-    model.census = census::recall::log(&recalled.censuses, &sites, &by_number);
+    model.census = census::recall::log(
+        &recalled.censuses,
+        &sites,
+        &by_number,
+        recalled.target.backend.sees().stacks,
+    );
     model.sites = sites;
     model.gc = gc(recalled);
     model.memory = moment.memory;
@@ -103,11 +108,11 @@ fn gc_counts(counts: RecordedGcCounts) -> GcCounts {
 fn gc(recalled: &Recalled) -> GcLog {
     let moment = &recalled.moment;
     let mut gc = GcLog {
-        n_minor: moment.n_minor,
-        n_major: moment.n_major,
+        n_minor: moment.n_minor.unwrap_or_default(),
+        n_major: moment.n_major.unwrap_or_default(),
         last: moment.gc_last,
         longest: moment.gc_longest,
-        total: moment.gc_total,
+        total: moment.gc_total.unwrap_or_default(),
         ..GcLog::default()
     };
     gc.marks.extend(recalled.gc_marks.iter().rev().take(GC_MARKS_MAX).rev());

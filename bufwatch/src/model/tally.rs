@@ -18,9 +18,14 @@ pub struct Tally {
 
 impl Tally {
     pub fn created(&mut self, size: Bytes) {
-        self.n_live += 1;
         self.n_created += 1;
         self.created_bytes += size;
+        self.found(size);
+    }
+
+    /// It was there before anybody looked.
+    pub fn found(&mut self, size: Bytes) {
+        self.n_live += 1;
         self.live_bytes += size;
         self.peak_bytes = self.peak_bytes.max(self.live_bytes);
     }

@@ -8,6 +8,8 @@ use crate::model::rate::Rate;
 pub struct Totals {
     pub live_bytes: Bytes,
     pub peak_bytes: Bytes,
+    /// That were there when they were seen first: older than the attach.
+    pub n_found: u64,
     pub n_created: u64,
     pub created_bytes: Bytes,
     pub n_destroyed: u64,
@@ -27,6 +29,16 @@ impl Totals {
         self.n_created += 1;
         self.created_bytes += size;
         self.grow(size, kind);
+    }
+
+    pub fn found(&mut self, size: Bytes, kind: StoreKind) {
+        self.n_found += 1;
+        self.grow(size, kind);
+    }
+
+    /// Stores that have a number.
+    pub const fn n_known(&self) -> u64 {
+        self.n_created + self.n_found
     }
 
     pub fn destroyed(&mut self, size: Bytes, kind: StoreKind) {

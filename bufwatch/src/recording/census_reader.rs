@@ -96,7 +96,7 @@ fn fill(reader: &Reader, id: i64, head: &RecordedCensus) -> rusqlite::Result<Rec
             key: StoreKey { address, id: key },
             number,
             age: row.nanos()?,
-            n_major_survived: row.small()?,
+            n_major_survived: row.known_small()?,
             site: row.small()?,
         };
         Ok((size, store))
@@ -197,7 +197,7 @@ fn traced(row: &mut Columns<'_, '_>) -> rusqlite::Result<Option<RecordedTraced>>
         key: StoreKey { address, id },
         number,
         age: age.unwrap_or_default(),
-        n_major_survived: n_major_survived.unwrap_or_default(),
+        n_major_survived,
         site: site.unwrap_or_default(),
     }))
 }

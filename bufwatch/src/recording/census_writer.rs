@@ -147,7 +147,7 @@ impl Rows<'_> {
                 store.map(|it| int(it.key.address)),
                 store.map(|it| it.key.id),
                 store.map(|it| int(it.age.0)),
-                store.map(|it| it.n_major_survived),
+                store.and_then(|it| it.n_major_survived),
                 store.map(|it| it.site),
             ],
         )?;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, Params, params};
 
 use crate::base::{FastMap, Nanos};
 use crate::event::recorded::{CurvePoint, RecordedCensus, RecordedSite};
-use crate::event::{Frame, OriginalPlace, TargetIdentified, Thread};
+use crate::event::{Backend, Frame, OriginalPlace, TargetIdentified, Thread};
 use crate::recording::value::{Columns, int};
 use crate::recording::{APPLICATION_ID, RecordingError, VERSION, names, value};
 
@@ -167,6 +167,7 @@ impl Reader {
         let target = TargetIdentified {
             pid: number("pid")?.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
             command: text("command")?.unwrap_or_default(),
+            backend: text("backend")?.and_then(|name| Backend::read(&name)).unwrap_or_default(),
             node_version: text("node_version")?,
             v8_version: text("v8_version")?,
             min_size: crate::base::Bytes(number("min_size")?.unwrap_or(0)),

@@ -70,7 +70,7 @@ CREATE TABLE moment (
   destroyed_bytes INTEGER NOT NULL, n_destroyed_unknown INTEGER NOT NULL, destroyed_unknown_bytes INTEGER NOT NULL,
   n_created_per_s REAL NOT NULL, created_bytes_per_s REAL NOT NULL, destroyed_bytes_per_s REAL NOT NULL,
   n_small_live INTEGER, small_live_bytes INTEGER, n_small_created INTEGER, small_created_bytes INTEGER,
-  n_minor INTEGER NOT NULL, n_major INTEGER NOT NULL, gc_last INTEGER, gc_longest INTEGER, gc_total INTEGER NOT NULL,
+  n_minor INTEGER, n_major INTEGER, gc_last INTEGER, gc_longest INTEGER, gc_total INTEGER,
   n_lost INTEGER NOT NULL, n_reconciled INTEGER NOT NULL, n_closed_by_reconcile INTEGER NOT NULL, cpu_share REAL, own_rss INTEGER,
   resolve_p50 INTEGER, resolve_p99 INTEGER, frame_counts TEXT NOT NULL, rss_in_node INTEGER);
 CREATE INDEX moment_flush ON moment (t) WHERE is_flush;
@@ -108,7 +108,7 @@ CREATE TABLE holder_group (
   retained_heap INTEGER, retained_off_heap INTEGER, PRIMARY KEY (census, position)) WITHOUT ROWID;
 CREATE TABLE orphan (
   census INTEGER NOT NULL, position INTEGER NOT NULL, size INTEGER NOT NULL, store INTEGER NOT NULL, store_address INTEGER NOT NULL,
-  store_id INTEGER NOT NULL, age INTEGER NOT NULL, n_major_survived INTEGER NOT NULL, site INTEGER NOT NULL,
+  store_id INTEGER NOT NULL, age INTEGER NOT NULL, n_major_survived INTEGER, site INTEGER NOT NULL,
   PRIMARY KEY (census, position)) WITHOUT ROWID;
 -- All findings as of t, the most bytes first; a new set when one of them changed. Rank -1 says that there are none any more.
 CREATE TABLE finding (

@@ -39,7 +39,7 @@ fn record(folder: &Path) -> PathBuf {
             number: 1,
             birth: Nanos::from_millis(900),
             at: Nanos::from_millis(2_500),
-            survived: crate::event::recorded::RecordedGcCounts::default(),
+            survived: Some(crate::event::recorded::RecordedGcCounts::default()),
         });
         let batch = Batch {
             facts: vec![("started", Fact::Number(1)), ("pid", Fact::Number(7))],

@@ -19,10 +19,9 @@ use crate::session::first_touch::FirstTouches;
 use crate::session::recording::Recording;
 use crate::session::residency::ScanSchedule;
 use crate::session::sampling::Sampling;
-use crate::session::target::{Prepared, interpreter_copies};
+use crate::session::target::{Prepared, SourceConfig, interpreter_copies};
 use crate::session::{Request, SessionConfig, SessionError};
-use crate::source::EbpfSource;
-use crate::source::ebpf::AttachPoint;
+use crate::source::{EbpfSource, PtraceSource, Source};
 use crate::symbolize::cassette::Recorder;
 use crate::symbolize::{Symbolizer, Trust};
 use crate::sys::clock;
@@ -66,7 +65,7 @@ pub(super) fn run(
     publish: &watch::Sender<Option<Arc<Snapshot>>>,
     publishing: mpsc::Sender<()>,
 ) -> Result<(), SessionError> {
-    let Prepared { identified, ebpf, sampler, v8, notices, census, pidfd, identity, interpreter } =
+    let Prepared { identified, source, sampler, v8, notices, census, pidfd, identity, interpreter } =
         prepared;
     let pid = config.pid;
     let started_at = clock::now();
@@ -94,6 +93,7 @@ pub(super) fn run(
         first_touches: FirstTouches::default(),
         census: CensusTaking::new(pid, census, config.census_interval),
         recording,
+        source_limits: None,
         publish,
     };
     collector.apply(&Event { at: started_at, payload: Payload::TargetIdentified(identified) });
@@ -102,17 +102,27 @@ pub(super) fn run(
         collector.apply_all(&events);
     }
     collector.publish();
-    collector.symbolizer.prepare(Avma(ebpf.probe.text_start));
-    let (mut source, mut more) = EbpfSource::start(&ebpf).map_err(|error| {
-        if sampling.has_ended() { SessionError::EndedDuringAttach(pid) } else { error.into() }
-    })?;
-    collector.interest.notices.append(&mut more);
-    // Twice: a worker may have begun before the probes saw its mappings, or while this was written down.
-    for _ in 0..2 {
-        source.add_copies(&interpreter_copies(&identity, interpreter))?;
-    }
+    let mut source: Box<dyn Source> = match source {
+        SourceConfig::Ebpf(ebpf) => {
+            collector.symbolizer.prepare(Avma(ebpf.probe.text_start));
+            let (mut source, mut more) = EbpfSource::start(&ebpf).map_err(|error| {
+                if sampling.has_ended() {
+                    SessionError::EndedDuringAttach(pid)
+                } else {
+                    error.into()
+                }
+            })?;
+            collector.interest.notices.append(&mut more);
+            // Twice: a worker may have begun before the probes saw its mappings, or while this was written down.
+            for _ in 0..2 {
+                source.add_copies(&interpreter_copies(&identity, interpreter))?;
+            }
+            Box::new(source)
+        }
+        SourceConfig::Ptrace(config) => Box::new(PtraceSource::new(config)),
+    };
     collector.apply(&Event { at: clock::now(), payload: Payload::Attached });
-    collector.watch(&mut source, &ebpf.points, &sampling, inbox, config.snapshot_every);
+    collector.watch(source.as_mut(), &sampling, inbox, config.snapshot_every);
     let recorded = collector.recording.finish(&collector.model);
     drop(publishing);
     // Only now the probes go: who waits for the last snapshot need not wait for that.
@@ -152,14 +162,14 @@ struct Collector<'a> {
     first_touches: FirstTouches,
     census: CensusTaking,
     recording: Recording,
+    source_limits: Option<String>,
     publish: &'a watch::Sender<Option<Arc<Snapshot>>>,
 }
 
 impl Collector<'_> {
     fn watch(
         &mut self,
-        source: &mut EbpfSource,
-        points: &[AttachPoint],
+        source: &mut dyn Source,
         sampling: &Sampling,
         inbox: &Receiver<Request>,
         snapshot_every: Nanos,
@@ -174,7 +184,7 @@ impl Collector<'_> {
             let is_stopped = self.handle_requests(inbox, &mut snapshot_due);
             is_more = self.drain(source);
             if self.has_lost_anchor(source) {
-                self.move_probes(source, points);
+                self.move_probes(source);
             }
             if std::mem::take(&mut self.has_forked) {
                 sampling.threads_are_stale();
@@ -195,7 +205,7 @@ impl Collector<'_> {
                 tracing::debug!("the sampler has ended");
             }
             if let Some(event) = self.census.poll(now) {
-                self.apply(&event);
+                self.looked(source, &event);
                 snapshot_due = Nanos(0);
             }
             let has_ended = sampling.has_ended();
@@ -246,8 +256,18 @@ impl Collector<'_> {
         }
     }
 
+    /// What a census says of stores comes before the census, which is joined with them.
+    fn looked(&mut self, source: &mut dyn Source, event: &Event) {
+        if let Payload::CensusTaken(census) = &event.payload {
+            let mut events = Vec::new();
+            source.census_taken(event.at, census, &mut events);
+            self.apply_all(&events);
+        }
+        self.apply(event);
+    }
+
     /// True if the limit ended it.
-    fn drain(&mut self, source: &mut EbpfSource) -> bool {
+    fn drain(&mut self, source: &mut dyn Source) -> bool {
         let started_at = clock::now();
         while self.drain_batch(source) {
             if clock::now().since(started_at) >= DRAIN_MAX {
@@ -258,7 +278,7 @@ impl Collector<'_> {
     }
 
     /// True if there are more.
-    fn drain_batch(&mut self, source: &mut EbpfSource) -> bool {
+    fn drain_batch(&mut self, source: &mut dyn Source) -> bool {
         let mut batch = std::mem::take(&mut self.batch);
         let is_more = source.drain(BATCH_MAX, &mut batch);
         for event in &batch {
@@ -335,7 +355,8 @@ impl Collector<'_> {
     }
 
     /// Notices losses by what the programs counted.
-    fn sample_counters(&mut self, source: &EbpfSource, now: Nanos) {
+    fn sample_counters(&mut self, source: &dyn Source, now: Nanos) {
+        self.source_limits = source.limits();
         let Some(event) = source.sample_counters(now) else { return };
         if let Payload::CountersSampled(counters) = &event.payload {
             let n = counters.drops.get(DropReason::RingFull.index() as usize).copied().unwrap_or(0);
@@ -351,26 +372,22 @@ impl Collector<'_> {
 
     /// True if the thread that carries the probes has ended and the process has not: when a process ends, its
     /// threads end one after the other.
-    fn has_lost_anchor(&self, source: &EbpfSource) -> bool {
-        let Some(ended_at) = self.ended_threads.get(&Tid(source.anchor_tid())) else {
-            return false;
-        };
+    fn has_lost_anchor(&self, source: &dyn Source) -> bool {
+        let ended_at = source.anchor_tid().and_then(|tid| self.ended_threads.get(&Tid(tid)));
+        let Some(ended_at) = ended_at else { return false };
         let main = Tid(self.model.target.pid);
         clock::now().since(*ended_at) > ENDING && !self.ended_threads.contains_key(&main)
     }
 
     /// The thread that carried the probes has ended; the main thread takes over.
-    fn move_probes(&mut self, source: &mut EbpfSource, points: &[AttachPoint]) {
+    fn move_probes(&mut self, source: &mut dyn Source) {
         let started_at = clock::now();
         let main_tid = self.model.target.pid;
-        if self.model.phase != Phase::Live || source.anchor_tid() == main_tid {
+        if self.model.phase != Phase::Live || source.anchor_tid() == Some(main_tid) {
             // The process is ending.
             return;
         }
-        let mut notices = match source.move_to(points, main_tid, started_at) {
-            Ok(notices) => notices,
-            Err(error) => vec![format!("probes could not be moved: {error}")],
-        };
+        let mut notices = source.move_to(main_tid, started_at);
         notices.push(
             "the thread that carried the probes ended: older stores are no longer tracked"
                 .to_owned(),
@@ -380,7 +397,7 @@ impl Collector<'_> {
         self.fold(&Event { at: clock::now(), payload: Payload::LiveSetRead(forgotten) });
     }
 
-    fn reconcile(&mut self, source: &EbpfSource) {
+    fn reconcile(&mut self, source: &dyn Source) {
         let started_at = clock::now();
         match source.read_live_set() {
             Ok(stores) => {
@@ -395,7 +412,7 @@ impl Collector<'_> {
 
     /// Takes what is left in the ring buffer and makes the last snapshot. Of a target that has ended, the
     /// stores stay as they were: its memory went with it, not through its code.
-    fn end(&mut self, source: &mut EbpfSource, has_ended: bool) {
+    fn end(&mut self, source: &mut dyn Source, has_ended: bool) {
         for _ in 0..LAST_BATCHES_MAX {
             if !self.drain_batch(source) {
                 break;
@@ -414,7 +431,7 @@ impl Collector<'_> {
             self.reconcile(source);
         }
         if let Some(event) = self.census.last() {
-            self.apply(&event);
+            self.looked(source, &event);
         }
         if has_ended {
             self.apply(&Event { at: clock::now(), payload: Payload::Exited { code: None } });
@@ -424,6 +441,7 @@ impl Collector<'_> {
 
     fn publish(&mut self) {
         self.interest.limits = self.symbolizer.limits();
+        self.interest.limits.extend(self.source_limits.clone());
         let mut snapshot = take(&self.model, &self.interest, clock::now());
         // Detectors judge censuses, and one of a hundred thousand parents takes a while.
         if self.n_judged != snapshot.census.n_taken {

@@ -9,7 +9,7 @@ use crate::base::StoreKey;
 use crate::event::residency::StoreTouch;
 use crate::event::{Event, Payload};
 use crate::model::Model;
-use crate::source::EbpfSource;
+use crate::source::Source;
 use crate::sys::clock;
 
 /// Blocks asked for at once: about 3 ms. A store that has more is asked for alone.
@@ -41,7 +41,7 @@ impl FirstTouches {
     }
 
     /// What is known of some of them.
-    pub(super) fn ask(&mut self, model: &Model, source: &EbpfSource) -> Option<Event> {
+    pub(super) fn ask(&mut self, model: &Model, source: &dyn Source) -> Option<Event> {
         let mut touches = Vec::new();
         let mut n_blocks = 0_u64;
         while let Some(key) = self.waiting.pop() {

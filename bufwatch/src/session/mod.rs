@@ -1,6 +1,7 @@
 //! Layer 6: wires sources to outputs. A session watches one target: a collector thread folds events and
 //! publishes snapshots, a sampler thread asks /proc. Who looks at the snapshots is not its business.
 
+pub mod backend;
 mod census;
 mod collector;
 mod first_touch;
@@ -19,15 +20,18 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
+pub use backend::{BackendChoice, Chosen};
 pub use census::CensusInterval;
 pub use target::TargetError;
 
 use crate::analysis::Snapshot;
 use crate::analysis::query::StoreQuery;
 use crate::base::{Bytes, Nanos, StoreKey};
+use crate::event::Backend;
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
 use crate::recording::{Place, RecordingError};
+use crate::source::census::CensusError;
 use crate::source::ebpf::LoadError;
 
 /// Resolved settings; there are no defaults here.
@@ -35,6 +39,7 @@ use crate::source::ebpf::LoadError;
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
     pub pid: u32,
+    pub backend: Backend,
     /// Thread that carries the perf events; chosen if not given.
     pub anchor_tid: Option<u32>,
     /// Programs that do nothing are attached in place of the others.
@@ -88,6 +93,11 @@ pub enum SessionError {
     Target(#[from] TargetError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error("process `{pid}` may not be traced: {source}")]
+    NoPtrace { pid: u32, source: std::io::Error },
+    /// Where censuses are all that there is.
+    #[error(transparent)]
+    NoCensus(#[from] CensusError),
     #[error("the process `{0}` ended while bufwatch attached to it")]
     EndedDuringAttach(u32),
     #[error("thread `{name}` could not be started: {source}")]
@@ -106,6 +116,10 @@ impl SessionError {
             Self::Identity { source, .. } => source.hint(),
             Self::Target(error) => error.hint(),
             Self::Load(error) => error.hint(),
+            Self::NoPtrace { .. } => {
+                "the process must be yours and `kernel.yama.ptrace_scope` 0, or run as root; what bufwatch starts itself it may trace at 1, too: bufwatch run -- node app.js"
+            }
+            Self::NoCensus(error) => error.hint(),
             Self::EndedDuringAttach(_) => "`bufwatch ps` lists the Node processes of this host",
             Self::Thread { .. } => "is the limit on threads or memory reached?",
             Self::Recording { .. } => "may bufwatch create this file, and does the disk have room?",

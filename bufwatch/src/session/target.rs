@@ -2,16 +2,18 @@
 
 use bufwatch_common::{CallbackFunctions, FRAMES_MAX, ProbeConfig};
 
-use crate::base::{Svma, sanitize};
-use crate::event::{StoreFlagBits, TargetIdentified};
+use crate::base::{Avma, Svma, sanitize};
+use crate::event::{Backend, StoreFlagBits, TargetIdentified};
 use crate::node::allocator::allocator_of;
 use crate::node::identity::NodeIdentity;
 use crate::node::plan::{
     self, CodeRange, Constant, Planned, Probe, ProbeImage, ProbePlan, ProbePurpose,
 };
+use crate::session::backend::check_ptrace;
 use crate::session::{SessionConfig, SessionError};
 use crate::source::census::{CensusError, CensusTaker};
 use crate::source::ebpf::{AttachPoint, EbpfConfig, ProgramName};
+use crate::source::ptrace::PtraceConfig;
 use crate::source::sampler::SamplerFacts;
 use crate::symbolize::V8Facts;
 use crate::sys::pidfd::PidFd;
@@ -38,7 +40,7 @@ impl TargetError {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) identified: TargetIdentified,
-    pub(super) ebpf: EbpfConfig,
+    pub(super) source: SourceConfig,
     pub(super) sampler: SamplerFacts,
     pub(super) v8: V8Facts,
     pub(super) notices: Vec<String>,
@@ -50,6 +52,13 @@ pub(super) struct Prepared {
     pub(super) identity: NodeIdentity,
 }
 
+/// What the backend is to do.
+#[derive(Debug)]
+pub(super) enum SourceConfig {
+    Ebpf(Box<EbpfConfig>),
+    Ptrace(PtraceConfig),
+}
+
 pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> {
     let pidfd = PidFd::open(config.pid);
     let planned = plan::obtain(config.pid, config.plan_cache.as_ref())
@@ -57,14 +66,53 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
     let census = CensusTaker::new(&planned);
     let Planned { identity, plan, .. } = planned;
     let pidfd = pidfd.map_err(|_| SessionError::EndedDuringAttach(config.pid))?;
-    if let Some(purpose) = missing_requirement(&plan) {
+    let identified = identified(config, &identity, &plan);
+    let (source, notices) = match config.backend {
+        Backend::Ebpf => {
+            let (ebpf, notices) = ebpf_config(config, &identity, &plan)?;
+            (SourceConfig::Ebpf(Box::new(ebpf)), notices)
+        }
+        Backend::Ptrace => {
+            let text_start = identity.node.bias.to_avma(plan.frames.text_start);
+            let ptrace = ptrace_config(config, &identified, text_start, &census)?;
+            (
+                SourceConfig::Ptrace(ptrace),
+                config.backend.loss().map(notice_of_loss).into_iter().collect(),
+            )
+        }
+    };
+    Ok(Prepared {
+        identified,
+        source,
+        sampler: SamplerFacts {
+            allocator: plan.allocator_facts(identity.node.bias),
+            malloc: allocator_of(&identity),
+            page_layout: plan.page_layout(),
+            heap_usage: plan.v8_version.and_then(|v| HeapUsageFacts::of(v.major, v.minor)),
+        },
+        v8: v8_facts(&identity, &plan),
+        interpreter: plan.frames.interpreter.get(),
+        notices,
+        census,
+        pidfd,
+        identity,
+    })
+}
+
+/// What is traced, and what cannot be, in words.
+fn ebpf_config(
+    config: &SessionConfig,
+    identity: &NodeIdentity,
+    plan: &ProbePlan,
+) -> Result<(EbpfConfig, Vec<String>), SessionError> {
+    if let Some(purpose) = missing_requirement(plan) {
         return Err(TargetError::Unusable(purpose, sanitize(&identity.node.path)).into());
     }
-    let async_origin = async_origin(config, &identity, &plan);
+    let async_origin = async_origin(config, identity, plan);
     let is_wanted =
         |purpose: ProbePurpose| async_origin.is_some() || !purpose.is_for_async_origin();
     let probes = plan.probes.iter().filter(|probe| is_wanted(probe.purpose));
-    let points = probes.flat_map(|probe| points(probe, &identity, async_origin.is_some()));
+    let points = probes.flat_map(|probe| points(probe, identity, async_origin.is_some()));
     let points = if config.has_empty_probes {
         points.map(|point| AttachPoint { program: ProgramName::Nothing, ..point }).collect()
     } else {
@@ -72,8 +120,8 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
     };
     let ebpf = EbpfConfig {
         anchor_tid: config.anchor_tid.unwrap_or_else(|| procfs::second_thread(config.pid)),
-        probe: probe_config(config, &identity, &plan),
-        interpreter_copies: interpreter_copies(&identity, plan.frames.interpreter.get()),
+        probe: probe_config(config, identity, plan),
+        interpreter_copies: interpreter_copies(identity, plan.frames.interpreter.get()),
         async_origin,
         has_faults: config.has_faults,
         ring_bytes: config.ring_bytes,
@@ -83,23 +131,32 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         |purpose: ProbePurpose| config.has_async_origin || !purpose.is_for_async_origin();
     let missing = plan.missing.iter().filter(|missing| is_missed(missing.purpose));
     let notices = missing.map(|m| format!("no probe for {}: {}", m.purpose.name(), m.consequence));
-    let notices = notices.chain(javascript_notice(&plan));
-    Ok(Prepared {
-        identified: identified(config, &identity, &plan),
-        ebpf,
-        sampler: SamplerFacts {
-            allocator: plan.allocator_facts(identity.node.bias),
-            malloc: allocator_of(&identity),
-            page_layout: plan.page_layout(),
-            heap_usage: plan.v8_version.and_then(|v| HeapUsageFacts::of(v.major, v.minor)),
-        },
-        v8: v8_facts(&identity, &plan),
-        interpreter: plan.frames.interpreter.get(),
-        notices: notices.collect(),
-        census,
-        pidfd,
-        identity,
+    let notices = notices.chain(javascript_notice(plan)).collect();
+    Ok((ebpf, notices))
+}
+
+/// Where censuses are all that there is, they must be possible.
+fn ptrace_config(
+    config: &SessionConfig,
+    identified: &TargetIdentified,
+    text_start: Avma,
+    census: &Result<CensusTaker, CensusError>,
+) -> Result<PtraceConfig, SessionError> {
+    check_ptrace(config.pid)
+        .map_err(|source| SessionError::NoPtrace { pid: config.pid, source })?;
+    if let Err(CensusError::Unknown(what)) = census {
+        return Err(CensusError::Unknown(what.clone()).into());
+    }
+    Ok(PtraceConfig {
+        pid: config.pid,
+        min_size: config.min_size,
+        flags: identified.store_flags,
+        text_start,
     })
+}
+
+fn notice_of_loss(loss: &str) -> String {
+    format!("backend ptrace: {loss}")
 }
 
 /// Where callbacks of async resources run; `None` if that was not asked for or cannot be told.
@@ -151,6 +208,7 @@ fn identified(
     let flags = plan.layout.flags.get();
     TargetIdentified {
         pid: config.pid,
+        backend: config.backend,
         command: sanitize(&identity.command),
         node_version: plan
             .node_version

@@ -208,17 +208,23 @@ pub fn thread(row: &StoreRow) -> String {
     }
 }
 
+/// `3 minor, 1 major GCs`
+pub fn survived(row: &StoreRow) -> String {
+    known(row.survived.map(|it| {
+        format!("{} minor, {} major GCs", count(it.n_minor.into()), count(it.n_major.into()))
+    }))
+}
+
 /// One line of text for the clipboard.
 pub fn store_row(row: &StoreRow) -> String {
     format!(
-        "store #{}: {} {} at {:#x}, age {}, survived {} minor and {} major GCs, thread {}, {}, site {}",
+        "store #{}: {} {} at {:#x}, age {}, survived {}, thread {}, {}, site {}",
         row.number,
         row.size,
         row.kind.name(),
         row.data,
         row.age,
-        row.n_minor_survived,
-        row.n_major_survived,
+        survived(row),
         thread(row),
         row.placement.name(),
         sanitize(&site_text(&row.site, row.via.as_deref())),

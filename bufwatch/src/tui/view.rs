@@ -88,12 +88,16 @@ fn in_ram(row: &StoreRow) -> Option<Bytes> {
     row.residency.map(|known| known.pages.resident)
 }
 
+fn majors(row: &StoreRow) -> Option<u32> {
+    row.survived.map(|it| it.n_major)
+}
+
 fn compare_stores(query: &StoreQuery, a: &StoreRow, b: &StoreRow) -> Ordering {
     let order = match query.sort {
         StoreSort::Size => b.size.cmp(&a.size),
         StoreSort::InRam => in_ram(b).cmp(&in_ram(a)),
         StoreSort::Age => b.age.cmp(&a.age),
-        StoreSort::MajorsSurvived => b.n_major_survived.cmp(&a.n_major_survived),
+        StoreSort::MajorsSurvived => majors(b).cmp(&majors(a)),
         StoreSort::Site => a.site.cmp(&b.site),
     };
     let order = if query.is_ascending { order.reverse() } else { order };

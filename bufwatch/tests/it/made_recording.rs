@@ -76,7 +76,7 @@ fn death(second: u64) -> Option<RecordedDeath> {
         number: PASSING + number,
         birth: birth(number),
         at: Nanos(at(second).0 - 600_000_000),
-        survived: RecordedGcCounts::default(),
+        survived: Some(RecordedGcCounts::default()),
     })
 }
 
@@ -186,8 +186,8 @@ impl Made {
             n_destroyed: second * 10,
             destroyed_bytes: Bytes(second * 10 * MIB),
             created_bytes_per_s: (self.leak + 10 * MIB) as f64,
-            n_minor: second,
-            n_major: second / 4,
+            n_minor: Some(second),
+            n_major: Some(second / 4),
             ..Moment::default()
         };
         let (sample, flush) =
@@ -288,7 +288,7 @@ impl Made {
                 key: StoreKey { address: number << 20, id: 1 },
                 number,
                 age: Nanos::from_secs(second - (number - 1) / self.n_stores),
-                n_major_survived: 2,
+                n_major_survived: Some(2),
                 site: LEAK,
             })
         });

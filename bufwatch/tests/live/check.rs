@@ -38,7 +38,7 @@ fn check(lab: &Lab, way: &str, is_leak: bool) -> (Option<i32>, String) {
 }
 
 /// A number of the recording; `None` while there is none.
-fn answer(lab: &Lab, file: &Path, query: &str) -> Option<u64> {
+pub(crate) fn answer(lab: &Lab, file: &Path, query: &str) -> Option<u64> {
     let mut sql = lab.bufwatch(&["sql", file.to_str()?, query, "--csv"]);
     let is_answered = sql.wait_for_exit() == Some(0);
     is_answered.then(|| sql.stdout().lines().nth(1)?.parse().ok()).flatten()

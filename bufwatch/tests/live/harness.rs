@@ -142,6 +142,24 @@ impl Lab {
         Scenario { program, n_read: 0, ready: Value::Null }
     }
 
+    /// A scenario that belongs to an ordinary user, ready to be told to go.
+    pub(crate) fn scenario_of_nobody(&self, name: &str, args: &[&str]) -> Scenario {
+        let script = workspace().join("bufwatch/tests/live/scenarios").join(name);
+        let mut command = of_nobody(&self.node);
+        command.arg("--expose-gc").arg(script).args(args);
+        let mut scenario =
+            Scenario { program: Program::start(command, name), n_read: 0, ready: Value::Null };
+        scenario.ready = scenario.answer();
+        scenario
+    }
+
+    /// Starts bufwatch as an ordinary user, who may not load BPF programs.
+    pub(crate) fn bufwatch_of_nobody<A: AsRef<OsStr>>(&self, args: &[A]) -> Watch {
+        let mut command = of_nobody(&self.bufwatch);
+        command.args(args);
+        Watch { program: Program::start(command, "bufwatch") }
+    }
+
     /// Starts bufwatch with any arguments.
     pub(crate) fn bufwatch<A: AsRef<OsStr>>(&self, args: &[A]) -> Watch {
         let mut command = bound_to_us(&self.bufwatch);
@@ -183,6 +201,16 @@ fn workspace() -> &'static Path {
 fn bound_to_us(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// The same as the user `nobody`, without any capability or group.
+fn of_nobody(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    let who = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    command.args(who).args(["--pdeathsig", "KILL", "--"]).arg(program);
+    // Plans are kept below it.
+    command.env_remove("HOME").env_remove("XDG_CACHE_HOME");
     command
 }
 

@@ -6,6 +6,7 @@
 
 mod allocator;
 mod async_origin;
+mod backends;
 mod bad_input;
 mod census;
 mod census_diff;
@@ -89,6 +90,10 @@ macro_rules! on_nodes {
 on_nodes!(allocator_busy, super::allocator::busy, node_18 "18", node_26 "26");
 on_every_node!(async_origins, super::async_origin::lines_that_began_it);
 on_nodes!(async_origins_off, super::async_origin::nothing_without_the_flag, node_18 "18", node_26 "26");
+on_nodes!(backends_agree, super::backends::the_same_findings, node_18 "18", node_26 "26");
+on_nodes!(ptrace_stores, super::backends::stores_by_ptrace, node_18 "18", node_26 "26");
+on_nodes!(ptrace_check, super::backends::check_of_an_ordinary_user, node_18 "18", node_26 "26");
+on_nodes!(ptrace_killed, super::backends::killed_sessions_leave_the_target_running, node_26 "26");
 on_every_node!(census_pinned, super::census::pinned_and_copied);
 on_every_node!(census_holders, super::census::holders);
 on_every_node!(census_slices, super::census::slices_of_one);

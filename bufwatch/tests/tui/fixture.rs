@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bufwatch::analysis::query::{StoreQuery, StoreSort};
 use bufwatch::analysis::snapshot::{
-    CensusLog, FrameCounts, GcTotals, Health, History, Memory, Placement, ResidencyTotals, SiteRow,
-    Snapshot, StoreDetail, StoreRow, StoreTable, StoreTotals, Target, TargetState,
+    CensusLog, FrameCounts, GcCounts, GcTotals, Health, History, Memory, Placement,
+    ResidencyTotals, SiteRow, SmallTotals, Snapshot, StoreDetail, StoreRow, StoreTable,
+    StoreTotals, Target, TargetState,
 };
 use bufwatch::base::{Bytes, Fidelity, Nanos, Series, StoreKey, Tid};
-use bufwatch::event::{GcKind, StoreKind};
+use bufwatch::event::{Backend, GcKind, StoreKind};
 use bufwatch_common::DropReason;
 
 #[path = "fixture_census.rs"]
@@ -43,8 +44,7 @@ fn stores(sites: &[SiteRow], second: u64) -> Vec<StoreRow> {
                     _ => kinds[i as usize % kinds.len()],
                 },
                 age: Nanos(age * 1_000_000_000 + 300_000_000),
-                n_minor_survived: (age * 2) as u32,
-                n_major_survived: (age / 5) as u32,
+                survived: Some(GcCounts { n_minor: (age * 2) as u32, n_major: (age / 5) as u32 }),
                 tid: Tid(4121 + (i % 3) as u32),
                 thread: (i % 3 != 2)
                     .then(|| Arc::from(if i % 3 == 0 { "node" } else { "libuv-worker" })),
@@ -63,6 +63,32 @@ fn stores(sites: &[SiteRow], second: u64) -> Vec<StoreRow> {
     rows
 }
 
+/// As the ptrace backend shows it: no stacks, no collections, nothing of small stores.
+pub(crate) fn sampled() -> Snapshot {
+    let mut snapshot = usual();
+    snapshot.target.backend = Backend::Ptrace;
+    snapshot.gc = None;
+    snapshot.stores.small = None;
+    snapshot.memory.before_attach = None;
+    (snapshot.sites, snapshot.n_sites_total) = (Arc::from([]), 0);
+    (snapshot.groups, snapshot.n_groups_total) = (Arc::from([]), 0);
+    let rows = snapshot.table.rows.iter().map(|row| StoreRow {
+        survived: None,
+        site: "(no stack)".into(),
+        via: None,
+        ..row.clone()
+    });
+    snapshot.table.rows = rows.collect();
+    let mut history = (*snapshot.history).clone();
+    history.gcs.clear();
+    snapshot.history = Arc::new(history);
+    snapshot
+}
+
+fn majors(row: &StoreRow) -> Option<u32> {
+    row.survived.map(|it| it.n_major)
+}
+
 /// The answer to `query`, as the session would give it.
 pub(crate) fn table(rows: Vec<StoreRow>, query: &StoreQuery) -> StoreTable {
     let mut rows: Vec<StoreRow> =
@@ -70,7 +96,7 @@ pub(crate) fn table(rows: Vec<StoreRow>, query: &StoreQuery) -> StoreTable {
     rows.sort_by(|a, b| match query.sort {
         StoreSort::Size | StoreSort::InRam => b.size.cmp(&a.size),
         StoreSort::Age => b.age.cmp(&a.age),
-        StoreSort::MajorsSurvived => b.n_major_survived.cmp(&a.n_major_survived),
+        StoreSort::MajorsSurvived => majors(b).cmp(&majors(a)),
         StoreSort::Site => a.site.cmp(&b.site),
     });
     if query.is_ascending {
@@ -128,6 +154,17 @@ fn detail(key: StoreKey, rows: &[StoreRow], sites: &[SiteRow]) -> Option<StoreDe
     })
 }
 
+fn gc(history: &History, second: u64) -> GcTotals {
+    let n = |kind| history.gcs.iter().filter(|(_, it)| *it == kind).count() as u64;
+    GcTotals {
+        n_minor: n(GcKind::Minor),
+        n_major: n(GcKind::Major),
+        last: Some(Nanos(2_300_000)),
+        longest: Some(Nanos(41_000_000)),
+        total: Nanos::from_millis(second * 9),
+    }
+}
+
 /// The target after `second` seconds, its stores listed by `query`, with the detail of `key`.
 pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -> Snapshot {
     let history = history(second);
@@ -145,6 +182,7 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
         taken_at: Nanos::from_secs(10_000 + second),
         elapsed: Nanos::from_secs(second),
         target: Target {
+            backend: Backend::Ebpf,
             pid: 4121,
             command: "node ingest.js".to_owned(),
             node_version: Some("22.23.3".to_owned()),
@@ -171,22 +209,18 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
             created_bytes,
             n_destroyed: n_created - n_live,
             destroyed_bytes: created_bytes.saturating_sub(live_bytes),
-            n_small_live: 5_012,
-            small_live_bytes: Bytes(22 * MIB),
-            n_small_created: 812_400,
-            small_created_bytes: Bytes(3_100 * MIB),
+            small: Some(SmallTotals {
+                n_live: 5_012,
+                live_bytes: Bytes(22 * MIB),
+                n_created: 812_400,
+                created_bytes: Bytes(3_100 * MIB),
+            }),
             n_destroyed_unknown: 14,
             created_bytes_per_s: 232 * MIB,
             destroyed_bytes_per_s: 188 * MIB,
             n_created_per_s: 196.3,
         },
-        gc: GcTotals {
-            n_minor: history.gcs.iter().filter(|(_, kind)| *kind == GcKind::Minor).count() as u64,
-            n_major: history.gcs.iter().filter(|(_, kind)| *kind == GcKind::Major).count() as u64,
-            last: Some(Nanos(2_300_000)),
-            longest: Some(Nanos(41_000_000)),
-            total: Nanos::from_millis(second * 9),
-        },
+        gc: Some(gc(&history, second)),
         history: Arc::new(history),
         n_groups_total: groups.len(),
         groups: groups.into(),

@@ -143,8 +143,8 @@ fn traced(row: &StoreRow, sites: &[SiteRow]) -> Option<TracedStore> {
         key: row.key,
         number: row.number,
         age: row.age,
-        n_major_survived: row.n_major_survived,
-        site: Arc::new(TracedSite {
+        n_major_survived: row.survived.map(|it| it.n_major),
+        site: Some(Arc::new(TracedSite {
             id: SiteId::WITHOUT_STACK,
             group: site.group,
             label: Arc::clone(&site.label),
@@ -152,7 +152,7 @@ fn traced(row: &StoreRow, sites: &[SiteRow]) -> Option<TracedStore> {
             frames: Arc::clone(&site.frames),
             user_frame: site.user_frame,
             app_frame: site.app_frame,
-        }),
+        })),
     })
 }
 

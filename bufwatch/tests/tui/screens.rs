@@ -141,6 +141,15 @@ fn health() {
     check("health", &fixture::lossy(), &[Key::Char('8')]);
 }
 
+/// What a backend cannot see is not known, on every screen.
+#[test]
+fn sampled() {
+    let snapshot = fixture::sampled();
+    for (name, key) in [("overview", '1'), ("sites", '2'), ("stores", '4'), ("health", '8')] {
+        check(&format!("sampled_{name}"), &snapshot, &[Key::Char(key)]);
+    }
+}
+
 #[test]
 fn help() {
     check("help", &fixture::usual(), &[Key::Char('?')]);

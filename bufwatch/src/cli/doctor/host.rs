@@ -24,6 +24,10 @@ impl Host {
         }
     }
 
+    pub(super) const fn may_ptrace_all(&self) -> bool {
+        self.has(Capability::SysPtrace)
+    }
+
     const fn has(&self, capability: Capability) -> bool {
         capability.is_in(self.capabilities)
     }

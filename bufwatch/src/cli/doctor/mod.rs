@@ -1,6 +1,7 @@
 //! `bufwatch doctor`: what of this host, user and process lets bufwatch work, and what to do where it does
 //! not. Judges facts that `sys` and `node` report; changes nothing.
 
+mod backend;
 mod host;
 
 use std::fs::File;
@@ -8,7 +9,9 @@ use std::io::Write;
 
 use crate::base::sanitize;
 use crate::cli::doctor::host::Host;
+use crate::event::Backend;
 use crate::node::plan::{PlanCache, obtain};
+use crate::session::BackendChoice;
 use crate::sys::procfs;
 
 /// Check what works here and why not
@@ -68,26 +71,36 @@ impl Check {
 #[derive(serde::Serialize)]
 struct Document<'a> {
     schema: &'static str,
+    /// Every store can be seen, with its line.
     can_trace: bool,
+    /// What `--backend auto` comes to; null if nothing works.
+    backend: Option<&'static str>,
     checks: &'a [Check],
 }
 
-/// Prints the checks. False: tracing cannot work here (or on the process named).
+/// Prints the checks. False: nothing can be watched here (or not the process named).
 pub fn run(
     args: &DoctorArgs,
     cache: Option<&PlanCache>,
     out: &mut dyn Write,
 ) -> anyhow::Result<bool> {
-    let mut checks = host::check(&Host::read());
+    let host = Host::read();
+    let mut checks = host::check(&host);
     if let Some(pid) = args.pid {
         check_process(pid, cache, &mut checks);
     }
     let can_trace = checks.iter().all(|check| check.verdict != Verdict::Failed);
+    let chosen = BackendChoice::Auto.choose();
+    let backend = backend::backend(&chosen, args.pid, host.may_ptrace_all());
+    checks.push(backend::check(&chosen, backend, host.may_ptrace_all()));
+    let can_watch = can_trace || backend == Some(Backend::Ptrace);
     if args.json {
-        let document = Document { schema: "bufwatch.doctor/1", can_trace, checks: &checks };
+        let backend = backend.map(Backend::name);
+        let document =
+            Document { schema: "bufwatch.doctor/1", can_trace, backend, checks: &checks };
         serde_json::to_writer_pretty(&mut *out, &document)?;
         writeln!(out)?;
-        return Ok(can_trace);
+        return Ok(can_watch);
     }
     for check in &checks {
         let verdict = match check.verdict {
@@ -103,10 +116,15 @@ pub fn run(
             writeln!(out, "{:8} remedy: {remedy}", "")?;
         }
     }
-    let summary =
-        if can_trace { "live tracing works here" } else { "live tracing cannot work here" };
+    let summary = match backend {
+        _ if can_trace => "live tracing works here",
+        Some(Backend::Ptrace) => {
+            "live tracing cannot work here; looks at the heap can (--backend ptrace, docs/backends.md)"
+        }
+        _ => "live tracing cannot work here",
+    };
     writeln!(out, "\n{summary}")?;
-    Ok(can_trace)
+    Ok(can_watch)
 }
 
 fn check_process(pid: u32, cache: Option<&PlanCache>, checks: &mut Vec<Check>) {

@@ -56,12 +56,8 @@ pub(super) fn samples(snapshot: &Snapshot, level: FrameLevel) -> (Vec<ProfileFra
         pinned_by_site.values().fold(0, |sum: u64, n| sum.saturating_add(*n)),
     );
     add_words("(sites that are not listed)", less(&total, &in_sites));
-    let small = [
-        stores.n_small_created,
-        stores.small_created_bytes.0,
-        stores.n_small_live,
-        stores.small_live_bytes.0,
-    ];
+    let small = stores.small.unwrap_or_default();
+    let small = [small.n_created, small.created_bytes.0, small.n_live, small.live_bytes.0];
     let min_size = snapshot.target.min_size;
     add_words(&format!("(stores below {min_size}, counted without stacks)"), of(small, 0, 0));
     add_words("(stores that were not traced)", of([0; 4], 0, pinned_elsewhere));
@@ -119,8 +115,9 @@ fn pinned(snapshot: &Snapshot) -> (FastMap<SiteId, u64>, u64) {
     let (mut by_site, mut elsewhere) = (FastMap::default(), 0_u64);
     if let Some(census) = &snapshot.census.last {
         for (index, parent) in census.census.parents.iter().enumerate() {
-            let sum = match census.traced(index) {
-                Some(store) => by_site.entry(store.site.id).or_default(),
+            let site = census.traced(index).and_then(|store| store.site.as_ref());
+            let sum = match site {
+                Some(site) => by_site.entry(site.id).or_default(),
                 None => &mut elsewhere,
             };
             *sum = sum.saturating_add(pinned_bytes(parent));

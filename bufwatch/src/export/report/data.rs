@@ -56,7 +56,7 @@ pub(super) fn data(told: &PostMortem, file: &str) -> Value {
 
 /// Numbers of the moment.
 fn facts(snapshot: &Snapshot) -> Value {
-    let (memory, stores) = (&snapshot.memory, &snapshot.stores);
+    let (memory, stores, gc) = (&snapshot.memory, &snapshot.stores, snapshot.gc);
     json!({
         "rss": memory.rss.map(|it| it.0),
         "array_buffers": memory.array_buffers.map(|it| it.0),
@@ -66,12 +66,12 @@ fn facts(snapshot: &Snapshot) -> Value {
         "peak_bytes": stores.peak_bytes.0,
         "created_bytes": stores.created_bytes.0,
         "n_created": stores.n_created,
-        "small_live_bytes": stores.small_live_bytes.0,
-        "n_small_live": stores.n_small_live,
-        "n_minor": snapshot.gc.n_minor,
-        "n_major": snapshot.gc.n_major,
-        "gc_total_ns": snapshot.gc.total.0,
-        "gc_longest_ns": snapshot.gc.longest.map(|it| it.0),
+        "small_live_bytes": stores.small.map(|it| it.live_bytes.0),
+        "n_small_live": stores.small.map(|it| it.n_live),
+        "n_minor": gc.map(|it| it.n_minor),
+        "n_major": gc.map(|it| it.n_major),
+        "gc_total_ns": gc.map(|it| it.total.0),
+        "gc_longest_ns": gc.and_then(|it| it.longest).map(|it| it.0),
     })
 }
 
@@ -199,7 +199,7 @@ fn store(row: &StoreRow) -> Value {
         row.size.0,
         row.kind.name(),
         row.age.0,
-        row.n_major_survived,
+        row.survived.map(|it| it.n_major),
         row.residency.map(|known| known.pages.held().0),
         sanitize(&row.site),
         row.via.as_deref().map(sanitize),
@@ -235,7 +235,7 @@ fn census(joined: &JoinedCensus, told: &PostMortem) -> Value {
             traced.map(|store| store.age.0),
             parent.is_held_itself,
             parent.holders.iter().take(PATHS_MAX).map(|it| path(&it.path)).collect::<Vec<_>>(),
-            traced.map(|store| sanitize(&store.site.label)),
+            traced.and_then(|store| store.site.as_ref()).map(|site| sanitize(&site.label)),
         ])
     });
     json!({

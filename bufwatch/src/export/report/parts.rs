@@ -151,7 +151,9 @@ pub(super) fn pinned(joined: &JoinedCensus, n_columns: usize) -> Vec<String> {
         ];
         let holder =
             parent.holders.first().map_or_else(|| UNKNOWN.to_owned(), |it| it.path.join(" "));
-        let line = traced.map_or_else(String::new, |store| format!(" ← {}", store.site.label));
+        let line = traced
+            .and_then(|store| store.site.as_ref())
+            .map_or_else(String::new, |site| format!(" ← {}", site.label));
         lines.push(row(&values, &sanitize(&format!("{holder}{line}")), n_columns));
     }
     lines.extend(and_more(pinned.len(), PARENTS_SHOWN));

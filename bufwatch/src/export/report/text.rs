@@ -112,7 +112,12 @@ fn sites(snapshot: &Snapshot, out: &mut Lines) {
         return;
     }
     if snapshot.groups.is_empty() {
-        out.section("Lines: no store was allocated since the attach", &[]);
+        let title = if snapshot.target.backend.sees().stacks {
+            "Lines: no store was allocated since the attach"
+        } else {
+            "Lines: not known, stacks were not seen"
+        };
+        out.section(title, &[]);
         return;
     }
     let n = snapshot.groups.len().min(parts::SITES_SHOWN);

@@ -2,7 +2,7 @@
 
 use crate::analysis::describe::{growth_noise, growth_per_min, growth_text};
 use crate::analysis::post_mortem::PostMortem;
-use crate::base::text::{count, known, pad, pad_left};
+use crate::base::text::{UNKNOWN, count, known, pad, pad_left};
 use crate::base::{Bytes, Nanos, Series};
 use crate::event::GcKind;
 
@@ -49,7 +49,7 @@ fn gc_row(told: &PostMortem, n_curve: usize) -> String {
     // A major one hides the minor ones of its column.
     let of = |kind| told.gcs.iter().filter(move |gc| gc.kind == kind);
     let all = of(GcKind::Minor).chain(of(GcKind::Major)).map(|gc| (gc.at, mark(gc.kind)));
-    let gc = &told.snapshot.gc;
+    let Some(gc) = told.snapshot.gc else { return row("GC", UNKNOWN, "", "not seen") };
     let n = format!("{}+{}", count(gc.n_minor), count(gc.n_major));
     let is_cut = (told.gcs.len() as u64) < told.n_gcs;
     let note = if is_cut { "the last ones" } else { "minor │ major ┃" };

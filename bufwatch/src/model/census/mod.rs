@@ -65,8 +65,10 @@ pub struct TracedStore {
     /// Running number since attach.
     pub number: u64,
     pub age: Nanos,
-    pub n_major_survived: u32,
-    pub site: Arc<TracedSite>,
+    /// `None`: collections are not seen.
+    pub n_major_survived: Option<u32>,
+    /// `None`: stacks are not seen.
+    pub site: Option<Arc<TracedSite>>,
 }
 
 /// Where a store was allocated.
@@ -124,15 +126,18 @@ pub(super) fn join(model: &Model, at: Nanos, census: &Arc<Census>) -> JoinedCens
         }
     }
     let mut sites: FastMap<SiteId, Arc<TracedSite>> = FastMap::default();
+    let sees = model.target.backend.sees();
     let mut of_store = |store: &Store| {
-        let site =
-            sites.entry(store.site).or_insert_with(|| Arc::new(site_in(&model.sites, store.site)));
+        let site = sees.stacks.then(|| {
+            let site = || Arc::new(site_in(&model.sites, store.site));
+            Arc::clone(sites.entry(store.site).or_insert_with(site))
+        });
         TracedStore {
             key: store.key,
             number: store.number,
             age: at.since(store.birth),
-            n_major_survived: store.survived(&model.gc).n_major,
-            site: Arc::clone(site),
+            n_major_survived: sees.collections.then(|| store.survived(&model.gc).n_major),
+            site,
         }
     };
     let read: Vec<usize> = (0..census.parents.len())

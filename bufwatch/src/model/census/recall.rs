@@ -13,8 +13,9 @@ pub(in crate::model) fn log(
     recalled: &RecalledCensuses,
     sites: &Sites,
     by_number: &FastMap<u32, SiteId>,
+    has_stacks: bool,
 ) -> CensusLog {
-    let joined = |census: &RecordedCensus| Arc::new(join(census, sites, by_number));
+    let joined = |census: &RecordedCensus| Arc::new(join(census, sites, by_number, has_stacks));
     CensusLog {
         last: recalled.last.as_ref().map(joined),
         previous: recalled.previous.as_ref().map(joined),
@@ -34,17 +35,20 @@ fn join(
     recorded: &RecordedCensus,
     sites: &Sites,
     by_number: &FastMap<u32, SiteId>,
+    has_stacks: bool,
 ) -> JoinedCensus {
     let mut known: FastMap<SiteId, Arc<TracedSite>> = FastMap::default();
     let mut traced = |store: &RecordedTraced| {
-        let id = by_number.get(&store.site).copied().unwrap_or(SiteId::WITHOUT_STACK);
-        let site = known.entry(id).or_insert_with(|| Arc::new(site_in(sites, id)));
+        let site = has_stacks.then(|| {
+            let id = by_number.get(&store.site).copied().unwrap_or(SiteId::WITHOUT_STACK);
+            Arc::clone(known.entry(id).or_insert_with(|| Arc::new(site_in(sites, id))))
+        });
         TracedStore {
             key: store.key,
             number: store.number,
             age: store.age,
             n_major_survived: store.n_major_survived,
-            site: Arc::clone(site),
+            site,
         }
     };
     let orphans = recorded.orphans.iter();

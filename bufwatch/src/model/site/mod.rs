@@ -232,6 +232,10 @@ impl Sites {
         self.each_tally(id, |tally| tally.created(size));
     }
 
+    pub fn found(&mut self, id: SiteId, size: Bytes) {
+        self.each_tally(id, |tally| tally.found(size));
+    }
+
     pub fn resized(&mut self, id: SiteId, old: Bytes, new: Bytes) {
         self.each_tally(id, |tally| tally.resized(old, new));
     }

@@ -117,7 +117,7 @@ impl Recorder {
         }
         let at = event.at;
         match &event.payload {
-            Payload::StoreCreated(created) => {
+            Payload::StoreCreated(created) | Payload::StoreFound(created) => {
                 let known = model.live.find(created.key.address);
                 if let Some(older) = known.filter(|older| older.key != created.key) {
                     self.died(model, older, at);
@@ -149,8 +149,11 @@ impl Recorder {
             return;
         }
         self.looks.died(store.number);
-        let mut survived = rows::counts(store.survived(&model.gc));
-        survived.n_major = model.gc.majors_survived_at_death(store.tid, store.gc_at_birth);
+        let survived = model.target.backend.sees().collections.then(|| {
+            let mut survived = rows::counts(store.survived(&model.gc));
+            survived.n_major = model.gc.majors_survived_at_death(store.tid, store.gc_at_birth);
+            survived
+        });
         let at = self.after_flush(at);
         let death = RecordedDeath { number: store.number, birth: store.birth, at, survived };
         self.batch.deaths.push(death);
@@ -165,7 +168,9 @@ impl Recorder {
         match &event.payload {
             Payload::TargetIdentified(target) => self.identified(target),
             Payload::Attached => self.number("attached", at.0),
-            Payload::StoreCreated(created) => self.born.push(created.key),
+            Payload::StoreCreated(created) | Payload::StoreFound(created) => {
+                self.born.push(created.key);
+            }
             Payload::StoreReattached { key, .. } | Payload::StoreResized { key, .. } => {
                 let store = model.live.find(key.address).filter(|store| store.key == *key);
                 if let Some(store) = store.filter(|store| store.number <= self.n_flushed) {
@@ -217,6 +222,7 @@ impl Recorder {
     fn identified(&mut self, target: &TargetIdentified) {
         self.number("pid", u64::from(target.pid));
         self.text("command", &target.command);
+        self.text("backend", target.backend.name());
         self.number("min_size", target.min_size.0);
         let versions = [("node_version", &target.node_version), ("v8_version", &target.v8_version)];
         for (name, version) in versions {
@@ -278,7 +284,7 @@ impl Recorder {
         self.batch.gcs.iter_mut().for_each(|gc| gc.at = gc.at.min(at));
         self.batch.changes.iter_mut().for_each(|change| change.at = change.at.min(at));
         self.batch.moments.push(moment);
-        self.n_flushed = model.totals.n_created;
+        self.n_flushed = model.totals.n_known();
         self.flushed_at = at;
         if self.batch.n_rows() > ROWS_MAX {
             self.n_rows_lost += self.batch.n_rows() as u64;

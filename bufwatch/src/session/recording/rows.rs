@@ -114,6 +114,7 @@ pub(super) fn pages(store: &Store) -> Option<RecordedPages> {
 
 pub(super) fn moment(model: &Model, at: Nanos, is_flush: bool) -> Moment {
     let totals = &model.totals;
+    let has_gcs = model.target.backend.sees().collections;
     Moment {
         at,
         is_flush,
@@ -133,11 +134,11 @@ pub(super) fn moment(model: &Model, at: Nanos, is_flush: bool) -> Moment {
         created_bytes_per_s: totals.created_rate.per_s(),
         destroyed_bytes_per_s: totals.destroyed_rate.per_s(),
         small: model.counters.as_ref().map(small),
-        n_minor: model.gc.n_minor,
-        n_major: model.gc.n_major,
+        n_minor: has_gcs.then_some(model.gc.n_minor),
+        n_major: has_gcs.then_some(model.gc.n_major),
         gc_last: model.gc.last,
         gc_longest: model.gc.longest,
-        gc_total: model.gc.total,
+        gc_total: has_gcs.then_some(model.gc.total),
         own: own(model),
     }
 }
@@ -209,7 +210,7 @@ fn traced(store: &TracedStore) -> RecordedTraced {
         number: store.number,
         age: store.age,
         n_major_survived: store.n_major_survived,
-        site: store.site.id.number(),
+        site: store.site.as_ref().map_or(0, |site| site.id.number()),
     }
 }
 

@@ -45,9 +45,7 @@ pub(super) fn load(
     has_async_origin: bool,
     has_faults: bool,
 ) -> Result<Ebpf, LoadError> {
-    if OBJECT.is_empty() {
-        return Err(LoadError::NotBuilt);
-    }
+    let object = find_object()?;
     let ring_bytes = ring_bytes.clamp(4_096, 1 << 30).next_power_of_two();
     let mut loader = EbpfLoader::new();
     loader.map_max_entries("EVENTS", ring_bytes);
@@ -59,7 +57,11 @@ pub(super) fn load(
     if !has_faults {
         loader.map_max_entries("FAULTS", 1);
     }
-    Ok(loader.load(OBJECT)?)
+    Ok(loader.load(object)?)
+}
+
+pub(super) const fn find_object() -> Result<&'static [u8], LoadError> {
+    if OBJECT.is_empty() { Err(LoadError::NotBuilt) } else { Ok(OBJECT) }
 }
 
 /// Takes the map `name` out of the object, as the type that the caller wants.

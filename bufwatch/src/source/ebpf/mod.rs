@@ -10,7 +10,9 @@ mod ring;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::ProgramType;
 use aya::programs::uprobe::UProbeLink;
+use aya::sys::is_program_supported;
 use bufwatch_common::{
     CallbackFunctions, InterpreterCopies, LiveStore, ProbeConfig, SizeClassCounters,
 };
@@ -20,7 +22,8 @@ pub use load::LoadError;
 
 use crate::base::Nanos;
 use crate::event::residency::FirstTouch;
-use crate::event::{Event, Payload};
+use crate::event::{Backend, Event, Payload};
+use crate::source::Source;
 use crate::source::ebpf::faults::Faults;
 use crate::source::ebpf::ring::{Received, WakeUps};
 
@@ -57,6 +60,7 @@ pub struct EbpfSource {
     /// Holds the programs and the links of tracepoints.
     ebpf: Ebpf,
     anchor_tid: u32,
+    points: Vec<AttachPoint>,
     /// Entries of the live map from before this are not to be trusted.
     forget_before: Nanos,
     wake_ups: WakeUps,
@@ -115,6 +119,7 @@ impl EbpfSource {
             async_resources: load::take_map(&mut ebpf, "ASYNC_RESOURCES")?,
             ebpf,
             anchor_tid: config.anchor_tid,
+            points: config.points.clone(),
             forget_before: Nanos(0),
             received: Received::default(),
         };
@@ -140,32 +145,54 @@ impl EbpfSource {
         Ok(())
     }
 
-    /// Waits until a new stack comes, at most `limit`; other records do not wake up.
-    pub fn wait(&self, limit: Nanos) {
+    /// Moves the probes to another thread, after the one that carried them has ended. Deaths were missed
+    /// meanwhile, so what was alive before `now` is forgotten: better not tracked than called a leak.
+    fn try_to_move(&mut self, anchor_tid: u32, now: Nanos) -> Result<Vec<String>, LoadError> {
+        // Others may have come to be at their addresses, and callbacks in their places, while nobody looked.
+        let stale: Vec<u64> = self.async_resources.keys().flatten().collect();
+        for address in stale {
+            if let Err(error) = self.async_resources.remove(&address) {
+                tracing::debug!(%error, "an async resource had gone before it was forgotten");
+            }
+        }
+        let (links, notices) = attach::attach_points(&mut self.ebpf, &self.points, anchor_tid)?;
+        self.anchor_tid = anchor_tid;
+        self.forget_before = now;
+        self.links = links;
+        Ok(notices)
+    }
+}
+
+impl Source for EbpfSource {
+    fn backend(&self) -> Backend {
+        Backend::Ebpf
+    }
+
+    /// Until a new stack comes; other records do not wake up.
+    fn wait(&self, limit: Nanos) {
         self.wake_ups.wait(limit);
     }
 
-    /// Moves at most `limit` records out of the ring buffer into `events`; true if there may be more.
-    pub fn drain(&mut self, limit: usize, events: &mut Vec<Event>) -> bool {
+    fn drain(&mut self, limit: usize, events: &mut Vec<Event>) -> bool {
         ring::drain(&mut self.ring, limit, &mut self.received, events)
     }
 
     /// Reads the kernel-side counters.
-    pub fn sample_counters(&self, now: Nanos) -> Option<Event> {
+    fn sample_counters(&self, now: Nanos) -> Option<Event> {
         let sampled = counters::sample(&self.size_classes, &self.drops)?;
         Some(Event { at: now, payload: Payload::CountersSampled(Box::new(sampled)) })
     }
 
     /// Records that the programs numbered and nobody understood so far: lost, still in the ring buffer, or of
     /// an unknown kind.
-    pub fn n_missing(&self) -> u64 {
+    fn n_missing(&self) -> u64 {
         counters::sum(&self.sequences, 0).map_or(0, |n_written| {
             n_written.saturating_sub(self.received.n_records - self.received.n_undecoded)
         })
     }
 
     /// Reads the individually tracked stores of the kernel's live map, whole.
-    pub fn read_live_set(&self) -> std::io::Result<Vec<(u64, LiveStore)>> {
+    fn read_live_set(&self) -> std::io::Result<Vec<(u64, LiveStore)>> {
         let mut stores = Vec::new();
         for map in &self.live {
             live_set::read(map, &mut stores)?;
@@ -174,41 +201,38 @@ impl EbpfSource {
         Ok(stores)
     }
 
-    /// Page faults are followed.
-    pub fn has_faults(&self) -> bool {
+    fn has_faults(&self) -> bool {
         self.faults.is_some()
     }
 
-    /// When `start..end` was first written to since then; `None` if page faults are not followed.
-    pub fn first_touch(&self, start: u64, end: u64, since: Nanos) -> Option<FirstTouch> {
+    fn first_touch(&self, start: u64, end: u64, since: Nanos) -> Option<FirstTouch> {
         self.faults.as_ref().map(|faults| faults.first(start, end, since))
     }
 
-    /// The thread that carries the probes; without it they do not fire.
-    pub fn anchor_tid(&self) -> u32 {
-        self.anchor_tid
+    /// Without it the probes do not fire.
+    fn anchor_tid(&self) -> Option<u32> {
+        Some(self.anchor_tid)
     }
 
-    /// Moves the probes to another thread, after the one that carried them has ended. Deaths were missed
-    /// meanwhile, so what was alive before `now` is forgotten: better not tracked than called a leak.
-    pub fn move_to(
-        &mut self,
-        points: &[AttachPoint],
-        anchor_tid: u32,
-        now: Nanos,
-    ) -> Result<Vec<String>, LoadError> {
-        // Others may have come to be at their addresses, and callbacks in their places, while nobody looked.
-        let stale: Vec<u64> = self.async_resources.keys().flatten().collect();
-        for address in stale {
-            if let Err(error) = self.async_resources.remove(&address) {
-                tracing::debug!(%error, "an async resource had gone before it was forgotten");
-            }
+    fn move_to(&mut self, anchor_tid: u32, now: Nanos) -> Vec<String> {
+        self.try_to_move(anchor_tid, now)
+            .unwrap_or_else(|error| vec![format!("probes could not be moved: {error}")])
+    }
+}
+
+/// Why eBPF cannot be had here, as far as the kernel says so without anything being attached.
+pub fn obstacle() -> Option<String> {
+    if let Err(error) = load::find_object() {
+        return Some(error.to_string());
+    }
+    match is_program_supported(ProgramType::KProbe) {
+        Ok(true) => None,
+        Ok(false) => Some("the kernel has no BPF programs for probes".to_owned()),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            let reason = cause.unwrap_or_else(|| error.to_string());
+            Some(format!("the kernel does not let this user load BPF programs ({reason})"))
         }
-        let (links, notices) = attach::attach_points(&mut self.ebpf, points, anchor_tid)?;
-        self.anchor_tid = anchor_tid;
-        self.forget_before = now;
-        self.links = links;
-        Ok(notices)
     }
 }
 

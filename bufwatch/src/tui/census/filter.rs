@@ -40,7 +40,7 @@ pub(super) fn matches_parent(
     parent: &Parent,
     traced: Option<&TracedStore>,
 ) -> bool {
-    let majors = traced.map(|it| it.n_major_survived);
+    let majors = traced.and_then(|it| it.n_major_survived);
     filter.conditions.iter().all(|condition| match condition {
         Condition::SizeAtLeast(size) => parent.size >= *size,
         Condition::SizeAtMost(size) => parent.size <= *size,
@@ -54,9 +54,9 @@ pub(super) fn matches_parent(
         // A census does not know which thread allocated.
         Condition::Thread(_) => false,
         Condition::Site(text) => {
-            let is_site = traced.is_some_and(|it| {
-                contains(&it.site.label, text)
-                    || it.site.via.as_ref().is_some_and(|via| contains(via, text))
+            let site = traced.and_then(|it| it.site.as_ref());
+            let is_site = site.is_some_and(|it| {
+                contains(&it.label, text) || it.via.as_ref().is_some_and(|via| contains(via, text))
             });
             is_site
                 || contains(kind_name(parent.kind), text)

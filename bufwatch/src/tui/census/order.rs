@@ -98,7 +98,7 @@ impl ParentSort {
             Self::Wasted => unviewed(parent).0.into(),
             Self::Views => parent.n_views.into(),
             Self::Age => traced?.age.0.into(),
-            Self::Gcs => traced?.n_major_survived.into(),
+            Self::Gcs => traced?.n_major_survived?.into(),
         })
     }
 }

@@ -106,7 +106,8 @@ pub fn holder_row(group: &HolderGroup) -> String {
 
 /// One line of text for the clipboard.
 pub fn parent_row(parent: &Parent, traced: Option<&TracedStore>) -> String {
-    let site = traced.map(|it| sanitize(&site_text(&it.site.label, it.site.via.as_deref())));
+    let site = traced.and_then(|it| it.site.as_ref());
+    let site = site.map(|it| sanitize(&site_text(&it.label, it.via.as_deref())));
     let holder = parent.holders.first().map(|holder| holder.path.join(" "));
     format!(
         "{} {} at {}: {} show {} ({}), age {}, survived {}, site {}, held by {}",
@@ -117,7 +118,7 @@ pub fn parent_row(parent: &Parent, traced: Option<&TracedStore>) -> String {
         parent.covered,
         share(parent.covered, parent.size),
         known(traced.map(|it| it.age)),
-        known(traced.map(|it| major_gcs(it.n_major_survived))),
+        known(traced.and_then(|it| it.n_major_survived).map(major_gcs)),
         known(site),
         known(holder)
     )

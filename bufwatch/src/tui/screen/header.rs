@@ -160,6 +160,8 @@ fn right_parts(snapshot: &Snapshot) -> [Line; 4] {
         .unwrap_or_default();
     let lost = if snapshot.target.state == TargetState::Attaching {
         span(Role::Unknown, format!("lost {UNKNOWN} "))
+    } else if !snapshot.target.backend.sees().every_store {
+        span(Role::Unknown, "sampled ")
     } else if health.n_lost > 0 {
         span(Role::Accused, format!("▲ lost {} ", count(health.n_lost)))
     } else {

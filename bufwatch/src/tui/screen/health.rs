@@ -155,19 +155,24 @@ fn coverage(snapshot: &Snapshot, n_columns: usize) -> Page {
     say(
         "tracked one by one",
         format!(
-            "{} stores of {} and more; {} smaller ones counted by size class",
+            "{} stores of {} and more; {}",
             count(stores.n_created),
             snapshot.target.min_size,
-            count(stores.n_small_created)
+            stores.small.map_or_else(
+                || "smaller ones are not counted".to_owned(),
+                |it| format!("{} smaller ones counted by size class", count(it.n_created))
+            )
         ),
     );
-    say(
-        "unknown deaths",
-        format!(
-            "{} stores were freed whose creation was not seen (older than the attach, or scratch)",
-            count(stores.n_destroyed_unknown)
-        ),
-    );
+    let backend = snapshot.target.backend;
+    let loss = backend.loss().map_or_else(String::new, |loss| format!(": {loss}"));
+    say("backend", format!("{}{loss}", backend.name()));
+    if backend.sees().every_store {
+        let n = count(stores.n_destroyed_unknown);
+        let text =
+            "stores were freed whose creation was not seen (older than the attach, or scratch)";
+        say("unknown deaths", format!("{n} {text}"));
+    }
     for (label, kind) in [
         ("frames of yours", FrameKind::Js),
         ("frames of Node", FrameKind::Node),
@@ -182,16 +187,11 @@ fn coverage(snapshot: &Snapshot, n_columns: usize) -> Page {
     say("their stacks", shown(snapshot.sites.len(), snapshot.n_sites_total));
     say("isolates", count(snapshot.memory.n_isolates.into()));
     say("V8", known(snapshot.target.v8_version.as_deref()));
-    let gc = &snapshot.gc;
-    say(
-        "GC pauses",
-        format!(
-            "{} in all, longest {}, {} minor, {} major",
-            gc.total,
-            known(gc.longest),
-            count(gc.n_minor),
-            count(gc.n_major)
-        ),
-    );
+    let pauses = snapshot.gc.map(|gc| {
+        let (n_minor, n_major) = (count(gc.n_minor), count(gc.n_major));
+        let longest = known(gc.longest);
+        format!("{} in all, longest {longest}, {n_minor} minor, {n_major} major", gc.total)
+    });
+    say("GC pauses", known(pauses));
     page
 }

@@ -52,9 +52,10 @@ fn resident(split: &RssSplit, snapshot: &Snapshot) -> Vec<Part> {
         None => format!("not known: {}", obstacle_text(split.survey.obstacle)),
     };
     let kept_sign = if split.is_allocator_known { "" } else { "≥ " };
-    let small = match stores.small_live_bytes {
-        Bytes(0) => "native memory, stores before attach".to_owned(),
-        bytes => format!("small stores {bytes}, native memory"),
+    let small = match stores.small.map(|it| it.live_bytes) {
+        None => "small stores, native memory".to_owned(),
+        Some(Bytes(0)) => "native memory, stores before attach".to_owned(),
+        Some(bytes) => format!("small stores {bytes}, native memory"),
     };
     let is_other = |part: RssPart| {
         let is_of_allocator = matches!(part, RssPart::AllocatorFree | RssPart::AllocatorOther);
@@ -105,9 +106,13 @@ fn allocated(snapshot: &Snapshot) -> Vec<Part> {
         part(
             "small stores",
             Role::Stores,
-            is_known.then_some(holdings.small_stores),
+            holdings.small_stores.filter(|_| is_known),
             "",
-            counted(format!(", {} below {min_size}", count(stores.n_small_live))),
+            match stores.small {
+                Some(small) => counted(format!(", {} below {min_size}", count(small.n_live))),
+                None if snapshot.target.backend.sees().small_stores => counted(String::new()),
+                None => format!("below {min_size}: not counted"),
+            },
         ),
         part(
             "before attach",

@@ -129,7 +129,7 @@ fn draw_memory(buf: &mut Buffer, area: Rect, height: u16, snapshot: &Snapshot, t
 }
 
 fn draw_gc(buf: &mut Buffer, row: Rect, x: u16, n_columns: u16, snapshot: &Snapshot, theme: Theme) {
-    let gc = &snapshot.gc;
+    let gc = snapshot.gc.unwrap_or_default();
     let marks = Rect::new(x, row.y, n_columns, 1);
     let n_total = gc.n_minor + gc.n_major;
     gc_marks::draw(buf, marks, &snapshot.history.gcs, n_total, snapshot.elapsed, theme);
@@ -139,9 +139,12 @@ fn draw_gc(buf: &mut Buffer, row: Rect, x: u16, n_columns: u16, snapshot: &Snaps
         span(role, pad_left(&known(gc.last), usize::from(VALUE_COLUMNS))),
     ];
     page::draw_line(buf, row.x + 1, row.y, row.right(), &label, theme);
-    let counts = vec![
-        span(Role::Muted, format!("│ {}  ", count(gc.n_minor))),
-        span(Role::Heap, format!("┃ {}", count(gc.n_major))),
-    ];
+    let counts = match snapshot.gc {
+        Some(gc) => vec![
+            span(Role::Muted, format!("│ {}  ", count(gc.n_minor))),
+            span(Role::Heap, format!("┃ {}", count(gc.n_major))),
+        ],
+        None => vec![span(Role::Unknown, "not seen")],
+    };
     page::draw_line(buf, marks.right() + 1, row.y, row.right(), &counts, theme);
 }

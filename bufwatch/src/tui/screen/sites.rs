@@ -162,6 +162,8 @@ pub fn draw_list(
         selected: list.selected,
         empty: if snapshot.target.state == TargetState::Attaching {
             "attaching…"
+        } else if !snapshot.target.backend.sees().stacks {
+            "not known: this backend sees no stacks"
         } else {
             "no store has been allocated since the attach"
         },

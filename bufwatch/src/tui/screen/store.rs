@@ -79,15 +79,10 @@ fn facts(row: &StoreRow, is_live: bool, n_columns: usize) -> Page {
     }
     say("kind", row.kind.name().to_owned(), Role::Neutral);
     say("age", row.age.to_string(), Role::Neutral);
-    say(
-        "GCs survived",
-        format!(
-            "{} minor, {} major",
-            count(row.n_minor_survived.into()),
-            count(row.n_major_survived.into())
-        ),
-        Role::Neutral,
-    );
+    let survived = row.survived.map(|it| {
+        format!("{} minor, {} major", count(it.n_minor.into()), count(it.n_major.into()))
+    });
+    say("GCs survived", known(survived), Role::Neutral);
     say("allocated by", format!("thread {}", thread(row)), Role::Neutral);
     say("site", sanitize(&site_text(&row.site, row.via.as_deref())), Role::Title);
     say("data at", format!("{:#x}", row.data), Role::Neutral);

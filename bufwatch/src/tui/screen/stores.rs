@@ -139,10 +139,12 @@ impl Field {
             Self::Touched => touched(row),
             Self::Kind => span(Role::Neutral, row.kind.name()),
             Self::Age => span(Role::Neutral, row.age.to_string()),
-            Self::Gcs => span(
-                Role::Neutral,
-                format!("{} / {}", count(row.n_minor_survived.into()), row.n_major_survived),
-            ),
+            Self::Gcs => match row.survived {
+                Some(it) => {
+                    span(Role::Neutral, format!("{} / {}", count(it.n_minor.into()), it.n_major))
+                }
+                None => span(Role::Unknown, UNKNOWN),
+            },
             Self::Thread => span(Role::Neutral, thread(row)),
             Self::Placement => span(Role::Neutral, row.placement.name()),
             Self::Site => {

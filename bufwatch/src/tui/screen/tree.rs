@@ -34,6 +34,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot, theme:
     if view.rows.is_empty() && !areas.rows.is_empty() {
         let text = match snapshot.target.state {
             TargetState::Attaching => "attaching…",
+            _ if !snapshot.target.backend.sees().stacks => "not known: this backend sees no stacks",
             _ => "no store has been allocated since the attach",
         };
         let line = vec![span(Role::Unknown, text)];

@@ -9,7 +9,7 @@ use crate::v8::census::buffer::{BufferFacts, Buffers, ViewFacts};
 use crate::v8::census::mark::{HeapView, Marks};
 use crate::v8::census::path::{Path, Paths};
 use crate::v8::census::roots::IsolatePlace;
-use crate::v8::census::store::Owner;
+use crate::v8::census::store::{Owner, StoreRead};
 use crate::v8::census::take::Detail;
 
 /// Holders told of one parent; the rest are counted in the views.
@@ -53,7 +53,7 @@ pub(super) struct Assembly<'a> {
     pub(super) marks: &'a Marks,
     pub(super) buffers: &'a Buffers,
     /// As long as `buffers`; empty if nothing is known.
-    pub(super) owners: &'a [Option<Owner>],
+    pub(super) stores: &'a [Option<StoreRead>],
     pub(super) detail: Detail,
     pub(super) isolates: &'a [IsolatePlace],
 }
@@ -64,14 +64,14 @@ impl Assembly<'_> {
         // Buffers of several isolates may share one store.
         let mut by_store: FastMap<Avma, Store> = FastMap::default();
         let mut stores: Vec<Option<Avma>> = Vec::with_capacity(self.buffers.buffers.len());
-        let owners = self.owners.iter().copied().chain(std::iter::repeat(None));
-        for ((buffer, is_live), owner) in self.buffers.buffers.iter().zip(live).zip(owners) {
+        let read = self.stores.iter().copied().chain(std::iter::repeat(None));
+        for ((buffer, is_live), read) in self.buffers.buffers.iter().zip(live).zip(read) {
             let is_store = *is_live && buffer.has_store();
             stores.push(is_store.then_some(buffer.store));
             if is_store {
                 let store = by_store.entry(buffer.store).or_default();
                 store.buffers.push(*buffer);
-                store.owner = store.owner.or(owner);
+                store.read = store.read.or(read);
             }
         }
         for facts in views {
@@ -127,7 +127,7 @@ impl Assembly<'_> {
             store.buffers.iter().any(|it| paths.names.properties.has_like(it.index, POOL_MARK));
         let any = |is: fn(&BufferFacts) -> bool| store.buffers.iter().any(is);
         // Memory of native code may have the pool's mark as well.
-        let kind = match store.owner {
+        let kind = match store.read.map(|it| it.owner) {
             Some(Owner::Native) => ParentKind::External,
             Some(Owner::Wasm) => ParentKind::Wasm,
             _ if any(|it| it.is_shared) => ParentKind::Shared,
@@ -139,6 +139,7 @@ impl Assembly<'_> {
             address: store.address(),
             size: store.size(),
             kind,
+            store: store.read.map(|it| it.identity),
             is_resizable: any(|it| it.is_resizable),
             is_held_itself: store
                 .buffers
@@ -217,7 +218,7 @@ fn told_holders(
 struct Store {
     buffers: Vec<BufferFacts>,
     views: Vec<ViewFacts>,
-    owner: Option<Owner>,
+    read: Option<StoreRead>,
 }
 
 impl Store {

@@ -10,7 +10,7 @@ use crate::v8::census::mark::HeapView;
 use crate::v8::census::parent::{Assembly, Groups};
 use crate::v8::census::retained;
 use crate::v8::census::roots::{IsolatePlace, Roots};
-use crate::v8::census::store::{Owner, StoreFacts, owners};
+use crate::v8::census::store::{self, StoreFacts, StoreRead};
 use crate::v8::census::traced;
 use crate::v8::census::walk::Walk;
 use crate::v8::metadata::Layout;
@@ -104,13 +104,13 @@ pub fn analyse(
     if live_views.len() < VIEWS_MIN || n_rejected > n_marked as u64 / REJECTED_SHARE {
         return Err(Refusal::NoViews { n_views: live_views.len(), n_rejected });
     }
-    let owners = stores.map(|facts| owners_of_live(live, facts, &buffers, &live_buffers));
-    let owners = owners.unwrap_or_default();
+    let stores = stores.map(|facts| stores_of_live(live, facts, &buffers, &live_buffers));
+    let stores = stores.unwrap_or_default();
     let assembly = Assembly {
         view,
         marks: &marks,
         buffers: &buffers,
-        owners: &owners,
+        stores: &stores,
         detail,
         isolates: &moment.isolates,
     };
@@ -144,16 +144,16 @@ pub fn analyse(
 }
 
 /// Of buffers that are not alive, `None`.
-fn owners_of_live(
+fn stores_of_live(
     memory: &impl ReadMemory,
     facts: StoreFacts,
     buffers: &Buffers,
     live: &[bool],
-) -> Vec<Option<Owner>> {
+) -> Vec<Option<StoreRead>> {
     let all = buffers.buffers.iter().zip(live);
     let of_live: Vec<BufferFacts> =
         all.filter(|(_, is_live)| **is_live).map(|(buffer, _)| *buffer).collect();
-    let mut found = owners(memory, facts, &of_live).into_iter();
+    let mut found = store::stores(memory, facts, &of_live).into_iter();
     live.iter().map(|is_live| if *is_live { found.next().flatten() } else { None }).collect()
 }
 

@@ -35,7 +35,7 @@ fn parents_of(fake: &FakeHeap, heap: &HeapCopy, roots: &[Root]) -> Vec<Parent> {
     let isolates = &[];
     let parents = {
         let (buffers, marks) = (&buffers, &marks);
-        let assembly = Assembly { view, marks, buffers, owners: &[], detail: DETAIL, isolates };
+        let assembly = Assembly { view, marks, buffers, stores: &[], detail: DETAIL, isolates };
         assembly.parents(&live, &views)
     };
     let n_grouped: u64 = groups(&parents).iter().map(|(group, _)| group.n_parents).sum();

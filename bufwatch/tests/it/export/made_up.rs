@@ -155,7 +155,7 @@ impl Spec {
             number: store.number,
             birth: store.birth,
             at: Nanos(at(2).0 - 1_000),
-            survived: RecordedGcCounts { n_minor: 1, n_major: 1 },
+            survived: Some(RecordedGcCounts { n_minor: 1, n_major: 1 }),
         };
         first.map(death).collect()
     }
@@ -213,8 +213,8 @@ impl Spec {
             created_bytes: Bytes(created),
             n_destroyed: n_created - n_live,
             destroyed_bytes: Bytes(created - live),
-            n_minor: n,
-            gc_total: Nanos(n * 2_000_000),
+            n_minor: Some(n),
+            gc_total: Some(Nanos(n * 2_000_000)),
             gc_last: Some(Nanos(2_000_000)),
             gc_longest: Some(Nanos(2_000_000)),
             ..Moment::default()
@@ -229,7 +229,7 @@ impl Spec {
             key: store.key,
             number: store.number,
             age: Nanos::SECOND,
-            n_major_survived: 1,
+            n_major_survived: Some(1),
             site: store.site,
         };
         let found: Vec<_> = last.zip(&self.names).collect();

@@ -138,7 +138,8 @@ fn parents(held: &Held, group: &HolderGroup, rows: &Rows, is_open: bool, n_colum
             pad_left(&known(traced.map(|traced| traced.age)), 8),
         );
         let room = n_columns.saturating_sub(2 + width(&numbers));
-        let site = traced.map(|it| fit_site(&it.site.label, it.site.via.as_deref(), room));
+        let site = traced.and_then(|it| it.site.as_ref());
+        let site = site.map(|it| fit_site(&it.label, it.via.as_deref(), room));
         page.push(vec![
             span(Role::Key, if is_selected { "▸ " } else { "  " }),
             span(role, numbers),

@@ -47,15 +47,18 @@ pub fn page(address: Avma, app: &App, snapshot: &Snapshot, n_columns: usize) -> 
     page.push(Line::new());
     page.extend(views(parent, n_columns));
     page.push(Line::new());
-    match traced {
-        Some(traced) => {
-            let site = &traced.site;
+    match traced.and_then(|traced| traced.site.as_ref()) {
+        Some(site) => {
             let is_marked = |n| [site.user_frame, site.app_frame].contains(&Some(n));
             page.extend(stack::lines(&site.frames, false, is_marked, n_columns));
         }
         None => {
             page.push(heading("Stack", n_columns));
-            let text = "  not known: it is older than the attach, or smaller than what is traced";
+            let text = if snapshot.target.backend.sees().stacks {
+                "  not known: it is older than the attach, or smaller than what is traced"
+            } else {
+                "  not known: this backend sees no stacks"
+            };
             page.push(vec![span(Role::Unknown, text)]);
         }
     }
@@ -101,11 +104,15 @@ fn facts(
         say("array buffer", text, Role::Neutral);
     }
     if let Some(traced) = traced {
-        let survived =
-            format!("{}, survived {}", traced.age, words::major_gcs(traced.n_major_survived));
-        say("age", &survived, Role::Neutral);
-        let site = sanitize(&site_text(&traced.site.label, traced.site.via.as_deref()));
-        say("allocated at", &site, Role::Title);
+        let age = match traced.n_major_survived {
+            Some(n) => format!("{}, survived {}", traced.age, words::major_gcs(n)),
+            None => format!("at least {}", traced.age),
+        };
+        say("age", &age, Role::Neutral);
+        if let Some(site) = &traced.site {
+            let site = sanitize(&site_text(&site.label, site.via.as_deref()));
+            say("allocated at", &site, Role::Title);
+        }
     }
     if let Some(comparison) = &rows.comparison {
         let text = if is_new { "new" } else { "was there" };

@@ -106,11 +106,12 @@ impl Field {
             Self::Views => neutral(count(parent.n_views)),
             Self::Kind => neutral(kind_name(parent.kind).to_owned()),
             Self::Age => neutral(known(traced.map(|traced| traced.age))),
-            Self::Gcs => neutral(known(traced.map(|traced| traced.n_major_survived))),
+            Self::Gcs => neutral(known(traced.and_then(|traced| traced.n_major_survived))),
             Self::New => span(Role::Title, if is_new { "new" } else { "" }),
-            Self::Site => neutral(known(traced.map(|traced| {
-                fit_site(&traced.site.label, traced.site.via.as_deref(), n_columns)
-            }))),
+            Self::Site => {
+                let site = traced.and_then(|traced| traced.site.as_ref());
+                neutral(known(site.map(|it| fit_site(&it.label, it.via.as_deref(), n_columns))))
+            }
             Self::Holder => neutral(known(
                 parent.holders.first().map(|holder| fit_path(&holder.path, n_columns)),
             )),
