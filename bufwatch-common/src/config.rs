@@ -47,7 +47,9 @@ pub struct ProbeConfig {
     /// Thread-group id of the target as the kernel's initial pid namespace numbers it.
     pub tgid: u32,
     /// Most frames walked for one stack; at most [`crate::FRAMES_MAX`].
-    pub frames_max: u32,
+    pub frames_max: u16,
+    /// So many records of a CPU wake user space up, which comes by itself otherwise; zero: they never do.
+    pub wake_up_records: u16,
     /// Byte offset of `Script::name`, and of the characters of a sequential string; zero if they are not known or
     /// async origins were not asked for.
     pub script_name_offset: u16,

@@ -12,7 +12,7 @@ use bufwatch_common::{
 };
 
 use crate::atomic;
-use crate::maps::{DROPS, EVENTS, SEQUENCES, WOKEN_UP};
+use crate::maps::{CONFIG, DROPS, EVENTS, SEQUENCES, WOKEN_UP};
 
 /// Counts that the program gave up on something.
 #[inline(always)]
@@ -72,7 +72,15 @@ macro_rules! record {
 
 record!(StoreRecord, GcRecord, MappingRecord, TaskRecord, AsyncOriginRecord);
 
-/// Writes a record. User space polls, so that no store pays for a wake-up.
+/// True if user space, which looks rarely, is to look at the buffer before it is full.
+#[inline(always)]
+fn is_due_by_number(header: &RecordHeader) -> bool {
+    let Some(config) = CONFIG.get(0) else { return false };
+    let every = u32::from(config.wake_up_records);
+    every != 0 && header.sequence.is_multiple_of(every) && is_wake_up_due(header.ktime_ns)
+}
+
+/// Writes a record. User space polls, so that no store pays for a wake-up; where it polls rarely, one of many stores pays.
 #[inline(always)]
 pub fn emit<T: Record>(record: T) {
     try_emit(record);
@@ -82,7 +90,8 @@ pub fn emit<T: Record>(record: T) {
 #[inline(always)]
 pub fn try_emit<T: Record>(mut record: T) -> bool {
     number(record.header());
-    let is_written = output((&raw const record).cast(), size_of::<T>() as u64, false);
+    let wakes_up = is_due_by_number(record.header());
+    let is_written = output((&raw const record).cast(), size_of::<T>() as u64, wakes_up);
     if !is_written {
         drop_event(DropReason::RingFull);
     }

@@ -90,7 +90,7 @@ fn walk<const IS_ASYNC: bool>(
     let s = unsafe { &mut *scratch };
     let mut slot = slot;
     let context = (&raw mut slot).cast::<c_void>();
-    let n_frames_max = config.frames_max.min(FRAMES_MAX as u32);
+    let n_frames_max = u32::from(config.frames_max).min(FRAMES_MAX as u32);
     s.is_recording = 0;
     if !begin_walk(s, rsp, rbp) {
         drop_event(DropReason::StackUnreadable);

@@ -26,4 +26,6 @@ pub mod tui;
 
 pub mod session;
 
+pub mod daemon;
+
 pub mod cli;

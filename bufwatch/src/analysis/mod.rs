@@ -25,6 +25,7 @@ pub mod tree;
 
 pub use describe::LifetimeBound;
 pub use holding::Holdings;
+pub use of_site::live_by_site;
 pub use query::{StoreFilter, StoreQuery, StoreSort};
 pub use rss_steps::step_text;
 pub use snapshot::{GroupRow, Health, SiteRow, Snapshot, StoreRow, StoreTable, TargetState};

@@ -105,11 +105,7 @@ struct Members<'a> {
 impl<'a> Members<'a> {
     fn add(&mut self, site: &'a Site, of_site: OfSite) {
         self.n += 1;
-        self.sum.n_survivors += of_site.n_survivors;
-        if let Some(resident) = of_site.resident {
-            self.sum.resident = Some(self.sum.resident.unwrap_or_default() + resident);
-        }
-        self.sum.live.merge(&of_site.live);
+        self.sum.merge(&of_site);
         let weight =
             |site: &Site| -> (Bytes, Bytes) { (site.tally.live_bytes, site.tally.created_bytes) };
         if self.heaviest.is_none_or(|heaviest| weight(heaviest) < weight(site)) {
@@ -154,7 +150,8 @@ fn site_row(site: &Site, of_site: OfSite) -> SiteRow {
     }
 }
 
-fn tally_row(tally: &Tally, OfSite { n_survivors, resident, live }: OfSite) -> TallyRow {
+fn tally_row(tally: &Tally, of_site: OfSite) -> TallyRow {
+    let (n_survivors, resident, live) = (of_site.n_survivors, of_site.resident(), of_site.live);
     let n_survived = tally.lifetimes.n_survived(2) + n_survivors;
     let n_judged = tally.lifetimes.n_dead() + n_survivors;
     TallyRow {

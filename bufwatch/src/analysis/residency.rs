@@ -91,6 +91,15 @@ impl ResidencyTotals {
         self.pages.swapped += pages.swapped;
         self.pages.huge += pages.huge;
     }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.n_known += other.n_known;
+        self.known_bytes += other.known_bytes;
+        self.pages.resident += other.pages.resident;
+        self.pages.zero += other.pages.zero;
+        self.pages.swapped += other.pages.swapped;
+        self.pages.huge += other.pages.huge;
+    }
 }
 
 /// How much of a store is in memory, and since when.

@@ -126,7 +126,7 @@ fn totals(model: &Model) -> StoreTotals {
         SmallTotals { n_live, live_bytes, n_created, created_bytes }
     });
     StoreTotals {
-        n_live: model.live.len() as u64,
+        n_live: model.recalled.as_ref().map_or(model.live.len() as u64, |it| it.n_live),
         live_bytes: totals.live_bytes,
         peak_bytes: totals.peak_bytes,
         n_created: totals.n_created,
@@ -165,21 +165,13 @@ struct Scan {
 fn scan(model: &Model, query: &StoreQuery, now: Nanos) -> Scan {
     let sites_matching = sites_matching(model, &query.filter);
     let mut by_site: FastMap<SiteId, OfSite> = FastMap::default();
-    let mut residency = ResidencyTotals::default();
     let has_collections = model.target.backend.sees().collections;
     let mut n_matched = 0;
     // The worst of the best `limit` on top, to be replaced.
     let mut best: BinaryHeap<Ranked<'_>> = BinaryHeap::with_capacity(query.limit.min(4_096) + 1);
     for store in model.live.iter() {
         let n_major_survived = store.survived(&model.gc).n_major;
-        let of_site = by_site.entry(store.site).or_default();
-        of_site.n_survivors += u64::from(n_major_survived >= 2);
-        if let Some(known) = store.residency.known() {
-            let pages = known.pages;
-            of_site.resident = Some(of_site.resident.unwrap_or_default() + pages.resident);
-            residency.add(store.size, pages);
-        }
-        of_site.add_live(store, n_major_survived, now);
+        by_site.entry(store.site).or_default().add_live(store, n_major_survived, now);
         let known = has_collections.then_some(n_major_survived);
         if !is_match(store, known, &query.filter, sites_matching.as_ref(), now) {
             continue;
@@ -199,6 +191,18 @@ fn scan(model: &Model, query: &StoreQuery, now: Nanos) -> Scan {
     }
     let rows =
         best.into_sorted_vec().into_iter().map(|ranked| row(model, ranked.store, now)).collect();
+    if let Some(recalled) = &model.recalled {
+        // Not all of them are there.
+        by_site =
+            recalled.by_site.iter().map(|(site, live)| (*site, OfSite::recalled(live))).collect();
+        if query.filter.conditions.is_empty() {
+            n_matched = recalled.n_live;
+        }
+    }
+    let residency = by_site.values().fold(ResidencyTotals::default(), |mut sum, of_site| {
+        sum.merge(&of_site.residency);
+        sum
+    });
     Scan { rows, n_matched, by_site, residency }
 }
 

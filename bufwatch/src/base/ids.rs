@@ -1,7 +1,7 @@
 //! Identities: of the target, its threads, stores and stacks.
 
 /// A process: a pid alone is reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProcessKey {
     /// As bufwatch's pid namespace numbers it.
     pub pid: u32,

@@ -75,6 +75,16 @@ impl Nanos {
         Self(s.saturating_mul(1_000_000_000))
     }
 
+    pub const fn from_mins(m: u64) -> Self {
+        Self::from_secs(m.saturating_mul(60))
+    }
+
+    /// The moment `later` after this one.
+    #[must_use]
+    pub const fn after(self, later: Self) -> Self {
+        Self(self.0.saturating_add(later.0))
+    }
+
     /// Time since `earlier`; zero if that is later, as records of different CPUs may be.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Self {

@@ -9,6 +9,7 @@ use crate::base::Bytes;
 use crate::cli::backend::BackendArgs;
 use crate::cli::census::CensusArgs;
 use crate::cli::check::CheckArgs;
+use crate::cli::daemon::DaemonArgs;
 use crate::cli::diff::DiffArgs;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::export::ExportArgs;
@@ -53,6 +54,7 @@ pub enum Command {
     Diff(DiffArgs),
     Sql(SqlArgs),
     Export(ExportArgs),
+    Daemon(DaemonArgs),
     /// Show which probes are found in a Node binary, and what is lost with those that are not
     Plan(PlanArgs),
     /// Check what this machine lets bufwatch do, and what to change if it does not
@@ -106,6 +108,10 @@ pub struct WatchArgs {
     /// Overwrite the file of --record if it exists
     #[arg(long, requires = "record")]
     pub force: bool,
+
+    /// Keep the file of --record below this size: of older times fewer states are kept, and it says so
+    #[arg(long, value_name = "SIZE", value_parser = parse_max_size, requires = "record")]
+    pub max_size: Option<Bytes>,
 
     /// Smallest store tracked one by one; smaller ones are counted by size. 1 tracks all
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_min_size)]
@@ -171,6 +177,12 @@ pub(super) fn parse_size(text: &str) -> Result<Bytes, String> {
 pub(super) fn parse_min_size(text: &str) -> Result<Bytes, String> {
     let size = parse_size(text)?;
     if size.0 == 0 { Err("must be at least 1 byte".to_owned()) } else { Ok(size) }
+}
+
+pub(super) fn parse_max_size(text: &str) -> Result<Bytes, String> {
+    let size = parse_size(text)?;
+    // The lines of a program and some states of it need as much.
+    if size.0 >= 4 << 20 { Ok(size) } else { Err("must be at least 4MiB".to_owned()) }
 }
 
 pub(super) fn parse_ring_size(text: &str) -> Result<Bytes, String> {

@@ -21,7 +21,8 @@ use crate::cli::watch::{FIRST_CENSUS, Signals, fail, print_each, run_on};
 use crate::cli::{Environment, finish};
 use crate::export::junit::{to_value, to_xml};
 use crate::session::replay::Replay;
-use crate::session::{CensusInterval, RecordTo, Session, SessionConfig};
+use crate::session::{CensusInterval, Pace, RecordTo, Session, SessionConfig};
+use crate::symbolize::SharedSymbols;
 use crate::sys::launch::{Launched, Outcome, Streams};
 
 /// Share of time that a checked command may stand still for censuses: it is a test, not a service.
@@ -249,8 +250,11 @@ fn config(args: &CheckArgs, environment: &Environment, pid: u32, file: &Path) ->
             path: file.to_owned(),
             is_overwriting: args.force,
             is_purpose: true,
+            max_size: None,
         }),
-        snapshot_every: Nanos::from_millis(250),
+        pace: Pace::CLOSE,
+        stores_max: None,
+        symbols: SharedSymbols::default(),
     }
 }
 

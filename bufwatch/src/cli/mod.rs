@@ -4,6 +4,7 @@ pub mod args;
 pub mod backend;
 pub mod census;
 pub mod check;
+pub mod daemon;
 pub mod diff;
 pub mod doctor;
 pub mod exit;
@@ -29,6 +30,7 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::args::{Cli, Command};
+use crate::cli::daemon::DaemonEnvironment;
 use crate::cli::exit::Exit;
 use crate::cli::export::ExportError;
 use crate::cli::message::print_error;
@@ -43,6 +45,7 @@ use crate::source::census::CensusError;
 pub struct Environment {
     /// Where plans are kept between runs: below `XDG_CACHE_HOME` or `HOME`.
     pub plan_cache: Option<PlanCache>,
+    pub daemon: DaemonEnvironment,
     /// `NO_COLOR` is not set (no-color.org).
     pub is_color: bool,
 }
@@ -55,6 +58,12 @@ impl Environment {
                 path("XDG_CACHE_HOME").as_deref(),
                 path("HOME").as_deref(),
             ),
+            daemon: DaemonEnvironment {
+                config: path("BUFWATCH_CONFIG"),
+                listen: std::env::var("BUFWATCH_LISTEN").ok(),
+                token_file: path("BUFWATCH_TOKEN_FILE"),
+                notify_socket: std::env::var_os("NOTIFY_SOCKET"),
+            },
             is_color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         }
     }
@@ -98,6 +107,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(args, &environment, &mut io::stdout().lock()),
         Some(Command::Report(args)) => finish(report::run(args, &mut io::stdout().lock())),
         Some(Command::Export(args)) => finish(export::run(args)),
+        Some(Command::Daemon(args)) => daemon::run(args, &environment),
         Some(Command::Plan(args)) => {
             finish(plan::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }

@@ -9,12 +9,16 @@ use crate::analysis::{Snapshot, TargetState};
 use crate::base::text::count;
 use crate::base::{Bytes, Nanos};
 use crate::cli::Environment;
-use crate::cli::args::{parse_min_size, parse_percent, parse_ring_size, parse_seconds};
+use crate::cli::args::{
+    parse_max_size, parse_min_size, parse_percent, parse_ring_size, parse_seconds,
+};
 use crate::cli::backend::{BackendArgs, census_interval};
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
 use crate::cli::watch::{FAULTS_COST, Signals, fail, print_each};
-use crate::session::{RecordTo, Session, SessionConfig};
+use crate::recording::THINNED_PREFIX;
+use crate::session::{Pace, RecordTo, Session, SessionConfig};
+use crate::symbolize::SharedSymbols;
 
 /// Between two lines of progress.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -34,6 +38,9 @@ pub struct RecordArgs {
     /// Overwrite the file if it exists
     #[arg(long)]
     pub force: bool,
+    /// Keep the file below this size: of older times fewer states are kept, and it says so
+    #[arg(long, value_name = "SIZE", value_parser = parse_max_size)]
+    pub max_size: Option<Bytes>,
     /// End after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub duration: Option<f64>,
@@ -85,6 +92,10 @@ pub fn run(args: &RecordArgs, environment: &Environment) -> Exit {
     }
     if !args.quiet {
         print_line(&ended(args, last.as_deref()));
+        for limit in last.iter().flat_map(|last| &last.health.limits) {
+            let what = if limit.starts_with(THINNED_PREFIX) { "the recording is " } else { "" };
+            print_line(&format!("limit: {what}{limit}"));
+        }
     }
     Exit::Done
 }
@@ -108,9 +119,12 @@ fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
             path: args.output.clone(),
             is_overwriting: args.force,
             is_purpose: true,
+            max_size: args.max_size,
         }),
         // Nobody looks; detectors and progress need one now and then.
-        snapshot_every: Nanos::SECOND,
+        pace: Pace { snapshot: Nanos::SECOND, ..Pace::CLOSE },
+        stores_max: None,
+        symbols: SharedSymbols::default(),
     }
 }
 

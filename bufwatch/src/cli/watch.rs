@@ -17,7 +17,9 @@ use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
 use crate::export::{sample_json, sample_text};
 use crate::node::processes;
-use crate::session::{RecordTo, Request, Session, SessionConfig, SessionError};
+use crate::recording::THINNED_PREFIX;
+use crate::session::{Pace, RecordTo, Request, Session, SessionConfig, SessionError};
+use crate::symbolize::SharedSymbols;
 use crate::sys::launch::Launched;
 use crate::tui;
 use crate::tui::picker::ProcessChoice;
@@ -74,6 +76,10 @@ pub(super) fn watch(
     if let Err(error) = session.finish() {
         return fail(&error);
     }
+    let limits = last.iter().flat_map(|last| &last.health.limits);
+    for limit in limits.filter(|limit| limit.starts_with(THINNED_PREFIX)) {
+        print_line(&format!("limit: the recording is {limit}"));
+    }
     match outcome {
         Ok(Ended::User) => Exit::Done,
         Ok(Ended::Session) => {
@@ -129,13 +135,16 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32, is_new: bool) -
             path: path.clone(),
             is_overwriting: args.force,
             is_purpose: false,
+            max_size: args.max_size,
         }),
-        // Four a second read as motion; more cost more than they show.
-        snapshot_every: if args.headless {
-            Nanos((args.interval * 5e8) as u64).min(Nanos::from_millis(500))
+        pace: if args.headless {
+            let snapshot = Nanos((args.interval * 5e8) as u64).min(Nanos::from_millis(500));
+            Pace { snapshot, ..Pace::CLOSE }
         } else {
-            Nanos::from_millis(250)
+            Pace::CLOSE
         },
+        stores_max: None,
+        symbols: SharedSymbols::default(),
     }
 }
 

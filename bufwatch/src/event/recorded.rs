@@ -49,6 +49,29 @@ pub struct SiteTotal {
     /// Of its dead stores, in the buckets of the model.
     pub lifetimes: Vec<u64>,
     pub majors_survived: Vec<u64>,
+    /// `None` in files of an older bufwatch.
+    pub live: Option<SiteLive>,
+}
+
+/// What the live stores of a site add up to, so that nobody has to look at all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SiteLive {
+    /// Those that lived through two major collections.
+    pub n_survivors: u64,
+    /// Those whose pages were looked at, their sizes, and the pages.
+    pub n_known: u64,
+    pub known_bytes: Bytes,
+    pub pages: PageBytes,
+    /// `SharedArrayBuffer`s.
+    pub n_shared: u64,
+    pub shared_bytes: Bytes,
+    /// Old ones whose pages were looked at, and what of them is in RAM or swapped out.
+    pub n_old: u64,
+    pub old_bytes: Bytes,
+    pub old_held: Bytes,
+    /// Such that no major collection has looked at yet.
+    pub n_young: u64,
+    pub young_bytes: Bytes,
 }
 
 /// Minor and major collections of one thread.
@@ -306,6 +329,8 @@ pub struct Recalled {
     pub totals: Vec<SiteTotal>,
     /// Live at that moment.
     pub stores: Vec<RecordedStore>,
+    /// Only some of them are in `stores`: what all add up to is in `totals`.
+    pub is_partial: bool,
     pub threads: Arc<[Thread]>,
     /// Up to that moment, in order.
     pub curves: Vec<CurvePoint>,

@@ -322,7 +322,7 @@ pub struct UntracedMapped {
 pub struct RssSplit {
     /// Indexed by [`RssPart`].
     pub parts: [Bytes; RssPart::COUNT],
-    /// What the kernel counts, read right after the pass; a busy target changes meanwhile.
+    /// What the kernel counts: the middle of what it was right before and right after the pass. A busy target changes meanwhile.
     pub rss: Bytes,
     pub swapped: Bytes,
     /// Mapped but nowhere: reserved, or not touched yet.

@@ -40,6 +40,7 @@ use crate::model::limits::DIED_MEANWHILE_MAX;
 use crate::model::live::{LiveSet, Store};
 use crate::model::mapping::AddressSpace;
 pub use crate::model::own::{FrameCounts, SelfState, frame_kind_index};
+pub use crate::model::recall::RecalledLive;
 use crate::model::residency::{Residency, ResidencyLog};
 use crate::model::rss_step::StepLog;
 use crate::model::site::{SiteId, Sites};
@@ -93,6 +94,8 @@ pub struct Model {
     /// With the time of their death: stores that died since a census began that is not done: in its eyes they may live.
     pub died_meanwhile: Vec<(Nanos, Store)>,
     pub own: SelfState,
+    /// What stores that a recording does not tell one by one add up to.
+    pub recalled: Option<RecalledLive>,
 }
 
 impl Model {
@@ -121,6 +124,7 @@ impl Model {
             census: CensusLog::default(),
             died_meanwhile: Vec::new(),
             own: SelfState::default(),
+            recalled: None,
         }
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::base::{Bytes, FastMap, Nanos};
 use crate::event::recorded::{
-    Moment, PlacementKind, Recalled, RecordedGcCounts, RecordedPhase, RecordedStore, SiteTotal,
+    Moment, PlacementKind, Recalled, RecordedGcCounts, RecordedPhase, RecordedStore, SiteLive,
+    SiteTotal,
 };
 use crate::event::{CountersSampled, MappingKind};
 use crate::model::freed::FreedMemory;
@@ -29,6 +30,13 @@ const TICK: Nanos = Nanos::from_millis(250);
 
 /// What a rate keeps in a tick without anything new (`rate::Rate`).
 const KEPT_IN_A_TICK: f64 = 0.8;
+
+/// Of the live stores, when only some of them are in the model.
+#[derive(Clone, Debug, Default)]
+pub struct RecalledLive {
+    pub n_live: u64,
+    pub by_site: FastMap<SiteId, SiteLive>,
+}
 
 pub(super) fn model(recalled: &Recalled) -> Model {
     let moment = &recalled.moment;
@@ -80,6 +88,12 @@ pub(super) fn model(recalled: &Recalled) -> Model {
         if model.live.find(store.key.address).is_none() {
             model.live.insert(live_store(store, &by_number));
         }
+    }
+    if recalled.is_partial {
+        let totals = recalled.totals.iter().filter(|total| total.n_live > 0);
+        let by_site =
+            totals.filter_map(|total| Some((*by_number.get(&total.site)?, total.live?))).collect();
+        model.recalled = Some(RecalledLive { n_live: moment.n_live, by_site });
     }
     model
 }

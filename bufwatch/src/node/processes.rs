@@ -1,6 +1,7 @@
 //! The Node processes of this host, found by cheap reads that do not touch them.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::{Bytes, FastMap};
@@ -33,6 +34,53 @@ pub fn list(cache: Option<&PlanCache>) -> io::Result<Vec<NodeProcess>> {
     let mut known = KnownFiles::default();
     let pids = procfs::processes()?;
     Ok(pids.into_iter().filter_map(|pid| examine(pid, cache, &mut known)).collect())
+}
+
+/// Looks again and again, at what is new only. What is known not to be Node is known by pid and executable, which `exec` changes.
+#[derive(Debug, Default)]
+pub struct Finder {
+    files: KnownFiles,
+    others: FastMap<u32, Other>,
+}
+
+/// A process that is not Node.
+#[derive(Debug)]
+struct Other {
+    exe: PathBuf,
+    /// Its libraries were looked at when it was so young that the loader may not have mapped them.
+    is_settled: bool,
+}
+
+impl Finder {
+    /// The Node processes among those that are not `known`.
+    pub fn look(
+        &mut self,
+        cache: Option<&PlanCache>,
+        is_known: impl Fn(u32) -> bool,
+    ) -> io::Result<Vec<NodeProcess>> {
+        let pids = procfs::processes()?;
+        self.others.retain(|pid, _| pids.binary_search(pid).is_ok());
+        let mut found = Vec::new();
+        for pid in pids.into_iter().filter(|pid| !is_known(*pid)) {
+            // Without one it is the kernel's, or on its way out.
+            let Ok(exe) = procfs::exe_path(pid) else { continue };
+            let before = self.others.get(&pid).filter(|other| other.exe == exe);
+            if before.is_some_and(|other| other.is_settled) {
+                continue;
+            }
+            let is_settled = before.is_some();
+            match examine(pid, cache, &mut self.files) {
+                Some(process) => found.push(process),
+                None => drop(self.others.insert(pid, Other { exe, is_settled })),
+            }
+        }
+        Ok(found)
+    }
+
+    /// What was learned of files is forgotten: they may have been replaced.
+    pub fn forget_files(&mut self) {
+        self.files.clear();
+    }
 }
 
 fn examine(pid: u32, cache: Option<&PlanCache>, known: &mut KnownFiles) -> Option<NodeProcess> {

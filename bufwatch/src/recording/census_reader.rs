@@ -19,9 +19,13 @@ pub(super) fn read(reader: &Reader, at: Nanos) -> rusqlite::Result<RecalledCensu
     let sql = "SELECT count(*), coalesce(max(stop_ns), 0), coalesce(sum(stop_ns), 0) FROM census WHERE known <= ?";
     let sums = |row: &mut Columns<'_, '_>| Ok((row.number()?, row.nanos()?, row.nanos()?));
     let sums = reader.row(sql, params![int(at.0)], sums)?.unwrap_or_default();
-    let sql = "SELECT id, t, known, stopped_at, stop_ns, total_ns, heap_bytes, n_pages, n_objects, n_live_objects, n_rejected, n_retries, \
-         allocator_bytes, live_bytes FROM census WHERE known <= ? ORDER BY id DESC LIMIT 2";
-    let mut found = reader.rows(sql, params![int(at.0)], head)?.into_iter();
+    // Of others only sums are left.
+    let whole = if reader.has_dropped_censuses { "AND is_dropped = 0" } else { "" };
+    let sql = format!(
+        "SELECT id, t, known, stopped_at, stop_ns, total_ns, heap_bytes, n_pages, n_objects, n_live_objects, n_rejected, n_retries, \
+         allocator_bytes, live_bytes FROM census WHERE known <= ? {whole} ORDER BY id DESC LIMIT 2"
+    );
+    let mut found = reader.rows(&sql, params![int(at.0)], head)?.into_iter();
     let mut next = || found.next().map(|(id, head)| remembered(reader, id, &head)).transpose();
     let (last, previous) = (next()?, next()?);
     let sql = "SELECT t, message, hint FROM census_failure WHERE t <= ? ORDER BY t DESC LIMIT 1";

@@ -72,7 +72,7 @@ impl Rows<'_> {
         let census = &recorded.census;
         let (timing, counts) = (&census.timing, &census.counts);
         self.execute(
-            "INSERT INTO census VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO census VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0)",
             params![
                 self.census,
                 int(recorded.at.0),

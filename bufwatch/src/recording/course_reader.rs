@@ -5,6 +5,7 @@ use rusqlite::params;
 use crate::base::Nanos;
 use crate::event::course::{CensusPoint, GcPoint};
 use crate::recording::state_reader::finding;
+use crate::recording::thinning::PINNED;
 use crate::recording::value::{Columns, int};
 use crate::recording::{FindingRow, Reader, RecordingError, names, value};
 
@@ -39,7 +40,9 @@ impl Reader {
 
     fn read_course(&self, at: Nanos, gcs_max: usize) -> rusqlite::Result<Course> {
         let (told, is_cut) = self.told(at)?;
-        let sql = "SELECT count(*) FROM gc WHERE t <= ?";
+        // With --max-size not each has a row.
+        let sql = "SELECT max((SELECT count(*) FROM gc WHERE t <= ?1), coalesce((SELECT n_minor + n_major FROM moment WHERE is_flush \
+             AND t <= ?1 ORDER BY t DESC LIMIT 1), 0))";
         let n_gcs = self.row(sql, params![int(at.0)], value::number)?.unwrap_or(0);
         Ok(Course {
             censuses: self.censuses(at)?,
@@ -51,10 +54,16 @@ impl Reader {
     }
 
     fn censuses(&self, at: Nanos) -> rusqlite::Result<Vec<CensusPoint>> {
-        let sql = "SELECT c.t, c.stop_ns, c.heap_bytes, c.n_parents, c.live_bytes, c.is_thinned, coalesce((SELECT sum(size - covered) \
-             FROM parent p WHERE p.census = c.id AND n_views > 0 AND NOT is_held_itself AND size > covered \
-             AND kind IN ('own', 'pool', 'read', 'external')), 0) FROM census c WHERE known <= ? ORDER BY c.id LIMIT ?";
-        self.rows(sql, params![int(at.0), CENSUSES_MAX], |row| {
+        let pinned = if self.has_dropped_censuses {
+            format!("coalesce(c.pinned, {PINNED})")
+        } else {
+            PINNED.to_owned()
+        };
+        let sql = format!(
+            "SELECT c.t, c.stop_ns, c.heap_bytes, c.n_parents, c.live_bytes, c.is_thinned, {pinned} FROM census c WHERE known <= ? \
+             ORDER BY c.id LIMIT ?"
+        );
+        self.rows(&sql, params![int(at.0), CENSUSES_MAX], |row| {
             let mut point = CensusPoint {
                 at: row.nanos()?,
                 stopped: row.nanos()?,

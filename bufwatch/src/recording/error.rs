@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use crate::base::Bytes;
+
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     #[error("`{}` exists", .0.display())]
@@ -23,6 +25,8 @@ pub enum RecordingError {
     Newer { path: PathBuf, found: i32, known: i32 },
     #[error("the recording `{}` is damaged: {what}", path.display())]
     Damaged { path: PathBuf, what: String },
+    #[error("the recording `{}` cannot be kept below {max_size}: the lines and stacks alone take it", path.display())]
+    Limit { path: PathBuf, max_size: Bytes },
     #[error("the recording `{}` ends before its first flush: nothing is in it", .0.display())]
     Empty(PathBuf),
 }
@@ -61,6 +65,7 @@ impl RecordingError {
             Self::Foreign(_) => "a recording is made by `bufwatch record --pid PID -o FILE`",
             Self::Newer { .. } => "use that bufwatch, or a newer one",
             Self::Damaged { .. } => "sqlite3 FILE .recover saves what is left of it",
+            Self::Limit { .. } => "use a larger --max-size; what was recorded before can be read",
             Self::Empty(_) => "it is filled twice a second while bufwatch records",
         }
     }

@@ -15,7 +15,10 @@ mod rows;
 mod rss_rows;
 pub mod series;
 mod state_reader;
+mod store_reader;
 pub mod stream;
+mod thinned;
+mod thinning;
 mod value;
 pub mod views;
 pub mod writer;
@@ -27,6 +30,8 @@ pub use place::Place;
 pub use query::{Query, QueryError};
 pub use reader::Reader;
 pub use row::{Batch, Fact, FindingRow};
+pub use store_reader::{StoreOrder, StoresWanted};
+pub use thinned::{PREFIX as THINNED_PREFIX, Thinned};
 pub use writer::Writer;
 
 /// `PRAGMA application_id`: `BufW`. `file(1)` and we know a recording by it.
@@ -37,5 +42,7 @@ pub const VERSION: i32 = 1;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
+#[cfg(test)]
+mod limit_tests;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::base::Bytes;
 use crate::recording::{APPLICATION_ID, RecordingError, SCHEMA, VERSION, Writer};
 
 /// Files that `SQLite` may have beside a database.
@@ -18,17 +19,24 @@ const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 pub struct Place {
     path: PathBuf,
     is_overwriting: bool,
+    max_size: Option<Bytes>,
 }
 
 impl Place {
     /// Leaves everything as it is: an existing file too, which is overwritten only if that is asked for, and only by `begin`.
     pub fn find(path: &Path, is_overwriting: bool) -> Result<Self, RecordingError> {
-        let place = Self { path: path.to_owned(), is_overwriting };
+        let place = Self { path: path.to_owned(), is_overwriting, max_size: None };
         place.check()?;
         // May files be created here?
         let new = place.create_new()?;
         fs::remove_file(new).map_err(|source| place.failed(source))?;
         Ok(place)
+    }
+
+    /// What is written there is to stay below it, with the log that stands beside it.
+    #[must_use]
+    pub fn limited_to(self, max_size: Option<Bytes>) -> Self {
+        Self { max_size, ..self }
     }
 
     /// Makes an empty recording there, for nobody else to read: names and paths of the target will be in it.
@@ -48,7 +56,7 @@ impl Place {
                 tracing::debug!(%error, "an unfinished recording is left");
             }
         })?;
-        Writer::open(&self.path)
+        Writer::open(&self.path, self.max_size)
     }
 
     fn check(&self) -> Result<(), RecordingError> {

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rusqlite::{Connection, OpenFlags, Params, params};
 
-use crate::base::{FastMap, Nanos};
+use crate::base::{Bytes, FastMap, Nanos};
 use crate::event::recorded::{CurvePoint, RecordedCensus, RecordedSite};
 use crate::event::{Backend, Frame, OriginalPlace, TargetIdentified, Thread};
 use crate::recording::value::{Columns, int};
-use crate::recording::{APPLICATION_ID, RecordingError, VERSION, names, value};
+use crate::recording::{APPLICATION_ID, RecordingError, Thinned, VERSION, names, value};
 
 /// Steps of `SQLite`'s machine between two looks at how long a question takes; about 10 ms.
 const STEPS: i32 = 1_000_000;
@@ -30,6 +30,12 @@ const SITES_MAX: i64 = 50_000;
 const FRAMES_MAX: i64 = 2_000_000;
 const THREADS_MAX: i64 = 100_000;
 const CURVE_POINTS_MAX: i64 = 5_000_000;
+
+/// The points of shorter recordings are all read, four a second.
+const ALL_POINTS_SPAN: Nanos = Nanos::from_secs(12 * 3_600);
+
+/// Of longer ones, over the whole of it: a curve has 600 steps.
+const POINTS_OF_LONG: u64 = 30_000;
 
 /// The tables that answers come from: in a foreign file they could be views that never end.
 const TABLES: [&str; 12] = [
@@ -58,6 +64,9 @@ pub struct Reader {
     pub(super) threads: Arc<[Thread]>,
     /// The whole of them, in order.
     pub(super) curves: Vec<CurvePoint>,
+    /// Older files lack these columns.
+    pub(super) has_live_totals: bool,
+    pub(super) has_dropped_censuses: bool,
     /// Censuses that were read last, with their numbers: one has a hundred thousand rows, and is that of many moments.
     pub(super) censuses: RefCell<Vec<(i64, RecordedCensus)>>,
 }
@@ -77,6 +86,8 @@ pub struct About {
     /// `None`: bufwatch was killed, or still records.
     pub how_it_ended: Option<String>,
     pub exit_code: Option<i32>,
+    /// What it has lost to its limit of size.
+    pub thinned: Option<Thinned>,
 }
 
 impl Reader {
@@ -98,12 +109,17 @@ impl Reader {
             sites: Arc::from([]),
             threads: Arc::from([]),
             curves: Vec::new(),
+            has_live_totals: false,
+            has_dropped_censuses: false,
             censuses: RefCell::default(),
         };
         let failed = RecordingError::reading(path);
         reader.connection.progress_handler(STEPS, Some(is_too_long)).map_err(&failed)?;
         identify(&reader.connection, path)?;
         reader.about = reader.read_about().map_err(&failed)?;
+        let has = |table, column| reader.has_column(table, column).map_err(&failed);
+        (reader.has_live_totals, reader.has_dropped_censuses) =
+            (has("site_total", "young_bytes")?, has("census", "is_dropped")?);
         if reader.about.last_at.0 == 0 {
             return Err(RecordingError::Empty(path.to_owned()));
         }
@@ -170,7 +186,7 @@ impl Reader {
             backend: text("backend")?.and_then(|name| Backend::read(&name)).unwrap_or_default(),
             node_version: text("node_version")?,
             v8_version: text("v8_version")?,
-            min_size: crate::base::Bytes(number("min_size")?.unwrap_or(0)),
+            min_size: Bytes(number("min_size")?.unwrap_or(0)),
             ..TargetIdentified::default()
         };
         Ok(About {
@@ -182,7 +198,30 @@ impl Reader {
             bufwatch_version: text("bufwatch_version")?,
             how_it_ended: text("how_it_ended")?,
             exit_code: text("exit_code")?.and_then(|code| code.parse().ok()),
+            thinned: self.read_thinned()?,
         })
+    }
+
+    fn read_thinned(&self) -> rusqlite::Result<Option<Thinned>> {
+        let number = |name: &str| {
+            let sql = "SELECT value FROM fact WHERE name = ? AND typeof(value) = 'integer'";
+            self.row(sql, params![name], value::number)
+        };
+        let Some(max_size) = number("max_size")? else { return Ok(None) };
+        let thinned = Thinned {
+            max_size: Bytes(max_size),
+            until: Nanos(number("thinned_until_ns")?.unwrap_or(0)),
+            gap: Nanos(number("thinned_gap_ns")?.unwrap_or(0)),
+            n_stores: number("n_store_rows_gone")?.unwrap_or(0),
+            n_censuses: number("n_censuses_gone")?.unwrap_or(0),
+            one_in: number("stores_one_in")?.unwrap_or(1),
+        };
+        Ok(Some(thinned).filter(Thinned::is_any))
+    }
+
+    fn has_column(&self, table: &str, column: &str) -> rusqlite::Result<bool> {
+        let sql = "SELECT 1 FROM pragma_table_info(?) WHERE name = ?";
+        Ok(self.row(sql, params![table, column], value::number)?.is_some())
     }
 
     fn read_threads(&self) -> rusqlite::Result<Vec<Thread>> {
@@ -228,9 +267,8 @@ impl Reader {
     }
 
     fn read_curves(&self) -> rusqlite::Result<Vec<CurvePoint>> {
-        let sql = "SELECT t, rss, array_buffers, v8_heap, live_bytes, created_bytes_per_s, destroyed_bytes_per_s FROM moment \
-             WHERE NOT is_flush ORDER BY t LIMIT ?";
-        self.rows(sql, params![CURVE_POINTS_MAX], |row| {
+        let columns = "t, rss, array_buffers, v8_heap, live_bytes, created_bytes_per_s, destroyed_bytes_per_s FROM moment";
+        let point = |row: &mut Columns<'_, '_>| {
             Ok(CurvePoint {
                 at: row.nanos()?,
                 rss: row.known_bytes()?,
@@ -240,7 +278,20 @@ impl Reader {
                 created_bytes_per_s: row.real()?,
                 destroyed_bytes_per_s: row.real()?,
             })
-        })
+        };
+        let length = self.about.last_at.since(self.about.started_at);
+        if length <= ALL_POINTS_SPAN {
+            let sql = format!("SELECT {columns} WHERE NOT is_flush ORDER BY t LIMIT ?");
+            return self.rows(&sql, params![CURVE_POINTS_MAX], point);
+        }
+        // Some in each step of a curve: what is between them is not read.
+        let step = length.0 / POINTS_OF_LONG;
+        let sql = format!(
+            "WITH RECURSIVE picked(at) AS (SELECT min(t) FROM moment UNION ALL \
+             SELECT (SELECT min(m.t) FROM moment m WHERE m.t >= picked.at + ?1) FROM picked WHERE picked.at IS NOT NULL LIMIT ?2) \
+             SELECT {columns} JOIN picked ON t = picked.at ORDER BY t LIMIT ?2"
+        );
+        self.rows(&sql, params![int(step), CURVE_POINTS_MAX], point)
     }
 
     /// The last flush up to a moment; before the first, that one.

@@ -4,11 +4,11 @@ use rusqlite::{Transaction, params};
 
 use crate::base::{FastMap, Nanos};
 use crate::event::Frame;
-use crate::event::recorded::{Moment, RecordedSite, RecordedStore, SiteTotal};
+use crate::event::recorded::{Moment, RecordedSite, RecordedStore, SiteLive, SiteTotal};
 use crate::event::residency::{Allocator, FirstTouch, Obstacle, RssPart, RssSplit};
-use crate::recording::names;
 use crate::recording::row::{Batch, Fact, FindingRow, NoticeList};
 use crate::recording::value::{int, known, list, texts};
+use crate::recording::{Thinned, names};
 
 /// The shortest class that a life fits in: up to 2^n seconds. With it, who lived at a moment is found by birth alone.
 fn life_class(birth: Nanos, death: Nanos) -> i64 {
@@ -16,11 +16,15 @@ fn life_class(birth: Nanos, death: Nanos) -> i64 {
     i64::from(seconds.next_power_of_two().trailing_zeros())
 }
 
-pub(super) struct Rows<'a>(pub(super) &'a Transaction<'a>);
+pub(super) struct Rows<'a> {
+    pub(super) transaction: &'a Transaction<'a>,
+    /// Which stores have a row.
+    pub(super) kept: Thinned,
+}
 
 impl Rows<'_> {
     pub(super) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
-        self.0.prepare_cached(sql)?.execute(params).map(|_| ())
+        self.transaction.prepare_cached(sql)?.execute(params).map(|_| ())
     }
 
     pub(super) fn fact(&self, name: &str, fact: &Fact) -> rusqlite::Result<()> {
@@ -92,8 +96,9 @@ impl Rows<'_> {
     }
 
     pub(super) fn site_total(&self, total: &SiteTotal) -> rusqlite::Result<()> {
+        let live = |n: fn(&SiteLive) -> u64| known(total.live.as_ref().map(n));
         self.execute(
-            "INSERT OR REPLACE INTO site_total VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO site_total VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 total.site,
                 int(total.at.0),
@@ -109,6 +114,20 @@ impl Rows<'_> {
                 int(total.folded_bytes.0),
                 list(&total.lifetimes),
                 list(&total.majors_survived),
+                live(|it| it.n_survivors),
+                live(|it| it.n_known),
+                live(|it| it.known_bytes.0),
+                live(|it| it.pages.resident.0),
+                live(|it| it.pages.zero.0),
+                live(|it| it.pages.swapped.0),
+                live(|it| it.pages.huge.0),
+                live(|it| it.n_shared),
+                live(|it| it.shared_bytes.0),
+                live(|it| it.n_old),
+                live(|it| it.old_bytes.0),
+                live(|it| it.old_held.0),
+                live(|it| it.n_young),
+                live(|it| it.young_bytes.0),
             ],
         )
     }
@@ -140,6 +159,15 @@ impl Rows<'_> {
         )
     }
 
+    /// False of stores that were left out.
+    fn has_row(&self, number: u64) -> rusqlite::Result<bool> {
+        if self.kept.one_in <= 1 {
+            return Ok(true);
+        }
+        let sql = "SELECT 1 FROM store WHERE number = ?";
+        self.transaction.prepare_cached(sql)?.exists([int(number)])
+    }
+
     /// Changes, pages and deaths of stores that have rows, and collections.
     pub(super) fn what_became(&self, batch: &Batch) -> rusqlite::Result<()> {
         for (number, placement) in &batch.placements {
@@ -154,6 +182,9 @@ impl Rows<'_> {
             )?;
         }
         for change in &batch.changes {
+            if !self.has_row(change.number)? {
+                continue;
+            }
             self.execute(
                 "INSERT OR REPLACE INTO store_change VALUES (?, ?, ?, ?, ?, ?, ?)",
                 params![
@@ -168,6 +199,9 @@ impl Rows<'_> {
             )?;
         }
         for (at, number, known) in &batch.pages {
+            if !self.has_row(*number)? {
+                continue;
+            }
             let pages = &known.pages;
             self.execute(
                 "INSERT OR REPLACE INTO store_pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -186,6 +220,9 @@ impl Rows<'_> {
             )?;
         }
         for (at, number, touch) in &batch.first_touches {
+            if !self.has_row(*number)? {
+                continue;
+            }
             let (touched_at, is_in_kernel) = match touch {
                 FirstTouch::Unknown => continue,
                 FirstTouch::Unseen => (None, None),

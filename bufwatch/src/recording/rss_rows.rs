@@ -95,7 +95,8 @@ impl Reader {
             return Ok(Vec::new());
         }
         let sql = "SELECT t, since, until, rss_before, rss_after, unexplained, created, text FROM rss_step \
-             WHERE t <= ? ORDER BY t DESC, until DESC LIMIT ?";
+             WHERE t <= ?1 AND NOT EXISTS (SELECT 1 FROM rss_step later WHERE later.since = rss_step.since AND later.t > rss_step.t \
+             AND later.t <= ?1) ORDER BY t DESC, until DESC LIMIT ?2";
         let mut steps = self.rows(sql, params![int(at.0), STEPS_MAX], |row| {
             Ok(RecordedStep {
                 known_at: row.nanos()?,

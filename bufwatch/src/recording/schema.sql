@@ -19,6 +19,9 @@ CREATE TABLE site_total (
   peak_bytes INTEGER NOT NULL, group_peak_bytes INTEGER NOT NULL, n_created INTEGER NOT NULL, created_bytes INTEGER NOT NULL,
   created_bytes_per_s REAL NOT NULL, n_created_per_s REAL NOT NULL, n_folded INTEGER NOT NULL, folded_bytes INTEGER NOT NULL,
   lifetimes TEXT NOT NULL, majors_survived TEXT NOT NULL,
+  -- Of its live stores: those that survived two major collections; those whose pages were looked at; shared, old and young ones.
+  n_survivors INTEGER, n_known INTEGER, known_bytes INTEGER, resident INTEGER, zero INTEGER, swapped INTEGER, huge INTEGER,
+  n_shared INTEGER, shared_bytes INTEGER, n_old INTEGER, old_bytes INTEGER, old_held INTEGER, n_young INTEGER, young_bytes INTEGER,
   PRIMARY KEY (site, t)) WITHOUT ROWID;
 -- A row per store that lived at a flush. life_class: 0 for a life of up to a second, n for up to 2^n; NULL while it lives.
 CREATE TABLE store (
@@ -28,6 +31,7 @@ CREATE TABLE store (
   placement TEXT, mapping_start INTEGER, mapping_bytes INTEGER,
   birth INTEGER NOT NULL, death INTEGER, life_class INTEGER, n_minor_survived INTEGER, n_major_survived INTEGER);
 CREATE INDEX store_life ON store (life_class, birth);
+CREATE INDEX store_size ON store (size DESC);
 CREATE TABLE store_change (
   store INTEGER NOT NULL, t INTEGER NOT NULL, size INTEGER NOT NULL, data INTEGER NOT NULL, tid INTEGER NOT NULL,
   minor_at_birth INTEGER NOT NULL, major_at_birth INTEGER NOT NULL,
@@ -82,7 +86,9 @@ CREATE TABLE census (
   id INTEGER PRIMARY KEY, t INTEGER NOT NULL, known INTEGER NOT NULL, stopped_at INTEGER NOT NULL, stop_ns INTEGER NOT NULL, total_ns INTEGER NOT NULL,
   heap_bytes INTEGER NOT NULL, n_pages INTEGER NOT NULL, n_objects INTEGER NOT NULL, n_live_objects INTEGER NOT NULL,
   n_rejected INTEGER NOT NULL, n_retries INTEGER NOT NULL, allocator_bytes INTEGER, live_bytes INTEGER NOT NULL,
-  n_parents INTEGER NOT NULL, is_thinned INTEGER NOT NULL);
+  n_parents INTEGER NOT NULL, is_thinned INTEGER NOT NULL,
+  -- With --max-size: only these sums are left of it.
+  pinned INTEGER, is_dropped INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX census_known ON census (known);
 CREATE TABLE census_gap (census INTEGER NOT NULL, position INTEGER NOT NULL, gap TEXT NOT NULL, PRIMARY KEY (census, position)) WITHOUT ROWID;
 CREATE TABLE census_failure (t INTEGER PRIMARY KEY, message TEXT NOT NULL, hint TEXT NOT NULL);
@@ -162,10 +168,11 @@ CREATE VIEW first_writes AS
 CREATE VIEW rss_parts AS SELECT (t - (SELECT t FROM start)) / 1e9 AS t_s, part, bytes FROM rss_part;
 CREATE VIEW rss_steps AS
   SELECT (until - (SELECT t FROM start)) / 1e9 AS t_s, (until - since) / 1e9 AS took_s, rss_after - rss_before AS bytes, rss_after AS rss, text,
-    unexplained, created FROM rss_step;
+    unexplained, created FROM rss_step s WHERE NOT EXISTS (SELECT 1 FROM rss_step b WHERE b.since = s.since AND b.t > s.t);
 CREATE VIEW rss_causes AS
   SELECT (c.until - (SELECT t FROM start)) / 1e9 AS t_s, c.kind, c.bytes, s.label, s.via, c.n_stores, nullif(c.store, 0) AS store
-  FROM rss_step_cause c LEFT JOIN site s ON s.id = c.site;
+  FROM rss_step_cause c JOIN rss_step r ON r.t = c.t AND r.until = c.until LEFT JOIN site s ON s.id = c.site
+  WHERE NOT EXISTS (SELECT 1 FROM rss_step b WHERE b.since = r.since AND b.t > r.t);
 CREATE VIEW freed_memory AS
   SELECT (f.t - (SELECT t FROM start)) / 1e9 AS t_s, f.site, s.label, s.via, f.resident FROM freed f LEFT JOIN site s ON s.id = f.site;
 CREATE VIEW heaps AS
@@ -173,7 +180,7 @@ CREATE VIEW heaps AS
     array_buffers FROM heap;
 CREATE VIEW censuses AS
   SELECT id AS census, (t - (SELECT t FROM start)) / 1e9 AS t_s, stop_ns / 1e6 AS stop_ms, total_ns / 1e6 AS total_ms, heap_bytes, n_parents,
-    live_bytes, is_thinned FROM census;
+    live_bytes, is_thinned, is_dropped FROM census;
 CREATE VIEW parents AS
   SELECT p.census, p.position AS parent, p.size, p.kind, p.n_views, p.views_bytes, p.covered, p.resident, p.size - p.covered AS uncovered,
     p.store, p.age / 1e9 AS age_s, p.n_major_survived, p.site, s.label, s.via, printf('0x%x', p.address) AS address

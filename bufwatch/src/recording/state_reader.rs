@@ -5,24 +5,18 @@ use std::sync::Arc;
 use bufwatch_common::DropReason;
 use rusqlite::params;
 
-use crate::base::{Bytes, FastMap, Nanos, StackId, StoreKey, Tid};
+use crate::base::{Bytes, FastMap, Nanos, Tid};
 use crate::event::recorded::{
-    Moment, OwnMoment, Recalled, RecordedGcCounts, RecordedPages, RecordedPhase, RecordedPlacement,
-    RecordedStore, SiteTotal, SmallStores,
+    Moment, OwnMoment, Recalled, RecordedGcCounts, RecordedPhase, SiteLive, SiteTotal, SmallStores,
 };
 use crate::event::residency::{
-    AllocatorSurvey, FirstTouch, MallocThresholds, PageBytes, RssPart, RssSplit, UntracedMapped,
+    AllocatorSurvey, MallocThresholds, PageBytes, RssPart, RssSplit, UntracedMapped,
 };
 use crate::event::{GcKind, MemorySampled};
 use crate::recording::row::FindingRow;
+use crate::recording::store_reader::StoresWanted;
 use crate::recording::value::{Columns, int, read_list, read_texts};
 use crate::recording::{Reader, RecordingError, census_reader, names, value};
-
-/// More than the kernel tracks.
-const STORES_MAX: i64 = 4_000_000;
-
-/// The longest class of lives: 2^40 seconds.
-const LIFE_CLASS_MAX: u32 = 40;
 
 const GC_MARKS_MAX: i64 = 1_024;
 const FINDINGS_MAX: i64 = 1_000;
@@ -41,27 +35,30 @@ pub struct Told {
 
 impl Reader {
     /// The state at the last flush up to a moment; before the first, as of that one.
-    pub fn told_at(&self, at: Nanos) -> Result<Told, RecordingError> {
+    pub fn told_at(&self, at: Nanos, wanted: &StoresWanted) -> Result<Told, RecordingError> {
         self.begin();
         let failed = RecordingError::reading(&self.path);
-        match self.at_once(|| self.read_told(at)) {
+        match self.at_once(|| self.read_told(at, wanted)) {
             Ok(Some(told)) => Ok(told),
             Ok(None) => Err(RecordingError::Empty(self.path.clone())),
             Err(error) => Err(failed(error)),
         }
     }
 
-    fn read_told(&self, at: Nanos) -> rusqlite::Result<Option<Told>> {
+    fn read_told(&self, at: Nanos, wanted: &StoresWanted) -> rusqlite::Result<Option<Told>> {
         let Some(at) = self.flush_before(at)? else { return Ok(None) };
         let Some(moment) = self.moment(at)? else { return Ok(None) };
+        let totals = self.totals(at)?;
+        let found = self.stores(&moment, &totals, wanted)?;
         let curves = self.curves.partition_point(|point| point.at <= at);
         let recalled = Recalled {
             started_at: self.about.started_at,
             target: self.about.target.clone(),
             phase: self.phase(at),
             sites: Arc::clone(&self.sites),
-            totals: self.totals(at)?,
-            stores: self.stores(at, moment.n_created)?,
+            totals,
+            stores: found.stores,
+            is_partial: found.is_partial,
             threads: Arc::clone(&self.threads),
             curves: self.curves.get(..curves).unwrap_or_default().to_vec(),
             gc_counts: self.gc_counts(at)?,
@@ -99,110 +96,17 @@ impl Reader {
 
     /// Of each site the last row up to then.
     fn totals(&self, at: Nanos) -> rusqlite::Result<Vec<SiteTotal>> {
+        let live = if self.has_live_totals { LIVE_TOTALS } else { "" };
         // CROSS JOIN keeps the order: the other way round all rows of all times are looked at.
-        let sql = "SELECT st.* FROM site s CROSS JOIN site_total st ON st.site = s.id \
-             AND st.t = (SELECT max(t) FROM site_total WHERE site = s.id AND t <= ?)";
-        self.rows(sql, params![int(at.0)], |row| {
-            Ok(SiteTotal {
-                site: row.small()?,
-                at: row.nanos()?,
-                n_live: row.number()?,
-                live_bytes: row.bytes()?,
-                peak_bytes: row.bytes()?,
-                group_peak_bytes: row.bytes()?,
-                n_created: row.number()?,
-                created_bytes: row.bytes()?,
-                created_bytes_per_s: row.real()?,
-                n_created_per_s: row.real()?,
-                n_folded: row.number()?,
-                folded_bytes: row.bytes()?,
-                lifetimes: read_list(&row.text()?),
-                majors_survived: read_list(&row.text()?),
-            })
-        })
-    }
-
-    /// Who lived then: those without a death, and of each class of lives those that were born recently enough. `n_created` is the number of
-    /// the last store that was known.
-    fn stores(&self, at: Nanos, n_created: u64) -> rusqlite::Result<Vec<RecordedStore>> {
-        let columns = "SELECT number, address, id, data, size, max_size, kind, tid, birth, stack, site, minor_at_birth, major_at_birth, \
-             placement, mapping_start, mapping_bytes FROM store";
-        let sql = format!("{columns} WHERE life_class IS NULL AND number <= ? LIMIT ?");
-        let mut stores = self.rows(&sql, params![int(n_created), STORES_MAX], store)?;
         let sql = format!(
-            "{columns} WHERE life_class = ? AND birth BETWEEN ? AND ? AND death > ? AND number <= ? LIMIT ?"
+            "SELECT {TOTALS}{live} FROM site s CROSS JOIN site_total st ON st.site = s.id \
+             AND st.t = (SELECT max(t) FROM site_total WHERE site = s.id AND t <= ?)"
         );
-        for class in 0..=LIFE_CLASS_MAX {
-            let longest = Nanos::SECOND.0.saturating_mul(1_u64 << class);
-            let earliest = int(at.0.saturating_sub(longest));
-            let left = STORES_MAX.saturating_sub(int(stores.len() as u64));
-            let now = int(at.0);
-            // A birth may be of a CPU whose clock is ahead, or told late.
-            let latest = now.saturating_add(1_000_000_000);
-            let values = params![class, earliest, latest, now, int(n_created), left];
-            stores.extend(self.rows(&sql, values, store)?);
-        }
-        stores.sort_unstable_by_key(|store| store.number);
-        self.change(&mut stores, at)?;
-        self.look(&mut stores, at)?;
-        self.touch(&mut stores, at)?;
-        Ok(stores)
-    }
-
-    fn change(&self, stores: &mut [RecordedStore], at: Nanos) -> rusqlite::Result<()> {
-        let sql = "SELECT count(*) FROM (SELECT 1 FROM store_change LIMIT 1)";
-        if self.row(sql, [], value::number)?.unwrap_or(0) == 0 {
-            return Ok(());
-        }
-        let sql = "SELECT size, data, tid, minor_at_birth, major_at_birth FROM store_change WHERE store = ? AND t <= ? \
-             ORDER BY t DESC LIMIT 1";
-        for store in stores {
-            let values = params![int(store.number), int(at.0)];
-            let changed = self.row(sql, values, |row| {
-                let (size, data, tid) = (row.bytes()?, row.number()?, Tid(row.small()?));
-                Ok((size, data, tid, gc_counts(row)?))
-            })?;
-            if let Some((size, data, tid, counts)) = changed {
-                (store.size, store.data, store.tid, store.gc_at_birth) = (size, data, tid, counts);
-            }
-        }
-        Ok(())
-    }
-
-    fn look(&self, stores: &mut [RecordedStore], at: Nanos) -> rusqlite::Result<()> {
-        let sql = "SELECT max(scanned) FROM rss_scan WHERE t <= ?";
-        let all_at = self.row(sql, params![int(at.0)], value::known_nanos)?.flatten();
-        let sql = "SELECT scanned, resident, zero, swapped, huge, touched, grew, is_recycled FROM store_pages \
-             WHERE store = ? AND t <= ? ORDER BY t DESC LIMIT 1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        for store in stores {
-            let mut rows = statement.query(params![int(store.number), int(at.0)])?;
-            let Some(row) = rows.next()? else { continue };
-            store.pages = Some(pages(&mut Columns::new(row), all_at.unwrap_or_default())?);
-        }
-        Ok(())
-    }
-
-    fn touch(&self, stores: &mut [RecordedStore], at: Nanos) -> rusqlite::Result<()> {
-        if !self.has_table("first_touch")? {
-            return Ok(());
-        }
-        let sql = "SELECT count(*) FROM (SELECT 1 FROM first_touch LIMIT 1)";
-        if self.row(sql, [], value::number)?.unwrap_or(0) == 0 {
-            return Ok(());
-        }
-        let sql = "SELECT touched, is_in_kernel FROM first_touch WHERE store = ? AND t <= ?";
-        for store in stores {
-            let touch = self.row(sql, params![int(store.number), int(at.0)], |row| {
-                let (touched_at, is_in_kernel) = (row.known_nanos()?, row.known_number()?);
-                Ok(touched_at.map_or(FirstTouch::Unseen, |at| FirstTouch::At {
-                    at,
-                    is_in_kernel: is_in_kernel == Some(1),
-                }))
-            })?;
-            store.first_touch = touch.unwrap_or_default();
-        }
-        Ok(())
+        self.rows(&sql, params![int(at.0)], |row| {
+            let mut total = site_total(row)?;
+            total.live = if self.has_live_totals { site_live(row)? } else { None };
+            Ok(total)
+        })
     }
 
     fn gc_counts(&self, at: Nanos) -> rusqlite::Result<Vec<(Tid, RecordedGcCounts)>> {
@@ -257,20 +161,54 @@ impl Reader {
     }
 }
 
-/// The same pages as before have no new row: all were looked at, at `all_at`.
-fn pages(row: &mut Columns<'_, '_>, all_at: Nanos) -> rusqlite::Result<RecordedPages> {
-    Ok(RecordedPages {
-        scanned_at: row.nanos()?.max(all_at),
-        pages: PageBytes {
-            resident: row.bytes()?,
-            zero: row.bytes()?,
-            swapped: row.bytes()?,
-            huge: row.bytes()?,
-        },
-        touched_at: row.nanos()?,
-        grew_at: row.nanos()?,
-        is_recycled: row.flag()?,
+const TOTALS: &str = "st.site, st.t, st.n_live, st.live_bytes, st.peak_bytes, st.group_peak_bytes, st.n_created, st.created_bytes, \
+     st.created_bytes_per_s, st.n_created_per_s, st.n_folded, st.folded_bytes, st.lifetimes, st.majors_survived";
+
+const LIVE_TOTALS: &str = ", st.n_survivors, st.n_known, st.known_bytes, st.resident, st.zero, st.swapped, st.huge, st.n_shared, \
+     st.shared_bytes, st.n_old, st.old_bytes, st.old_held, st.n_young, st.young_bytes";
+
+fn site_total(row: &mut Columns<'_, '_>) -> rusqlite::Result<SiteTotal> {
+    Ok(SiteTotal {
+        site: row.small()?,
+        at: row.nanos()?,
+        n_live: row.number()?,
+        live_bytes: row.bytes()?,
+        peak_bytes: row.bytes()?,
+        group_peak_bytes: row.bytes()?,
+        n_created: row.number()?,
+        created_bytes: row.bytes()?,
+        created_bytes_per_s: row.real()?,
+        n_created_per_s: row.real()?,
+        n_folded: row.number()?,
+        folded_bytes: row.bytes()?,
+        lifetimes: read_list(&row.text()?),
+        majors_survived: read_list(&row.text()?),
+        live: None,
     })
+}
+
+/// `None` if the session did not say it.
+fn site_live(row: &mut Columns<'_, '_>) -> rusqlite::Result<Option<SiteLive>> {
+    let Some(n_survivors) = row.known_number()? else { return Ok(None) };
+    let mut next = || Ok::<u64, rusqlite::Error>(row.known_number()?.unwrap_or(0));
+    Ok(Some(SiteLive {
+        n_survivors,
+        n_known: next()?,
+        known_bytes: Bytes(next()?),
+        pages: PageBytes {
+            resident: Bytes(next()?),
+            zero: Bytes(next()?),
+            swapped: Bytes(next()?),
+            huge: Bytes(next()?),
+        },
+        n_shared: next()?,
+        shared_bytes: Bytes(next()?),
+        n_old: next()?,
+        old_bytes: Bytes(next()?),
+        old_held: Bytes(next()?),
+        n_young: next()?,
+        young_bytes: Bytes(next()?),
+    }))
 }
 
 pub(super) fn finding(row: &mut Columns<'_, '_>) -> rusqlite::Result<FindingRow> {
@@ -291,31 +229,8 @@ pub(super) fn finding(row: &mut Columns<'_, '_>) -> rusqlite::Result<FindingRow>
     })
 }
 
-fn gc_counts(row: &mut Columns<'_, '_>) -> rusqlite::Result<RecordedGcCounts> {
+pub(super) fn gc_counts(row: &mut Columns<'_, '_>) -> rusqlite::Result<RecordedGcCounts> {
     Ok(RecordedGcCounts { n_minor: row.small()?, n_major: row.small()? })
-}
-
-fn store(row: &mut Columns<'_, '_>) -> rusqlite::Result<RecordedStore> {
-    let (number, address, id) = (row.number()?, row.number()?, row.small()?);
-    let mut store = RecordedStore {
-        key: StoreKey { address, id },
-        number,
-        data: row.number()?,
-        size: row.bytes()?,
-        max_size: row.bytes()?,
-        kind: names::read_store_kind(&row.text()?),
-        tid: Tid(row.small()?),
-        birth: row.nanos()?,
-        stack: StackId(row.bits()?),
-        site: row.small()?,
-        gc_at_birth: gc_counts(row)?,
-        ..RecordedStore::default()
-    };
-    let kind = row.known_text()?.and_then(|name| names::read_placement(&name));
-    let (start, len) = (row.known_number()?, row.known_bytes()?);
-    store.placement =
-        kind.zip(start).zip(len).map(|((kind, start), len)| RecordedPlacement { kind, start, len });
-    Ok(store)
 }
 
 fn moment(row: &mut Columns<'_, '_>) -> rusqlite::Result<Moment> {

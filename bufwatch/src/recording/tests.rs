@@ -57,7 +57,7 @@ fn record(folder: &Path) -> PathBuf {
 }
 
 fn alive(reader: &Reader, ms: u64) -> Vec<u64> {
-    let told = reader.told_at(Nanos::from_millis(ms)).unwrap();
+    let told = reader.told_at(Nanos::from_millis(ms), &StoresWanted::ALL).unwrap();
     told.recalled.stores.iter().map(|store| store.number).collect()
 }
 
@@ -70,7 +70,7 @@ fn who_lived_at_a_moment_is_found() {
     assert_eq!(alive(&reader, 3_000), [2, 3]);
     assert_eq!(alive(&reader, 99_000), [2, 3, 4]);
     assert_eq!(alive(&reader, 0), [1], "before the first flush, as of it");
-    let told = reader.told_at(Nanos::from_secs(9)).unwrap();
+    let told = reader.told_at(Nanos::from_secs(9), &StoresWanted::ALL).unwrap();
     // As it was written, but safe to print.
     let printed = sanitize(HOSTILE);
     assert_ne!(printed, HOSTILE);
@@ -134,6 +134,20 @@ fn what_is_no_recording_is_told_apart() {
     assert!(matches!(Reader::open(&path), Err(RecordingError::Foreign(_))));
 }
 
+#[test]
+fn files_of_an_older_bufwatch_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = record(folder.path());
+    let older = "DROP VIEW censuses; DROP INDEX store_size; ALTER TABLE site_total DROP COLUMN young_bytes; \
+         ALTER TABLE census DROP COLUMN pinned; ALTER TABLE census DROP COLUMN is_dropped";
+    Connection::open(&path).unwrap().execute_batch(older).unwrap();
+    let reader = Reader::open(&path).unwrap();
+    assert_eq!(alive(&reader, 3_000), [2, 3]);
+    let told = reader.told_at(Nanos::from_secs(3), &StoresWanted::ALL).unwrap().recalled;
+    assert_eq!((told.totals[0].n_created, told.totals[0].live), (3, None));
+    assert!(reader.course_until(Nanos::from_secs(9), 1).unwrap().censuses.is_empty());
+}
+
 /// Every view that is made for people can be asked.
 #[test]
 fn the_views_answer() {
@@ -173,7 +187,7 @@ proptest! {
         if let Ok(reader) = Reader::open(&path) {
             drop(reader.marks());
             for at in [0, 2, 9] {
-                drop(reader.told_at(Nanos::from_secs(at)));
+                drop(reader.told_at(Nanos::from_secs(at), &StoresWanted::ALL));
                 drop(reader.splits_before(Nanos::from_secs(at)));
                 drop(reader.state_time(Nanos::from_secs(at)));
             }

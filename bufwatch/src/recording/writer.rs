@@ -3,14 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-use crate::base::FastMap;
+use crate::base::{Bytes, FastMap};
 use crate::event::Frame;
 use crate::recording::row::Batch;
 use crate::recording::rows::Rows;
+use crate::recording::thinning::Limit;
 use crate::recording::value::int;
-use crate::recording::{Place, RecordingError, census_writer};
+use crate::recording::{Place, RecordingError, Thinned, census_writer};
 
 /// A recording that is being made.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub struct Writer {
     connection: Connection,
     frames: FastMap<Frame, i64>,
     n_censuses: i64,
+    limit: Option<Limit>,
 }
 
 impl Writer {
@@ -28,7 +30,7 @@ impl Writer {
     }
 
     /// Goes on with a file that was just made.
-    pub(super) fn open(path: &Path) -> Result<Self, RecordingError> {
+    pub(super) fn open(path: &Path, max_size: Option<Bytes>) -> Result<Self, RecordingError> {
         let open = || -> rusqlite::Result<Connection> {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(path, flags)?;
@@ -38,9 +40,11 @@ impl Writer {
             connection.set_prepared_statement_cache_capacity(64);
             Ok(connection)
         };
-        let connection = open().map_err(RecordingError::writing(path))?;
-        let frames = FastMap::default();
-        Ok(Self { path: path.to_owned(), connection, frames, n_censuses: 0 })
+        let failed = RecordingError::writing(path);
+        let connection = open().map_err(&failed)?;
+        let limit = max_size.map(|max_size| Limit::set(&connection, max_size)).transpose();
+        let (limit, frames) = (limit.map_err(&failed)?, FastMap::default());
+        Ok(Self { path: path.to_owned(), connection, frames, n_censuses: 0, limit })
     }
 
     pub fn path(&self) -> &Path {
@@ -50,12 +54,36 @@ impl Writer {
     /// All of it or nothing.
     pub fn write(&mut self, batch: &Batch) -> Result<(), RecordingError> {
         let path = self.path.clone();
-        self.try_write(batch).map_err(RecordingError::writing(&path))
+        let failed = RecordingError::writing(&path);
+        if let Some(limit) = &mut self.limit {
+            limit.make_room(&self.connection, batch).map_err(&failed)?;
+        }
+        loop {
+            let n_censuses = self.n_censuses;
+            let Err(error) = self.try_write(batch) else { return Ok(()) };
+            // Nothing of it is in the file.
+            self.frames = FastMap::default();
+            self.n_censuses = n_censuses;
+            let is_full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+            let Some(limit) = self.limit.as_mut().filter(|_| is_full) else {
+                return Err(failed(error));
+            };
+            if !limit.make_more_room(&self.connection, batch).map_err(&failed)? {
+                let max_size = limit.thinned.max_size;
+                return Err(RecordingError::Limit { path: path.clone(), max_size });
+            }
+        }
+    }
+
+    /// What was left out so far; `None` without a limit, or if it was not reached.
+    pub fn thinned(&self) -> Option<Thinned> {
+        self.limit.as_ref().map(|limit| limit.thinned).filter(Thinned::is_any)
     }
 
     fn try_write(&mut self, batch: &Batch) -> rusqlite::Result<()> {
+        let kept = self.limit.as_ref().map_or_else(Thinned::default, |limit| limit.thinned);
         let transaction = self.connection.transaction()?;
-        let rows = Rows(&transaction);
+        let rows = Rows { transaction: &transaction, kept };
         for (name, fact) in &batch.facts {
             rows.fact(name, fact)?;
         }
@@ -69,7 +97,8 @@ impl Writer {
             rows.site(site, &mut self.frames)?;
         }
         batch.totals.iter().try_for_each(|total| rows.site_total(total))?;
-        batch.stores.iter().try_for_each(|store| rows.store(store))?;
+        let mut stores = batch.stores.iter().filter(|it| kept.keeps(it.number, it.size));
+        stores.try_for_each(|store| rows.store(store))?;
         rows.what_became(batch)?;
         batch
             .splits

@@ -16,20 +16,18 @@ use crate::model::{Model, Phase};
 use crate::recording::Place;
 use crate::session::census::CensusTaking;
 use crate::session::first_touch::FirstTouches;
+use crate::session::pace::Pace;
 use crate::session::recording::Recording;
 use crate::session::residency::ScanSchedule;
 use crate::session::sampling::Sampling;
 use crate::session::target::{Prepared, SourceConfig, interpreter_copies};
-use crate::session::{Request, SessionConfig, SessionError};
+use crate::session::{RecordTo, Request, SessionConfig, SessionError};
 use crate::source::{EbpfSource, PtraceSource, Source};
 use crate::symbolize::cassette::Recorder;
 use crate::symbolize::{Symbolizer, Trust};
 use crate::sys::clock;
 
-/// Between two looks at the ring buffer. 8 MiB hold 50 ms of the densest churn; less often is cheaper. A new stack wakes up.
-const POLL: Nanos = Nanos::from_millis(20);
-
-/// The same while new stacks come: the kernel side wakes up once in a millisecond at most.
+/// Between two looks at the ring buffer while new stacks come: the kernel side wakes up once in a millisecond at most.
 const POLL_SOON: Nanos = Nanos::from_millis(2);
 
 /// For so long after a new stack.
@@ -44,9 +42,6 @@ const DRAIN_MAX: Nanos = Nanos::from_millis(100);
 
 /// Records taken after the end: a target that churns on would fill the ring buffer forever.
 const LAST_BATCHES_MAX: usize = 256;
-
-/// Between two readings of the kernel's counters.
-const COUNTERS_EVERY: Nanos = Nanos::from_millis(250);
 
 /// Between two readings of the live set, which costs about 0.1 µs a store.
 const RECONCILE_EVERY: Nanos = Nanos::from_secs(1);
@@ -69,16 +64,22 @@ pub(super) fn run(
         prepared;
     let pid = config.pid;
     let started_at = clock::now();
-    let sampling = Sampling::start(pid, pidfd, sampler)?;
+    let sampling = Sampling::start(pid, pidfd, sampler, config.pace)?;
     let notices = notices.into_iter().chain(sampling.notices.iter().cloned()).collect();
     let recorder = config.record_reads.as_ref();
     let recorder = recorder.map(|_| Recorder::new(v8.clone(), identified.node_version.clone()));
     let is_purpose = config.record.as_ref().is_some_and(|to| to.is_purpose);
-    let recording = Recording::start(place, is_purpose, started_at)?;
+    let recording = Recording::start(place, is_purpose, started_at, config.pace.flush)?;
     let mut collector = Collector {
         model: Model::new(started_at),
         interest: Interest { notices, ..Interest::default() },
-        symbolizer: Symbolizer::new(pid, v8, config.has_source_maps, recorder.clone()),
+        symbolizer: Symbolizer::new(
+            pid,
+            v8,
+            config.has_source_maps,
+            config.symbols.clone(),
+            recorder.clone(),
+        ),
         batch: Vec::new(),
         n_ring_full: 0,
         reconcile_due: false,
@@ -89,7 +90,7 @@ pub(super) fn run(
         trust: Trust::Full,
         findings: Arc::from([]),
         n_judged: 0,
-        scans: ScanSchedule::default(),
+        scans: ScanSchedule::new(config.pace),
         first_touches: FirstTouches::default(),
         census: CensusTaking::new(pid, census, config.census_interval),
         recording,
@@ -122,7 +123,7 @@ pub(super) fn run(
         SourceConfig::Ptrace(config) => Box::new(PtraceSource::new(config)),
     };
     collector.apply(&Event { at: clock::now(), payload: Payload::Attached });
-    collector.watch(source.as_mut(), &sampling, inbox, config.snapshot_every);
+    collector.watch(source.as_mut(), &sampling, inbox, config.pace);
     let recorded = collector.recording.finish(&collector.model);
     drop(publishing);
     // Only now the probes go: who waits for the last snapshot need not wait for that.
@@ -172,14 +173,14 @@ impl Collector<'_> {
         source: &mut dyn Source,
         sampling: &Sampling,
         inbox: &Receiver<Request>,
-        snapshot_every: Nanos,
+        pace: Pace,
     ) {
         let (mut counters_due, mut snapshot_due) = (Nanos(0), Nanos(0));
         let mut is_more = false;
         loop {
             if !is_more {
                 let is_soon = self.stack_came_at.is_some_and(|at| clock::now().since(at) < SOON);
-                source.wait(if is_soon { POLL_SOON } else { POLL });
+                source.wait(if is_soon { POLL_SOON } else { pace.poll });
             }
             let is_stopped = self.handle_requests(inbox, &mut snapshot_due);
             is_more = self.drain(source);
@@ -214,7 +215,7 @@ impl Collector<'_> {
                 || self.model.phase == Phase::Execed
                 || self.recording.poll(&self.model, now, &mut self.interest.notices);
             if now >= counters_due || is_stopped || has_ended {
-                counters_due = Nanos(now.0 + COUNTERS_EVERY.0);
+                counters_due = Nanos(now.0 + pace.counters.0);
                 self.sample_counters(source, now);
             }
             if is_stopped || has_ended {
@@ -226,8 +227,7 @@ impl Collector<'_> {
             }
             if now >= snapshot_due {
                 let is_many = self.model.live.len() > N_LIVE_MANY;
-                let pause =
-                    if is_many { snapshot_every.max(Nanos::SECOND) } else { snapshot_every };
+                let pause = if is_many { pace.snapshot.max(Nanos::SECOND) } else { pace.snapshot };
                 snapshot_due = Nanos(now.0 + pause.0);
                 self.publish();
             }
@@ -248,11 +248,22 @@ impl Collector<'_> {
                         self.apply(&event);
                     }
                 }
+                Ok(Request::Record(to)) => self.switch_recording(to.as_ref()),
                 Ok(Request::Stop) | Err(TryRecvError::Disconnected) => return true,
                 Err(TryRecvError::Empty) => return false,
             }
             // Answered at once.
             *due = Nanos(0);
+        }
+    }
+
+    fn switch_recording(&mut self, to: Option<&RecordTo>) {
+        let place = to.map(|to| Place::find(&to.path, to.is_overwriting)).transpose();
+        let switched = place.map_err(SessionError::Recorded);
+        let now = clock::now();
+        let switched = switched.and_then(|place| self.recording.switch(place, &self.model, now));
+        if let Err(error) = switched {
+            self.interest.notices.push(format!("a recording could not be written: {error}"));
         }
     }
 
@@ -441,6 +452,7 @@ impl Collector<'_> {
 
     fn publish(&mut self) {
         self.interest.limits = self.symbolizer.limits();
+        self.interest.limits.extend(self.recording.limit());
         self.interest.limits.extend(self.source_limits.clone());
         let mut snapshot = take(&self.model, &self.interest, clock::now());
         // Detectors judge censuses, and one of a hundred thousand parents takes a while.

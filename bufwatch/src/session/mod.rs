@@ -5,6 +5,7 @@ pub mod backend;
 mod census;
 mod collector;
 mod first_touch;
+pub mod pace;
 mod post_mortem;
 mod recording;
 pub mod replay;
@@ -22,17 +23,19 @@ use tokio::sync::watch;
 
 pub use backend::{BackendChoice, Chosen};
 pub use census::CensusInterval;
+pub use pace::Pace;
 pub use target::TargetError;
 
 use crate::analysis::Snapshot;
 use crate::analysis::query::StoreQuery;
-use crate::base::{Bytes, Nanos, StoreKey};
+use crate::base::{Bytes, StoreKey};
 use crate::event::Backend;
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
 use crate::recording::{Place, RecordingError};
 use crate::source::census::CensusError;
 use crate::source::ebpf::LoadError;
+use crate::symbolize::SharedSymbols;
 
 /// Resolved settings; there are no defaults here.
 #[expect(clippy::struct_excessive_bools, reason = "settings are independent of each other")]
@@ -60,8 +63,11 @@ pub struct SessionConfig {
     pub census_interval: Option<CensusInterval>,
     /// Where what is seen is recorded, if anywhere.
     pub record: Option<RecordTo>,
-    /// Between two snapshots.
-    pub snapshot_every: Nanos,
+    pub pace: Pace,
+    /// Individually tracked stores that the kernel keeps room for; `None`: as many as its maps have by themselves.
+    pub stores_max: Option<u32>,
+    /// Symbols of files, which sessions of the same binary share.
+    pub symbols: SharedSymbols,
 }
 
 /// A recording to be made.
@@ -72,6 +78,8 @@ pub struct RecordTo {
     pub is_overwriting: bool,
     /// Without the recording the session has no purpose: it ends when it cannot be written any more.
     pub is_purpose: bool,
+    /// Below which the file is kept, by leaving out what is old.
+    pub max_size: Option<Bytes>,
 }
 
 /// What a looker may ask of a running session.
@@ -81,6 +89,8 @@ pub enum Request {
     SetDetail(Option<StoreKey>),
     /// Stops the target for milliseconds.
     TakeCensus,
+    /// Ends the recording under way, and begins this one. What cannot be written becomes a notice.
+    Record(Option<RecordTo>),
     Stop,
 }
 
@@ -155,6 +165,8 @@ impl Session {
         let prepared = target::prepare(&config)?;
         let record = config.record.as_ref();
         let place = record.map(|to| Place::find(&to.path, to.is_overwriting)).transpose()?;
+        let max_size = record.and_then(|to| to.max_size);
+        let place = place.map(|place| place.limited_to(max_size));
         let (publish, snapshots) = watch::channel(None);
         let (requests, inbox) = mpsc::channel();
         let (publishing, published) = mpsc::channel();

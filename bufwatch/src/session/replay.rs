@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use crate::analysis::finding::{Confidence, Finding, FindingKind, Remedy};
 use crate::analysis::marks::{Mark, Marks};
-use crate::analysis::{Interest, Snapshot, take};
+use crate::analysis::{Interest, Snapshot, StoreSort, take};
 use crate::base::sanitize::sanitize_to;
 use crate::base::text::count;
 use crate::base::{Bytes, Nanos, sanitize};
 use crate::model::Model;
 use crate::recording::reader::About;
-use crate::recording::{FindingRow, RecordingError};
+use crate::recording::{FindingRow, RecordingError, StoreOrder, StoresWanted, THINNED_PREFIX};
 use crate::source::replay::ReplaySource;
 
 /// A recording, open.
@@ -47,11 +47,12 @@ impl Replay {
     ) -> Result<Snapshot, RecordingError> {
         let about = self.about();
         let at = Nanos(about.started_at.0.saturating_add(elapsed.0)).min(about.last_at);
-        let replayed = self.source.at(at)?;
+        let replayed = self.source.at(at, &wanted(interest))?;
         let mut model = Model::new(about.started_at);
         model.apply(&replayed.event);
         let notices = self.notices(replayed.notices);
-        let interest = Interest { notices, limits: replayed.limits, ..interest.clone() };
+        let limits = self.limits(replayed.limits);
+        let interest = Interest { notices, limits, ..interest.clone() };
         let mut snapshot = take(&model, &interest, replayed.event.at);
         snapshot.recent.splits = self.source.splits_before(replayed.event.at)?.into();
         snapshot.findings = replayed.findings.into_iter().filter_map(finding).collect();
@@ -87,6 +88,13 @@ impl Replay {
         Ok(found.map(|at| at.since(self.about().started_at)))
     }
 
+    /// What it has lost to its limit of size, as it is at its end.
+    fn limits(&self, mut limits: Vec<String>) -> Vec<String> {
+        limits.retain(|limit| !limit.starts_with(THINNED_PREFIX));
+        limits.extend(self.about().thinned.map(|thinned| thinned.text()));
+        limits
+    }
+
     /// A recording that was cut says so.
     fn notices(&self, mut notices: Vec<String>) -> Vec<String> {
         if self.about().how_it_ended.is_none() {
@@ -97,6 +105,20 @@ impl Replay {
         }
         notices
     }
+}
+
+/// Which stores a table needs: those at its top, if that can be told without looking at all of them.
+fn wanted(interest: &Interest) -> StoresWanted {
+    let query = &interest.query;
+    let order = match (query.sort, query.is_ascending) {
+        (StoreSort::Size, false) => Some(StoreOrder::Largest),
+        (StoreSort::Size, true) => Some(StoreOrder::Smallest),
+        (StoreSort::Age, false) => Some(StoreOrder::Oldest),
+        (StoreSort::Age, true) => Some(StoreOrder::Youngest),
+        (StoreSort::InRam | StoreSort::MajorsSurvived | StoreSort::Site, _) => None,
+    };
+    let order = order.filter(|_| query.filter.conditions.is_empty());
+    StoresWanted { first: order.map(|order| (order, query.limit)), also: interest.detail }
 }
 
 /// Characters of one text of a finding, and lines of its code.

@@ -6,10 +6,8 @@ use crate::event::StoreKind;
 use crate::event::residency::{Allocator, AllocatorSurvey, Obstacle};
 use crate::model::Model;
 use crate::model::live::Store;
+use crate::session::pace::Pace;
 use crate::source::residency::{ScanOrder, StoreRange};
-
-/// Between two scans of any kind.
-const EVERY: Nanos = Nanos::SECOND;
 
 /// A full scan waits for this many times the processor time of the last one: an eighth of a percent of a core, since RSS is read four times a second
 /// besides, …
@@ -31,8 +29,9 @@ const PARTIAL_STORES_MAX: usize = 2_000;
 const ANSWER_LIMIT: Nanos = Nanos::from_secs(30);
 
 /// When the next scans are due.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ScanSchedule {
+    pace: Pace,
     due: Nanos,
     full_due: Nanos,
     /// An order was given and is not answered.
@@ -46,6 +45,18 @@ pub(super) struct ScanSchedule {
 }
 
 impl ScanSchedule {
+    pub(super) fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            due: Nanos(0),
+            full_due: Nanos(0),
+            is_underway: false,
+            is_hurried: false,
+            map_due: Nanos(0),
+            told: None,
+        }
+    }
+
     /// The pages of another store are wanted one by one.
     pub(super) fn hurry(&mut self) {
         (self.is_hurried, self.map_due) = (true, Nanos(0));
@@ -64,7 +75,7 @@ impl ScanSchedule {
         }
         (self.is_underway, self.is_hurried) = (true, false);
         let map = self.map(model, now, open);
-        self.due = Nanos(now.0.saturating_add(EVERY.0));
+        self.due = Nanos(now.0.saturating_add(self.pace.scan.0));
         if now >= self.full_due {
             return Some(ScanOrder {
                 stores: model.live.iter().map(range).collect(),
@@ -84,7 +95,7 @@ impl ScanSchedule {
         let open = open?;
         let store = model.live.find(open.address).filter(|store| store.key == open)?;
         let n_times = store.size.0.div_ceil(PARTIAL_BYTES_MAX).max(1);
-        self.map_due = Nanos(now.0.saturating_add(EVERY.0.saturating_mul(n_times)));
+        self.map_due = Nanos(now.0.saturating_add(Nanos::SECOND.0.saturating_mul(n_times)));
         Some(range(store)).filter(|range| range.start != 0 && range.len > 0)
     }
 
@@ -92,7 +103,8 @@ impl ScanSchedule {
     pub(super) fn answered(&mut self, is_full: bool, began_at: Nanos, cpu: Nanos) {
         self.is_underway = false;
         if is_full {
-            self.full_due = Nanos(began_at.0.saturating_add(pause_after(cpu).0));
+            self.full_due =
+                Nanos(began_at.0.saturating_add(pause_after(cpu).max(self.pace.full_scan).0));
         }
     }
 }
@@ -100,7 +112,7 @@ impl ScanSchedule {
 /// From the beginning of a full scan to the next.
 fn pause_after(cpu: Nanos) -> Nanos {
     let wanted = Nanos(cpu.0.saturating_mul(FULL_FACTOR)).min(FULL_PAUSE_MAX);
-    wanted.max(Nanos(cpu.0.saturating_mul(FULL_FACTOR_MIN))).max(EVERY)
+    wanted.max(Nanos(cpu.0.saturating_mul(FULL_FACTOR_MIN))).max(Nanos::SECOND)
 }
 
 impl ScanSchedule {
@@ -179,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_unknown_allocator_is_told_once() {
-        let mut scans = ScanSchedule::default();
+        let mut scans = ScanSchedule::new(Pace::CLOSE);
         let survey = |obstacle| AllocatorSurvey {
             allocator: Some(Allocator::Jemalloc),
             obstacle,

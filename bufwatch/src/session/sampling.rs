@@ -10,8 +10,9 @@ use std::thread::{Builder, JoinHandle};
 use crate::base::Nanos;
 use crate::event::{Event, Payload};
 use crate::session::SessionError;
+use crate::session::pace::Pace;
 use crate::source::residency::{ScanOrder, Scanner};
-use crate::source::sampler::{Sampler, SamplerFacts, TICK};
+use crate::source::sampler::{Sampler, SamplerFacts};
 use crate::sys::clock;
 use crate::sys::pidfd::PidFd;
 use crate::sys::priority;
@@ -37,7 +38,12 @@ struct Shared {
 }
 
 impl Sampling {
-    pub(super) fn start(pid: u32, pidfd: PidFd, facts: SamplerFacts) -> Result<Self, SessionError> {
+    pub(super) fn start(
+        pid: u32,
+        pidfd: PidFd,
+        facts: SamplerFacts,
+        pace: Pace,
+    ) -> Result<Self, SessionError> {
         let name = "bw-sample";
         let failed = |source| SessionError::Thread { name, source };
         let (sender, events) = mpsc::channel();
@@ -52,7 +58,8 @@ impl Sampling {
         let notices = notice(&scanner).into_iter().collect();
         let looking = Looking {
             pidfd,
-            sampler: Sampler::new(pid, facts),
+            sampler: Sampler::new(pid, facts, pace.mappings),
+            every: pace.sample,
             scanner: scanner.ok(),
             inbox,
             sender,
@@ -96,6 +103,8 @@ fn notice(scanner: &io::Result<Scanner>) -> Option<String> {
 struct Looking {
     pidfd: PidFd,
     sampler: Sampler,
+    /// Between two samples.
+    every: Nanos,
     /// `None`: the page tables may not be read.
     scanner: Option<Scanner>,
     inbox: Receiver<ScanOrder>,
@@ -116,7 +125,7 @@ impl Looking {
             }
             let now = clock::now();
             if now >= due {
-                due = Nanos(now.0.saturating_add(TICK.0));
+                due = Nanos(now.0.saturating_add(self.every.0));
                 self.sampler.sample(&mut events);
             }
             while let Ok(order) = self.inbox.try_recv() {

@@ -21,7 +21,7 @@ use crate::sys::procfs;
 use crate::v8::heap_usage::HeapUsageFacts;
 use crate::v8::metadata::is_measured;
 use crate::v8::readable::Readable;
-use crate::v8::{BytecodeSizes, Encoding, Release, TranslationOpcodes};
+use crate::v8::{BytecodeSizes, Encoding, IsolateFacts, Release, TranslationOpcodes};
 
 /// A Node process that cannot be traced.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +125,7 @@ fn ebpf_config(
         async_origin,
         has_faults: config.has_faults,
         ring_bytes: config.ring_bytes,
+        stores_max: config.stores_max,
         points,
     };
     let is_missed =
@@ -314,7 +315,8 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         script_id_offset: script_id,
         store_flags_offset: plan.layout.flags_offset.get().unwrap_or_default(),
         tgid: config.pid,
-        frames_max: FRAMES_MAX as u32,
+        frames_max: FRAMES_MAX as u16,
+        wake_up_records: config.pace.wake_up_records,
         script_name_offset,
         string_chars_offset,
     }
@@ -325,6 +327,11 @@ pub(super) fn interpreter_copies(
     interpreter: Option<CodeRange>,
 ) -> Vec<u64> {
     interpreter.map(|range| identity.find_copies(&(range.start..range.end))).unwrap_or_default()
+}
+
+fn isolate_facts(plan: &ProbePlan) -> Option<IsolateFacts> {
+    let heap_in_isolate = plan.allocator.as_ref()?.heap_in_isolate.get()?;
+    Some(IsolateFacts { pages: plan.page_layout()?, heap_in_isolate: u64::from(heap_in_isolate) })
 }
 
 fn v8_facts(identity: &NodeIdentity, plan: &ProbePlan) -> V8Facts {
@@ -341,5 +348,6 @@ fn v8_facts(identity: &NodeIdentity, plan: &ProbePlan) -> V8Facts {
         translation_opcodes: TranslationOpcodes::new(plan.frames.translation_operands.clone()),
         encodings,
         wasm_state: plan.frames.wasm_state.get().map(|state| identity.node.bias.to_avma(state)),
+        isolate: isolate_facts(plan),
     }
 }

@@ -1,6 +1,6 @@
-//! Where V8's pages are in a live process: headers are read only where something is in memory, so that nothing is faulted in, not in
-//! memory that is known to be somebody else's, and while the process stands still only where pages may have come since it ran. What a
-//! header says is the part of `v8::page`.
+//! Where V8's pages are in a live process: those that can be written by V8's own lists, the others where mappings cannot be anybody else's.
+//! Without the lists headers are read wherever something is in memory and not known to be somebody else's, and while the process stands
+//! still only where pages may have come since it ran. What a header says is the part of `v8::page`, lists that of `page_lists`.
 
 use std::ops::Range;
 
@@ -8,16 +8,28 @@ use crate::base::{Avma, FastSet, ReadMemory, ReadPart};
 use crate::malloc::{self, FIRST_BYTES};
 use crate::sys::pagemap::{PAGE_BYTES, PageMap, PageState};
 use crate::sys::procfs::MapEntry;
-use crate::v8::page::{CANDIDATES_MAX, MemoryRange, Page, PageLayout, find_pages_at, starts_in};
+use crate::v8::census::page_lists::{HeapPlace, heaps_of_platform, pages_of};
+use crate::v8::page::{
+    CANDIDATES_MAX, MemoryRange, Page, PageLayout, find_pages_at, is_space_of, range_of, starts_in,
+};
 
 /// `kFullGuardSize` and its predecessors (V8 src/objects/backing-store.cc): address space behind a `WebAssembly.Memory` that nobody can
 /// read, measured 8 GB. V8 reserves at most 512 MB for code.
 const WASM_GUARD_MIN: u64 = 1 << 32;
 
+/// Where the lists of V8's pages begin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListsPlace {
+    /// `node::per_process::v8_platform`.
+    pub(super) v8_platform: Avma,
+    pub(super) heap_in_isolate: u64,
+}
+
 /// The search in one process.
 #[derive(Debug)]
 pub(super) struct PageSearch {
     layout: PageLayout,
+    lists: Option<ListsPlace>,
     /// Without it all places count as being in memory.
     map: Option<PageMap>,
 }
@@ -28,6 +40,8 @@ pub(super) struct FoundPages {
     /// Ascending.
     pub(super) pages: Vec<Page>,
     starts: FastSet<u64>,
+    /// By which the pages were found; empty if they were not found by lists.
+    heaps: Vec<HeapPlace>,
     /// Start and end of mappings without any.
     others: FastSet<(u64, u64)>,
     /// There were more places than are looked at.
@@ -35,20 +49,57 @@ pub(super) struct FoundPages {
 }
 
 impl PageSearch {
-    pub(super) fn new(pid: u32, layout: PageLayout) -> Self {
+    pub(super) fn new(pid: u32, layout: PageLayout, lists: Option<ListsPlace>) -> Self {
         let map = PageMap::open(pid).inspect_err(|error| tracing::debug!(%error, "no page map"));
-        Self { layout, map: map.ok() }
+        Self { layout, lists, map: map.ok() }
     }
 
     /// In all mappings. Pages may come and go meanwhile.
     pub(super) fn everywhere(&self, memory: &impl ReadMemory, maps: &[MapEntry]) -> FoundPages {
+        if let Some(found) = self.by_lists(memory, maps, &FoundPages::default()) {
+            return found;
+        }
+        tracing::debug!("V8's pages are not found by its lists");
         let ranges = anonymous(maps);
         let (pages, is_cut) = self.pages_in(memory, &ranges, &FoundPages::default());
-        // Pages of code come into their mapping without a change of it.
-        let has_none = |range: &&MemoryRange| !range.is_executable && !has_page(&pages, range);
-        let others = ranges.iter().filter(has_none).map(|range| (range.start, range.end)).collect();
-        let starts = pages.iter().map(|page| page.start).collect();
-        FoundPages { pages, starts, others, is_cut }
+        found(pages, Vec::new(), &ranges, is_cut)
+    }
+
+    /// Reads nothing but what is V8's; `None` if it has no lists that can be followed, or not all of its heaps are in them.
+    fn by_lists(
+        &self,
+        memory: &impl ReadMemory,
+        maps: &[MapEntry],
+        before: &FoundPages,
+    ) -> Option<FoundPages> {
+        let ListsPlace { v8_platform, heap_in_isolate } = self.lists?;
+        let heaps = heaps_of_platform(memory, v8_platform, heap_in_isolate, &before.heaps);
+        if heaps.is_empty() {
+            return None;
+        }
+        let known = before.pages.iter().filter(|page| page.heap.is_some()).map(|page| page.start);
+        let known: Vec<u64> = known.collect();
+        let listed = pages_of(memory, self.layout, &heaps, &known);
+        let ranges = mappings(maps);
+        let not_stores: Vec<MemoryRange> = ranges
+            .iter()
+            .filter(|range| !range.is_writable || range.is_executable)
+            .copied()
+            .collect();
+        let mut places = self.places(memory, &not_stores, before);
+        places.extend(listed.iter().filter_map(|at| Some((*at, *range_of(&ranges, *at)?))));
+        places.sort_unstable_by_key(|(at, _)| *at);
+        places.dedup_by_key(|(at, _)| *at);
+        let is_cut = places.len() > CANDIDATES_MAX;
+        places.truncate(CANDIDATES_MAX);
+        let pages = find_pages_at(memory, self.layout, &places, &ranges);
+        let is_foreign = |page: &Page| {
+            page.heap.is_some_and(|heap| {
+                heaps.iter().all(|known| known.place.heap != heap)
+                    && is_space_of(memory, page.owner, heap)
+            })
+        };
+        (!pages.iter().any(is_foreign)).then(|| found(pages, heaps, &not_stores, is_cut))
     }
 
     /// While the process stands still: where pages were found, and in mappings that are new or have changed. V8 keeps its memory from being
@@ -60,7 +111,10 @@ impl PageSearch {
         maps: &[MapEntry],
         before: &FoundPages,
     ) -> Vec<Page> {
-        self.pages_in(memory, &anonymous(maps), before).0
+        match self.by_lists(memory, maps, before) {
+            Some(found) => found.pages,
+            None => self.pages_in(memory, &anonymous(maps), before).0,
+        }
     }
 
     /// The pages, and whether there were more places than are looked at.
@@ -70,6 +124,20 @@ impl PageSearch {
         ranges: &[MemoryRange],
         before: &FoundPages,
     ) -> (Vec<Page>, bool) {
+        let mut places = self.places(memory, ranges, before);
+        places.sort_unstable_by_key(|(at, _)| *at);
+        let is_cut = places.len() >= CANDIDATES_MAX;
+        places.truncate(CANDIDATES_MAX);
+        (find_pages_at(memory, self.layout, &places, ranges), is_cut)
+    }
+
+    /// Where a page may begin.
+    fn places(
+        &self,
+        memory: &impl ReadMemory,
+        ranges: &[MemoryRange],
+        before: &FoundPages,
+    ) -> Vec<(u64, MemoryRange)> {
         let mut places: Vec<(u64, MemoryRange)> = Vec::new();
         let mut unknown: Vec<MemoryRange> = Vec::new();
         for range in ranges {
@@ -87,10 +155,7 @@ impl PageSearch {
         for range in self.without_mallocs(memory, unknown) {
             self.places_in_memory(&range, &mut places);
         }
-        places.sort_unstable_by_key(|(at, _)| *at);
-        let is_cut = places.len() >= CANDIDATES_MAX;
-        places.truncate(CANDIDATES_MAX);
-        (find_pages_at(memory, self.layout, &places, ranges), is_cut)
+        places
     }
 
     /// Malloc's mappings say at their beginning whose they are.
@@ -148,6 +213,20 @@ impl PageSearch {
     }
 }
 
+/// `ranges` were looked at as a whole.
+fn found(
+    pages: Vec<Page>,
+    heaps: Vec<HeapPlace>,
+    ranges: &[MemoryRange],
+    is_cut: bool,
+) -> FoundPages {
+    // Pages of code come into their mapping without a change of it.
+    let has_none = |range: &&MemoryRange| !range.is_executable && !has_page(&pages, range);
+    let others = ranges.iter().filter(has_none).map(|range| (range.start, range.end)).collect();
+    let starts = pages.iter().map(|page| page.start).collect();
+    FoundPages { pages, starts, heaps, others, is_cut }
+}
+
 /// Of pages, which ascend, one begins in the range.
 fn has_page(pages: &[Page], range: &MemoryRange) -> bool {
     let first = pages.partition_point(|page| page.start < range.start);
@@ -155,23 +234,32 @@ fn has_page(pages: &[Page], range: &MemoryRange) -> bool {
 }
 
 /// Mappings that V8's pages can be in.
+fn mappings(maps: &[MapEntry]) -> Vec<MemoryRange> {
+    maps.iter().filter(|entry| is_anonymous(entry)).map(to_range).collect()
+}
+
+/// The same without memory that is known not to be V8's heap.
 fn anonymous(maps: &[MapEntry]) -> Vec<MemoryRange> {
-    let is_anonymous = |entry: &MapEntry| {
-        entry.is_readable
-            && entry.inode == 0
-            && (entry.path.is_empty() || entry.path.starts_with("[anon:"))
-    };
     let next = maps.iter().skip(1).map(Some).chain([None]);
     let wanted = maps.iter().zip(next);
     let wanted =
         wanted.filter(|(entry, next)| is_anonymous(entry) && !is_wasm_memory(entry, *next));
-    let range = |(entry, _): (&MapEntry, _)| MemoryRange {
+    wanted.map(|(entry, _)| to_range(entry)).collect()
+}
+
+fn is_anonymous(entry: &MapEntry) -> bool {
+    entry.is_readable
+        && entry.inode == 0
+        && (entry.path.is_empty() || entry.path.starts_with("[anon:"))
+}
+
+const fn to_range(entry: &MapEntry) -> MemoryRange {
+    MemoryRange {
         start: entry.start,
         end: entry.end,
         is_writable: entry.is_writable,
         is_executable: entry.is_executable,
-    };
-    wanted.map(range).collect()
+    }
 }
 
 /// A `WebAssembly.Memory` ends in front of its guard.
@@ -241,7 +329,7 @@ mod tests {
     }
 
     fn search() -> PageSearch {
-        PageSearch { layout: PageLayout::SelfPointer, map: None }
+        PageSearch { layout: PageLayout::SelfPointer, lists: None, map: None }
     }
 
     #[test]
@@ -311,7 +399,7 @@ mod tests {
         bytes[first + 20 * PLACE as usize + 9_000] = 1;
         let map = PageMap::open(std::process::id()).ok();
         assert!(map.is_some());
-        let search = PageSearch { layout: PageLayout::SelfPointer, map };
+        let search = PageSearch { layout: PageLayout::SelfPointer, lists: None, map };
         let range =
             MemoryRange { start, end: start + 50 * PLACE, is_writable: true, is_executable: false };
         let mut places = Vec::new();

@@ -6,7 +6,7 @@ use crate::base::Nanos;
 use crate::event::residency::RssSplit;
 use crate::event::{Event, Payload};
 use crate::recording::reader::About;
-use crate::recording::{Course, FindingRow, Reader, RecordedMarks, RecordingError};
+use crate::recording::{Course, FindingRow, Reader, RecordedMarks, RecordingError, StoresWanted};
 
 /// A recording, open.
 #[derive(Debug)]
@@ -54,8 +54,8 @@ impl ReplaySource {
         self.reader.course_until(at, gcs_max)
     }
 
-    pub fn at(&self, at: Nanos) -> Result<Replayed, RecordingError> {
-        let told = self.reader.told_at(at)?;
+    pub fn at(&self, at: Nanos, wanted: &StoresWanted) -> Result<Replayed, RecordingError> {
+        let told = self.reader.told_at(at, wanted)?;
         let at = told.recalled.moment.at;
         let event = Event { at, payload: Payload::Recalled(told.recalled.into()) };
         let (findings, notices, limits) = (told.findings, told.notices, told.limits);

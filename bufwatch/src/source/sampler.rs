@@ -13,13 +13,10 @@ use crate::v8::allocator::{AllocatorFacts, allocator_of_heap, read_total};
 use crate::v8::heap_usage::{HeapUsage, HeapUsageFacts};
 use crate::v8::page::PageLayout;
 
-/// Between two looks at RSS and the allocators: about 30 µs each.
-pub const TICK: Nanos = Nanos::from_millis(250);
+/// A new worker has no isolate for so long.
+const WORKER_STARTS: Nanos = Nanos::from_millis(500);
 
-/// At least this long between two readings of maps …
-const RARE_MIN: Nanos = Nanos::from_secs(5);
-
-/// … and at least this many times what the last one took: 0.5 % of a core.
+/// Between two readings of maps at least this many times what the last one took: 0.5 % of a core.
 const RARE_FACTOR: u64 = 200;
 
 /// What the plan says about a binary, as far as samples need it. What is missing stays unknown.
@@ -44,15 +41,18 @@ pub struct Sampler {
     allocators: Vec<(Avma, Avma)>,
     /// As of the last full scan of the page tables.
     v8_heap: Option<Bytes>,
+    /// At least this long between two readings of maps.
+    rare_min: Nanos,
     rare_due: Nanos,
     /// Before this it would cost more than its share.
     rare_earliest: Nanos,
 }
 
 impl Sampler {
-    pub fn new(pid: u32, facts: SamplerFacts) -> Self {
+    pub fn new(pid: u32, facts: SamplerFacts, rare_min: Nanos) -> Self {
         Self {
             pid,
+            rare_min,
             memory: ProcessMemory::new(pid),
             facts,
             allocators: Vec::new(),
@@ -70,7 +70,7 @@ impl Sampler {
             let took = clock::now().since(started_at);
             let pause = Nanos(took.0.saturating_mul(RARE_FACTOR));
             self.rare_earliest = Nanos(started_at.0.saturating_add(pause.0));
-            self.rare_due = Nanos(started_at.0.saturating_add(pause.max(RARE_MIN).0));
+            self.rare_due = Nanos(started_at.0.saturating_add(pause.max(self.rare_min).0));
         }
         let Ok(rss) = procfs::rss(self.pid) else { return };
         let memory = MemorySampled {
@@ -114,8 +114,7 @@ impl Sampler {
 
     /// Looks for new threads and mappings soon, but not more often than is cheap.
     pub fn look_again(&mut self) {
-        // Not at once: a new worker has no isolate yet.
-        let soon = Nanos(clock::now().0.saturating_add(TICK.0 * 2));
+        let soon = Nanos(clock::now().0.saturating_add(WORKER_STARTS.0));
         self.rare_due = self.rare_due.min(soon.max(self.rare_earliest));
     }
 

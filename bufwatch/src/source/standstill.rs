@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::base::{Avma, Bytes};
 use crate::source::census::CensusError;
 use crate::source::census_cassette::{Tape, Taped};
-use crate::source::page_search::{FoundPages, PageSearch};
+use crate::source::page_search::{FoundPages, ListsPlace, PageSearch};
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::procfs::{self, MapEntry};
@@ -51,8 +51,15 @@ pub(super) enum Look {
 impl Place {
     /// As long as the process runs.
     pub(super) fn search(&self) -> Result<(PageSearch, FoundPages), CensusError> {
-        let search = PageSearch::new(self.pid, self.pages);
-        let found = search.everywhere(&self.memory, &procfs::maps(self.pid)?);
+        let lists = self
+            .roots
+            .v8_platform
+            .map(|v8_platform| ListsPlace { v8_platform, heap_in_isolate: self.heap_in_isolate });
+        let search = PageSearch::new(self.pid, self.pages, lists);
+        let maps = procfs::maps(self.pid)?;
+        let memory =
+            Taped::new(self.memory.standing_still(readable_data(&maps)), self.tape.as_ref());
+        let found = search.everywhere(&memory, &maps);
         Ok((search, found))
     }
 
@@ -70,13 +77,9 @@ impl Place {
         if let Some(tape) = tape {
             tape.begin();
         }
-        let memory = Taped::new(self.memory.standing_still(readable(&maps, |_| true)), tape);
+        let memory = Taped::new(self.memory.standing_still(readable_data(&maps)), tape);
         let pages = of_known_heaps(&memory, search.again(&memory, &maps, before));
         let found = stopped.elapsed();
-        // Thousands of an isolate's pointers lead to builtins, and no root lies there.
-        let is_code = |entry: &MapEntry| entry.is_executable && entry.inode != 0;
-        let readable = readable(&maps, |entry| !is_code(entry));
-        let memory = Taped::new(self.memory.standing_still(readable), tape);
         let isolates = isolates_of(&pages, self.heap_in_isolate);
         let threads: Vec<ThreadState> =
             stopped.threads.iter().map(|thread| thread_state(thread, &maps)).collect();
@@ -127,9 +130,11 @@ pub(super) fn isolates_of(pages: &[Page], heap_in_isolate: u64) -> Vec<IsolatePl
     isolates
 }
 
-/// Ascending, as /proc has them.
-fn readable(maps: &[MapEntry], is_wanted: impl Fn(&MapEntry) -> bool) -> Vec<Range<u64>> {
-    let wanted = maps.iter().filter(|entry| entry.is_readable && is_wanted(entry));
+/// Ascending, as /proc has them, without code of files: thousands of an isolate's pointers lead to builtins, where neither a root nor a
+/// space is.
+fn readable_data(maps: &[MapEntry]) -> Vec<Range<u64>> {
+    let is_code = |entry: &MapEntry| entry.is_executable && entry.inode != 0;
+    let wanted = maps.iter().filter(|entry| entry.is_readable && !is_code(entry));
     wanted.map(|entry| entry.start..entry.end).collect()
 }
 

@@ -8,6 +8,7 @@ mod generated_code;
 pub mod js;
 mod native;
 mod perf_map;
+mod shared_symbols;
 mod source_map;
 pub mod wasm;
 
@@ -19,6 +20,7 @@ pub use budget::{BYTES_PER_FRAME_MAX, READS_PER_FRAME_MAX};
 pub use js::{Trust, V8Facts};
 pub use native::NativeSymbols;
 pub use perf_map::{PerfMap, PerfSymbol};
+pub use shared_symbols::SharedSymbols;
 pub use source_map::SourceMaps;
 
 use crate::base::{Avma, Tid};
@@ -70,13 +72,19 @@ impl OriginalPlaces for SourceMaps {
 }
 
 impl Symbolizer {
-    pub fn new(pid: u32, v8: V8Facts, has_source_maps: bool, recorder: Option<Recorder>) -> Self {
+    pub fn new(
+        pid: u32,
+        v8: V8Facts,
+        has_source_maps: bool,
+        symbols: SharedSymbols,
+        recorder: Option<Recorder>,
+    ) -> Self {
         let memory = RecordedMemory::new(ProcessMemory::new(pid), recorder.clone());
         Self {
             pid,
             perf_map: None,
             n_without_perf_map: 0,
-            native: NativeSymbols::new(pid),
+            native: NativeSymbols::new(pid, symbols),
             wasm: WasmResolver::new(memory.clone(), &v8),
             js: JsResolver::new(memory, v8),
             recorder,
@@ -138,13 +146,21 @@ impl Symbolizer {
             recorder.stack(tid);
             return self.resolve_once(tid, raw).into();
         }
-        let n_before = self.wasm.n_without_script();
+        let n_torn = self.n_torn();
         let frames = self.resolve_once(tid, raw);
-        if self.wasm.n_without_script() == n_before {
+        if self.n_torn() == n_torn {
             return frames.into();
         }
-        // V8 was moving objects; what was resolved is remembered.
-        self.resolve_once(tid, raw).into()
+        // V8 was moving objects, or what was remembered is old. At once and only once: whoever waits here finds the code of the next stacks
+        // gone. What was resolved is remembered.
+        self.js.set_retry(true);
+        let frames = self.resolve_once(tid, raw);
+        self.js.set_retry(false);
+        frames.into()
+    }
+
+    const fn n_torn(&self) -> u64 {
+        self.js.n_torn().wrapping_add(self.wasm.n_without_script())
     }
 
     fn resolve_once(&mut self, tid: Tid, raw: &[RawFrame]) -> Vec<Frame> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::base::{Avma, FastMap, FastSet, FileOffset, sanitize};
 use crate::elf::{Image, SymbolIndex};
 use crate::symbolize::demangle::short_name;
+use crate::symbolize::shared_symbols::SharedSymbols;
 use crate::sys::file::ImageFile;
 use crate::sys::procfs::{self, MapEntry};
 
@@ -30,16 +31,18 @@ type FileKey = ((u32, u32), u64);
 pub struct NativeSymbols {
     pid: u32,
     maps: Vec<MapEntry>,
-    images: FastMap<FileKey, Option<SymbolIndex>>,
+    images: FastMap<FileKey, Option<Arc<SymbolIndex>>>,
+    shared: SharedSymbols,
     names: FastMap<Avma, Option<Arc<str>>>,
     /// Numbers of pieces of memory that were not mapped as code when the maps were read for them.
     unknown: FastSet<u64>,
 }
 
 impl NativeSymbols {
-    pub fn new(pid: u32) -> Self {
+    pub fn new(pid: u32, shared: SharedSymbols) -> Self {
         Self {
             pid,
+            shared,
             maps: Vec::new(),
             images: FastMap::default(),
             names: FastMap::default(),
@@ -126,9 +129,9 @@ impl NativeSymbols {
             let index = ImageFile::open_mapping(self.pid, entry)
                 .ok()
                 .and_then(|file| Image::open(Arc::new(file)).ok())
-                .and_then(|image| SymbolIndex::build(&image).ok());
+                .and_then(|image| self.shared.index(&image));
             self.images.insert(key, index);
         }
-        self.images.get(&key)?.as_ref()
+        self.images.get(&key)?.as_deref()
     }
 }

@@ -4,6 +4,7 @@
 pub mod capability;
 pub mod clock;
 pub mod file;
+pub mod heap;
 pub mod kernel;
 pub mod launch;
 pub mod life;

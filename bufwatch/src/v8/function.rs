@@ -49,6 +49,7 @@ impl<M: ReadMemory> Heap<'_, M> {
     /// Where the function is now, by what its script refers to: V8 moves functions, and a captured address is as old as the capture.
     pub fn find_function(&self, script: Avma, id: FunctionId) -> Option<Tagged> {
         let layout = self.layout;
+        let script = self.typed(Tagged(script.0 | 1), layout.type_script)?;
         (self.script_id(script)? == id.script).then_some(())?;
         let functions = self.tagged(script, layout.script_functions)?;
         let functions = self.typed(functions, layout.type_weak_fixed_array)?;
@@ -64,14 +65,18 @@ impl<M: ReadMemory> Heap<'_, M> {
         let layout = self.layout;
         let (id, shared, script) = self.function_id(shared)?;
         let named = self.tagged(shared, layout.shared_name_or_scope_info)?;
-        let (name, range) = match named.as_object() {
-            Some(object) if self.type_of(object)? == layout.type_scope_info => {
+        let (name, range) = if named.as_object().is_none() {
+            // A Smi stands for "no name".
+            (None, None)
+        } else {
+            let (object, kind) = self.object(named)?;
+            if kind == layout.type_scope_info {
                 let facts = self.scope_facts(object)?;
                 (facts.name, facts.range)
+            } else {
+                // Of anything but a string there is none.
+                (self.optional_name(named)?, None)
             }
-            Some(object) if self.is_string(object) => (self.optional_name(named)?, None),
-            // A Smi stands for "no name".
-            _ => (None, None),
         };
         let name = self.initializer_name(shared).map(str::to_owned).or(name);
         let bytecode = self
@@ -101,8 +106,7 @@ impl<M: ReadMemory> Heap<'_, M> {
         let mut data = data;
         // Baseline code has interpreter data, which has the bytecode.
         for _ in 0..3 {
-            let object = data.as_object()?;
-            let kind = self.type_of(object)?;
+            let (object, kind) = self.object(data)?;
             if kind == layout.type_bytecode_array {
                 return Some(object);
             }
@@ -121,8 +125,8 @@ impl<M: ReadMemory> Heap<'_, M> {
     /// A `SharedFunctionInfo`, also behind the wrapper that code refers to it through since V8 13.
     pub fn unwrap_shared(&self, word: Tagged) -> Option<Tagged> {
         let layout = self.layout;
-        let object = word.as_object_or_weak()?;
-        let kind = self.type_of(object)?;
+        let strong = Tagged(word.as_object_or_weak()?.0 | 1);
+        let (object, kind) = self.object(strong)?;
         if kind == layout.type_shared_wrapper {
             return self.tagged(object, layout.wrapper_shared);
         }
@@ -200,10 +204,21 @@ mod tests {
     #[test]
     fn an_object_that_was_moved_says_where_to() {
         let (mut memory, layout) = (memory(), layout());
-        memory.0.insert(SHARED, 0x7_0000);
+        let moved = 0x7_0000;
+        for at in [0, 64, 88] {
+            let word = memory.0[&(SCRIPT + at)];
+            memory.0.insert(moved + at, word);
+        }
+        memory.0.insert(SCRIPT, moved);
         let heap = Heap::new(&memory, &layout);
-        assert_eq!(heap.forwarded(Tagged(SHARED | 1)).map(|it| it.0), Some(0x7_0001));
-        assert_eq!(heap.forwarded(Tagged(SCRIPT | 1)), None);
-        assert_eq!(heap.forwarded(Tagged(0x5_0001)), None);
+        assert_eq!(heap.typed(Tagged(SCRIPT | 1), 1), Some(Avma(moved)));
+        assert_eq!(heap.typed(Tagged(FUNCTIONS | 1), 2), Some(Avma(FUNCTIONS)));
+        let shared = heap.find_function(Avma(SCRIPT), FunctionId { script: 7, literal: 1 });
+        assert_eq!(shared.map(|it| it.0), Some(SHARED | 1));
+        // To nowhere, and to what has no map.
+        memory.0.insert(SCRIPT, 0x5_0000);
+        assert_eq!(Heap::new(&memory, &layout).typed(Tagged(SCRIPT | 1), 1), None);
+        memory.0.insert(SCRIPT, SCRIPT);
+        assert_eq!(Heap::new(&memory, &layout).typed(Tagged(SCRIPT | 1), 1), None);
     }
 }

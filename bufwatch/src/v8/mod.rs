@@ -16,6 +16,7 @@ pub mod position_table;
 pub mod readable;
 pub mod scope_info;
 pub mod script;
+pub mod script_list;
 pub mod string;
 pub mod wasm;
 
@@ -27,4 +28,5 @@ pub use metadata::{Layout, Metadata, Release, StatedNumbers};
 pub use object::{Heap, Tagged};
 pub use position_table::Encoding;
 pub use script::{EvalOrigin, EvalPosition, ScriptFacts};
+pub use script_list::{IsolateFacts, ScriptList};
 pub use wasm::{WasmBinary, WasmCode, WasmFrame, WasmModule};

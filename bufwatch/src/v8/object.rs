@@ -25,6 +25,13 @@ impl Tagged {
         const CLEARED: u64 = 3;
         if self.0 & 0xffff_ffff == CLEARED { None } else { Self(self.0 & !2).as_object() }
     }
+
+    /// As the first word of an object: where V8 has moved it, if it has (`MapWord::FromForwardingAddress`, src/objects/objects.h: the address
+    /// without a tag).
+    const fn as_moved(self) -> Option<Avma> {
+        let is_address = self.0 != 0 && self.0.is_multiple_of(8) && self.0 < 1 << 47;
+        if is_address { Some(Avma(self.0)) } else { None }
+    }
 }
 
 /// The heap of a process, read field by field. Nothing read is believed without a check of its type.
@@ -75,31 +82,39 @@ impl<'a, M: ReadMemory> Heap<'a, M> {
         Some(bytes)
     }
 
-    /// Where the collector has just moved an object: until its old page is freed, its first word says so (`MapWord::FromForwardingAddress`,
-    /// V8 src/objects/objects.h: the address without a tag).
-    pub fn forwarded(&self, object: Tagged) -> Option<Tagged> {
-        let word = self.word(object.as_object()?, 0)?;
-        (word != 0 && word.is_multiple_of(8)).then_some(Tagged(word | 1))
+    /// The object that a word points to, with its instance type. While V8 moves objects, words still point to where they were, and there it
+    /// says where they are; their old page is about to be freed.
+    pub fn object(&self, word: Tagged) -> Option<(Avma, u64)> {
+        let object = word.as_object()?;
+        let first = self.tagged(object, 0)?;
+        if let Some(map) = first.as_object() {
+            return Some((object, self.instance_type(map)?));
+        }
+        let moved = first.as_moved()?;
+        let map = self.tagged(moved, 0)?.as_object()?;
+        Some((moved, self.instance_type(map)?))
     }
 
-    /// Instance type of an object.
-    pub fn type_of(&self, object: Avma) -> Option<u64> {
-        let map = self.tagged(object, 0)?.as_object()?;
+    fn instance_type(&self, map: Avma) -> Option<u64> {
         let mut bytes = [0; 2];
         self.memory.read(map.checked_add(self.layout.map_instance_type)?, &mut bytes).ok()?;
         Some(u64::from(u16::from_le_bytes(bytes)))
     }
 
+    /// Instance type of an object that is where it is thought to be.
+    pub fn type_of(&self, object: Avma) -> Option<u64> {
+        self.instance_type(self.tagged(object, 0)?.as_object()?)
+    }
+
     /// The object that a word points to, if it has this type.
     pub fn typed(&self, word: Tagged, wanted: u64) -> Option<Avma> {
-        let object = word.as_object()?;
-        (self.type_of(object)? == wanted).then_some(object)
+        let (object, kind) = self.object(word)?;
+        (kind == wanted).then_some(object)
     }
 
     /// The bytes of a `ByteArray` or `TrustedByteArray`, at most `limit`.
     pub fn byte_array(&self, word: Tagged, limit: usize) -> Option<Vec<u8>> {
-        let array = word.as_object()?;
-        let kind = self.type_of(array)?;
+        let (array, kind) = self.object(word)?;
         if kind != self.layout.type_byte_array && kind != self.layout.type_trusted_byte_array {
             return None;
         }

@@ -95,6 +95,12 @@ impl PageLayout {
         matches!(self, Self::Metadata)
     }
 
+    /// Where the rest of the header is, if it is not in the page and the first part makes sense.
+    pub(super) fn metadata(self, header: &[u8]) -> Option<Avma> {
+        let at = word_in(header, 8).filter(|at| self.is_split() && is_pointer(*at))?;
+        (word_in(header, 0)? < 1 << 32).then_some(Avma(at))
+    }
+
     /// What a header says, checked. `header` is the page's first bytes, and with [`PageLayout::Metadata`] those of its metadata.
     pub fn parse(self, page: u64, header: &[u8], metadata: &[u8]) -> Option<Page> {
         let word = |at| word_in(header, at);
@@ -149,13 +155,9 @@ pub fn find_pages_at(
 ) -> Vec<Page> {
     let headers = read_blocks(memory, candidates.iter().map(|(start, _)| *start));
     let metadata = if layout.is_split() {
-        let pointer = |header: &Option<[u8; HEADER_BYTES]>| {
-            let header = header.as_ref()?;
-            let flags = word_in(header, 0)?;
-            word_in(header, 8).filter(|it| is_pointer(*it) && flags < 1 << 32)
-        };
+        let pointer = |header: &Option<[u8; HEADER_BYTES]>| layout.metadata(header.as_ref()?);
         // Address 0 is never readable.
-        read_blocks(memory, headers.iter().map(|header| pointer(header).unwrap_or(0)))
+        read_blocks(memory, headers.iter().map(|header| pointer(header).map_or(0, |at| at.0)))
     } else {
         vec![None; headers.len()]
     };
@@ -191,7 +193,7 @@ pub fn find_pages_at(
 pub(super) const SPACE_HEAP: u64 = 8;
 
 /// False for what a header of old says: a page that is pooled may have had an owner that is no more.
-pub(super) fn is_space_of(memory: &impl ReadMemory, owner: u64, heap: Avma) -> bool {
+pub fn is_space_of(memory: &impl ReadMemory, owner: u64, heap: Avma) -> bool {
     owner.checked_add(SPACE_HEAP).is_some_and(|at| memory.read_u64(Avma(at)) == Ok(heap.0))
 }
 
@@ -212,8 +214,8 @@ pub fn of_known_heaps(memory: &impl ReadMemory, mut pages: Vec<Page>) -> Vec<Pag
     pages
 }
 
-/// The mapping that an address is in.
-fn range_of(ranges: &[MemoryRange], address: u64) -> Option<&MemoryRange> {
+/// Of mappings, which ascend, the one that an address is in.
+pub fn range_of(ranges: &[MemoryRange], address: u64) -> Option<&MemoryRange> {
     let behind = ranges.partition_point(|range| range.start <= address);
     ranges.get(behind.checked_sub(1)?).filter(|range| address < range.end)
 }

@@ -30,6 +30,7 @@ pub struct ScopeFacts {
 const TAIL_WORDS: usize = 6;
 
 impl<M: ReadMemory> Heap<'_, M> {
+    /// `None` also if the name cannot be read now, as while V8 moves it: it would pass for an anonymous function.
     pub fn scope_facts(&self, scope: Avma) -> Option<ScopeFacts> {
         let layout = self.layout;
         let flags = if layout.scope_flags_are_smi == 1 {
@@ -56,12 +57,14 @@ impl<M: ReadMemory> Heap<'_, M> {
         }
         let mut name = None;
         if flags & FUNCTION_VARIABLE != 0 {
-            name = self.name(next()?).filter(|name| !name.is_empty());
+            name = self.optional_name(next()?)?;
             next()?;
         }
         if flags & HAS_INFERRED_NAME != 0 {
             let inferred = next()?;
-            name = name.or_else(|| self.name(inferred).filter(|name| !name.is_empty()));
+            if name.is_none() {
+                name = self.optional_name(inferred)?;
+            }
         }
         let (start, end) = if layout.scope_position == crate::v8::Layout::MISSING {
             (next().and_then(Tagged::as_smi), next().and_then(Tagged::as_smi))

@@ -62,8 +62,8 @@ impl<M: ReadMemory> Heap<'_, M> {
         let number = |offset| u32::try_from(self.smi(script, offset)?).ok();
         let map_url = self.tagged(script, layout.script_source_mapping_url);
         let source_mapping_url = map_url.and_then(|word| self.name(word));
-        let has_inline_map = source_mapping_url.is_none()
-            && map_url.and_then(Tagged::as_object).is_some_and(|object| self.is_string(object));
+        let has_inline_map =
+            source_mapping_url.is_none() && map_url.is_some_and(|word| self.is_string(word));
         let source = self.tagged(script, layout.script_source)?;
         let source = match self.string_len(source)? {
             Some(len) if len <= SOURCE_UNITS_MAX => Some(self.string(source, SOURCE_UNITS_MAX)?),

@@ -96,8 +96,11 @@ impl<M: ReadMemory> Heap<'_, M> {
 
     /// Length of what may be a string: the inner `None` if it is something else, the outer if nothing can be read.
     pub fn string_len(&self, word: Tagged) -> Option<Option<usize>> {
-        let Some(object) = word.as_object() else { return Some(None) };
-        if self.type_of(object)? >= FIRST_NON_STRING {
+        if word.as_object().is_none() {
+            return Some(None);
+        }
+        let (object, kind) = self.object(word)?;
+        if kind >= FIRST_NON_STRING {
             return Some(None);
         }
         self.length(object).map(Some)
@@ -112,14 +115,14 @@ impl<M: ReadMemory> Heap<'_, M> {
         }
     }
 
-    pub fn is_string(&self, object: Avma) -> bool {
-        self.type_of(object).is_some_and(|kind| kind < FIRST_NON_STRING)
+    pub fn is_string(&self, word: Tagged) -> bool {
+        self.object(word).is_some_and(|(_, kind)| kind < FIRST_NON_STRING)
     }
 
     /// A string of at most `limit` units.
     pub fn string(&self, word: Tagged, limit: usize) -> Option<Units> {
-        let string = word.as_object()?;
-        if !self.is_string(string) {
+        let (string, kind) = self.object(word)?;
+        if kind >= FIRST_NON_STRING {
             return None;
         }
         let len = self.length(string)?;
@@ -167,7 +170,7 @@ impl<M: ReadMemory> Heap<'_, M> {
         if len == 0 {
             return Some(());
         }
-        let kind = self.type_of(string)?;
+        let (string, kind) = self.object(Tagged(string.0 | 1))?;
         if kind >= FIRST_NON_STRING || from.checked_add(len)? > self.length(string)? {
             return None;
         }
@@ -180,7 +183,7 @@ impl<M: ReadMemory> Heap<'_, M> {
             }
             1 => {
                 let (first, second) = (object(layout.cons_first)?, object(layout.cons_second)?);
-                let n_first = self.length(first)?;
+                let n_first = self.length(self.object(Tagged(first.0 | 1))?.0)?;
                 let end = from.checked_add(len)?;
                 if end > n_first {
                     let from = from.saturating_sub(n_first);

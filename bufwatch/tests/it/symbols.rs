@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bufwatch::base::{Avma, Svma};
 use bufwatch::elf::{Image, Pattern};
-use bufwatch::symbolize::{NativeSymbols, PerfMap, SourceMaps};
+use bufwatch::symbolize::{NativeSymbols, PerfMap, SharedSymbols, SourceMaps};
 use bufwatch::sys::file::ImageFile;
 use bufwatch::sys::procfs::{self, MapEntry};
 
@@ -91,7 +91,7 @@ fn an_add_on_that_was_deleted_or_replaced() {
             }
             let maps = procfs::maps(process.pid()).unwrap();
             let entry = address_of(&maps, "copy of.node", &image, symbol.svma);
-            let mut names = NativeSymbols::new(process.pid());
+            let mut names = NativeSymbols::new(process.pid(), SharedSymbols::default());
             let mapping = maps.iter().find(|it| (it.start..it.end).contains(&entry.0)).unwrap();
             match ImageFile::open_mapping(process.pid(), mapping) {
                 Ok(_) => assert_eq!(names.name(Avma(entry.0 + 1)).as_deref(), Some(ENTRY_POINT)),

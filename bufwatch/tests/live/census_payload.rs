@@ -1,10 +1,17 @@
-//! A census reads nothing of what array buffers contain: memory that nobody has touched is as untouched behind it.
+//! A census reads nothing of what array buffers contain: memory that nobody has touched is as untouched behind it, and of what is in memory
+//! not one byte is among those that it says it has read.
 
 use std::fs;
+use std::io::Cursor;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-use crate::census_truth::assert_exact;
+use bufwatch::source::census_cassette::CensusCassette;
+
+use crate::census::take_with;
+use crate::census_truth::{assert_exact, list};
 use crate::harness::{Lab, with_node};
+use crate::sample::number;
 
 const PAGE: u64 = 4_096;
 
@@ -65,6 +72,46 @@ fn stays_untouched(lab: &Lab) {
         let tolerated = N_PAGES_TOLERATED + N_FILE_PAGES_TOLERATED;
         assert!(all_after <= all + tolerated, "Node {of}: {all} {all_after}");
     }
+}
+
+/// What pieces say, in addresses.
+fn ranges(pieces: impl Iterator<Item = (u64, u64)>) -> Vec<Range<u64>> {
+    let mut end = 0;
+    let range = pieces.map(|(distance, len)| {
+        let start = end + distance;
+        end = start + len;
+        start..end
+    });
+    range.collect()
+}
+
+/// Everything that a census reads is on its tape, before the stop and after it.
+pub(crate) fn nothing_of_it_is_read(lab: &Lab) {
+    let mut scenario = lab.scenario("census/payload.mjs", &[]);
+    let answer = scenario.tell("make");
+    assert_exact(lab, &scenario, &answer);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("reads");
+    let census =
+        take_with(lab, scenario.pid(), &["--all", "--record-reads", path.to_str().unwrap()]);
+    let cassette = CensusCassette::read(Cursor::new(fs::read(&path).unwrap())).unwrap();
+    let header = &cassette.header;
+    let before = ranges(header.read_before.iter().map(|piece| (piece.distance, piece.len)));
+    let behind = ranges(header.memory.iter().map(|piece| (piece.distance, piece.len)));
+    assert!(before.len() > 20 && behind.len() > 20, "{} {}", before.len(), behind.len());
+    let mut n_bytes = 0;
+    for row in list(&answer["rows"]) {
+        let parent = list(&census["parents"]).iter().find(|it| it["size_bytes"] == row["size"]);
+        let address = parent.unwrap()["address"].as_str().unwrap().trim_start_matches("0x");
+        let start = u64::from_str_radix(address, 16).unwrap();
+        let end = start + number(&row["size"]);
+        n_bytes += end - start;
+        for read in before.iter().chain(&behind) {
+            let is_apart = read.end <= start || end <= read.start;
+            assert!(is_apart, "Node {}: {read:x?} of {row} at {start:#x}", lab.version());
+        }
+    }
+    assert!(n_bytes > 100_000_000);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(crate) fn of_a_small_program(lab: &Lab) {
     assert_eq!(census.wait_for_exit(), Some(0), "{}", census.stderr());
     let mut cassette = CensusCassette::read(Cursor::new(fs::read(&recording).unwrap())).unwrap();
     assert_same(&serde_json::from_str(&census.stdout()).unwrap(), &cassette);
+    // The census that is played begins at the stop.
+    cassette.header.read_before.clear();
     cassette.header.truth = answer["rows"].clone();
     let mut bytes = Vec::new();
     cassette.write(&mut bytes).unwrap();

@@ -85,7 +85,7 @@ fn check_small(step: &Step, before: &Sample, watch: &Watch) -> Sample {
 
 pub(crate) fn random_lifetimes(lab: &Lab) {
     let mut scenario = lab.scenario("random-lifetimes.mjs", &["7", "400"]);
-    let watch = lab.attach(scenario.pid(), &["--min-size", ABOVE_POOL_SLAB]);
+    let watch = lab.attach_recorded("0.1", scenario.pid(), &["--min-size", ABOVE_POOL_SLAB]);
     for phase in ["grow", "churn", "drop"] {
         let truth = scenario.tell("go");
         assert_eq!(truth["phase"], phase);

@@ -149,7 +149,7 @@ pub(crate) fn a_program_that_is_fine(lab: &Lab) {
 
 fn session(lab: &Lab, scenario: &Scenario, seconds: &str) -> Watch {
     let more = ["--census-every", seconds, "--pause-budget", "50"];
-    lab.attach(scenario.pid(), &more)
+    lab.attach_recorded("0.1", scenario.pid(), &more)
 }
 
 /// The first sample with a later census than the last one so far.

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::harness::{Lab, Scenario, Watch};
-use crate::residency_steps::looked_at;
 use crate::sample::{Sample, number};
 
 const SCENARIO: &str = "residency/steps.mjs";
@@ -18,7 +17,7 @@ const SETTLED_NS: u64 = 25_000_000_000;
 
 fn start(lab: &Lab, environment: &[(&str, &str)]) -> (Scenario, Watch) {
     let scenario = lab.scenario_in(environment, SCENARIO, &[]);
-    let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[]);
+    let watch = lab.attach_recorded(INTERVAL, scenario.pid(), &[]);
     watch.wait_for_sample("probes", Sample::is_counting);
     (scenario, watch)
 }
@@ -80,10 +79,7 @@ fn is_its_line(found: &Value) -> bool {
 
 /// 390 of 400 MiB are dropped and stay; with the threshold that is proposed they go.
 pub(crate) fn freed_but_resident(lab: &Lab) {
-    /// What the finding must propose, so that both run at the same time.
-    const REMEDY: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "131072");
     let steps = ["warm 31000000", "fill 400 1048576", "thin 40"];
-    let twin = Twin::start(lab, &[REMEDY], &steps);
     let (mut scenario, watch) = start(lab, &[]);
     for step in steps {
         scenario.tell(step);
@@ -93,23 +89,19 @@ pub(crate) fn freed_but_resident(lab: &Lab) {
     assert!(bytes.abs_diff(390 << 20) < 12 << 20, "{found:#}");
     assert!(is_its_line(&found), "{found:#}");
     let code = found["remedy_code"].as_str().unwrap();
-    assert_eq!(code.split_once(' ').unwrap().0.split_once('='), Some(REMEDY));
-    twin.assert_none("the remedy");
+    let (name, value) = code.split_once(' ').unwrap().0.split_once('=').unwrap();
+    Twin::start(lab, &[(name, value)], &steps).assert_none("the remedy");
 }
 
 /// First writes to what was allocated before; not: writes as it is allocated.
 pub(crate) fn demand_paged(lab: &Lab) {
     let twin = Twin::start(lab, &[], &["fill 3 60000000"]);
     let (mut scenario, watch) = start(lab, &[]);
-    // A step that is over, and with it the growth of its start: what is allocated before RSS is calm counts as allocated while it grew.
-    scenario.tell("fill 1 20000000");
-    looked_at(&watch);
     scenario.tell("make 3 60000000");
     let found = wait_for(&watch, "UNTOUCHED_RESERVATION");
     assert!(is_its_line(&found) && number(&found["bytes"]) > 179_000_000, "{found:#}");
-    // Between two looks: of what is left behind one that comes meanwhile, less than a step is not told.
-    looked_at(&watch);
     scenario.tell("write");
+    // A look may come while it writes.
     let found = wait_until(&watch, "DEMAND_PAGED", |found| {
         number(&found["bytes"]).abs_diff(180_000_000) < 6_000_000
     });
@@ -117,23 +109,17 @@ pub(crate) fn demand_paged(lab: &Lab) {
     twin.assert_none("written at once");
 }
 
-/// Enough by far: eight looks after collections, a second or more apart.
-const N_ROUNDS_MAX: usize = 30;
-
 /// Kept stores that become more with each collection; not: as many as before.
 pub(crate) fn steady_growth(lab: &Lab) {
     let mut both = ["fill 3 1000000", "gc"].map(|step| (step, start(lab, &[])));
     for (_, (scenario, _)) in &mut both {
         scenario.tell("fill 30 1000000");
     }
-    for _ in 0..N_ROUNDS_MAX {
-        for (step, (scenario, _)) in &mut both {
+    for _ in 0..18 {
+        for (step, (scenario, watch)) in &mut both {
             scenario.tell(step);
             scenario.tell("gc");
-        }
-        let [(_, (_, growing)), _] = &both;
-        if found(&growing.next_sample(), "STEADY_GROWTH").is_some() {
-            break;
+            watch.next_sample();
         }
     }
     let [(_, (_, growing)), (_, (_, steady))] = &both;

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::parts_of_rss;
 use crate::program::Program;
+use crate::recordings;
 use crate::sample::Sample;
 
 /// A scenario's answer to a step; the longest one collects garbage until everything dropped is dead.
@@ -157,14 +159,19 @@ impl Lab {
     pub(crate) fn bufwatch_of_nobody<A: AsRef<OsStr>>(&self, args: &[A]) -> Watch {
         let mut command = of_nobody(&self.bufwatch);
         command.args(args);
-        Watch { program: Program::start(command, "bufwatch") }
+        Watch { program: Program::start(command, "bufwatch"), recorded: None }
     }
 
     /// Starts bufwatch with any arguments.
     pub(crate) fn bufwatch<A: AsRef<OsStr>>(&self, args: &[A]) -> Watch {
+        Watch { program: self.program(args), recorded: None }
+    }
+
+    /// The same, of which nobody expects samples.
+    pub(crate) fn program<A: AsRef<OsStr>>(&self, args: &[A]) -> Program {
         let mut command = bound_to_us(&self.bufwatch);
         command.args(args);
-        Watch { program: Program::start(command, "bufwatch") }
+        Program::start(command, "bufwatch")
     }
 
     /// Attaches a headless bufwatch to a process and waits for its first sample.
@@ -179,6 +186,16 @@ impl Lab {
         args.extend(more);
         let watch = self.bufwatch(&args);
         watch.wait_for_sample("the probes in place", Sample::is_counting);
+        watch
+    }
+
+    /// Records beside, and compares when the watch is dropped: what the session said last is what a replay of its recording says.
+    pub(crate) fn attach_recorded(&self, interval: &str, pid: u32, more: &[&str]) -> Watch {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.bufwatch");
+        let recorded = ["--record", file.to_str().unwrap()];
+        let mut watch = self.attach_printing(interval, pid, &[more, &recorded].concat());
+        watch.recorded = Some((self.bufwatch.clone(), folder));
         watch
     }
 }
@@ -292,10 +309,15 @@ impl Scenario {
         self.program.wait(EXIT_LIMIT).code()
     }
 
-    /// The target must run on: neither stopped nor traced, and able to answer.
-    pub(crate) fn assert_runs(&mut self) {
+    /// It was neither stopped nor is it traced.
+    pub(crate) fn assert_lives(&self) {
         let state = state_of(self.pid());
         assert!(!matches!(state, None | Some('T' | 't' | 'Z')), "the target is in {state:?}");
+    }
+
+    /// The target must run on: neither stopped nor traced, and able to answer.
+    pub(crate) fn assert_runs(&mut self) {
+        self.assert_lives();
         let answer = self.tell("alloc 1 65536");
         assert!(answer["n_live"].as_u64() > Some(0), "{answer}");
     }
@@ -305,18 +327,36 @@ impl Scenario {
 #[derive(Debug)]
 pub(crate) struct Watch {
     program: Program,
+    /// The bufwatch that replays, and where `a.bufwatch` is.
+    recorded: Option<(PathBuf, TempDir)>,
 }
 
 impl Drop for Watch {
     /// Whatever a test is about: what bufwatch said of RSS while it ran adds up.
     fn drop(&mut self) {
         if !thread::panicking() {
+            if let Some((bufwatch, folder)) = self.recorded.take() {
+                self.assert_replays(&bufwatch, &folder.path().join("a.bufwatch"));
+            }
             parts_of_rss::assert_sums(&self.program.stdout.so_far());
         }
     }
 }
 
 impl Watch {
+    /// Ends it, if it has not ended.
+    fn assert_replays(&mut self, bufwatch: &Path, file: &Path) {
+        if !self.has_ended() {
+            self.signal(Signal::SIGINT);
+        }
+        self.wait_for_exit();
+        let mut command = bound_to_us(bufwatch);
+        command.args(["replay", file.to_str().unwrap(), "--headless", "--json"]);
+        let mut replay = Self { program: Program::start(command, "replay"), recorded: None };
+        assert_eq!(replay.wait_for_exit(), Some(0), "{}", replay.stderr());
+        recordings::assert_same_tables(&self.last_sample(), &replay.last_sample());
+    }
+
     /// The first sample that is printed from now on, or was the last one, and fits.
     pub(crate) fn wait_for_sample(&self, what: &str, fits: impl Fn(&Sample) -> bool) -> Sample {
         let n_old = self.n_samples().saturating_sub(1);

@@ -5,6 +5,10 @@ use serde_json::Value;
 /// Of RSS; what a part of the process does while it is looked at may be more.
 const UNEXPLAINED_MAX: f64 = 0.01;
 
+/// Of one look or two there is no middle: the process may have made a buffer of 1 MiB meanwhile, which is a hundredth of its RSS.
+const UNEXPLAINED_MAX_OF_FEW: f64 = 0.05;
+const N_LOOKS_FEW: usize = 2;
+
 /// Of the looks of a session, the one in the middle is within that.
 pub(crate) fn assert_sums(lines: &[String]) {
     let mut looks: Vec<(u64, f64)> = Vec::new();
@@ -23,7 +27,9 @@ pub(crate) fn assert_sums(lines: &[String]) {
         shares.len(),
         shares.last().unwrap_or(middle)
     );
-    assert!(*middle <= UNEXPLAINED_MAX, "of RSS is not explained: {shares:?}");
+    let is_few = shares.len() <= N_LOOKS_FEW;
+    let max = if is_few { UNEXPLAINED_MAX_OF_FEW } else { UNEXPLAINED_MAX };
+    assert!(*middle <= max, "of RSS is not explained: {shares:?}");
 }
 
 /// When the process was looked at, and the share of RSS that the parts do not explain.
@@ -37,11 +43,15 @@ fn look(sample: &Value) -> Option<(u64, f64)> {
 
 #[test]
 fn a_sum_that_is_not_right_is_refused() {
-    let sample = |unexplained: i64| {
+    let sample = |unexplained: i64, n: u64| {
+        let t_ns = 9 + n;
         format!(
-            r#"{{"t_ns": 9, "residency": {{"age_ns": 1, "rss_bytes": 1000, "unexplained_bytes": {unexplained}}}}}"#
+            r#"{{"t_ns": {t_ns}, "residency": {{"age_ns": 1, "rss_bytes": 1000, "unexplained_bytes": {unexplained}}}}}"#
         )
     };
-    assert_sums(&[sample(-9), "no sample".to_owned()]);
-    assert!(std::panic::catch_unwind(|| assert_sums(&[sample(-11)])).is_err());
+    let looks = |unexplained: [i64; 3]| [0, 1, 2].map(|n| sample(unexplained[n], n as u64));
+    assert_sums(&looks([-9, 99, 9]));
+    assert!(std::panic::catch_unwind(|| assert_sums(&looks([-11, 99, 11]))).is_err());
+    assert_sums(&[sample(-49, 0), "no sample".to_owned()]);
+    assert!(std::panic::catch_unwind(|| assert_sums(&[sample(-51, 0)])).is_err());
 }

@@ -62,7 +62,7 @@ fn assert_explained(sample: &Sample) {
 /// First writes, births, deaths and V8's own growth are told apart.
 pub(crate) fn causes(lab: &Lab) {
     let mut scenario = lab.scenario(SCENARIO, &[]);
-    let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[]);
+    let watch = lab.attach_recorded(INTERVAL, scenario.pid(), &[]);
     watch.wait_for_sample("probes", Sample::is_counting);
     scenario.tell("make 3 60000000");
     let since = now(&watch);
@@ -87,7 +87,7 @@ pub(crate) fn causes(lab: &Lab) {
 /// What malloc keeps of dead stores is told with the line that had made them, and that RSS has not moved.
 pub(crate) fn kept(lab: &Lab) {
     let mut scenario = lab.scenario(SCENARIO, &[]);
-    let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[]);
+    let watch = lab.attach_recorded(INTERVAL, scenario.pid(), &[]);
     watch.wait_for_sample("probes", Sample::is_counting);
     scenario.tell("warm 31000000");
     scenario.tell("fill 400 1048576");

@@ -1,33 +1,13 @@
-//! Tests that mostly wait, until enough time has passed or the next look at all pages has come: those of a list run at once, each with
-//! processes of its own. What each of them does stands in the module of its subject.
+//! Tests that mostly wait for the next look at all pages, on every version of Node: those of a list run at once, each with processes of
+//! its own. What each of them does stands in the module of its subject.
 
 use std::thread::{self, Builder};
 
 use crate::harness::{Lab, with_node};
-use crate::{allocator, findings, findings_in_ram, residency};
+use crate::{allocator, residency};
 
 /// What is to be seen, on which version of Node, and its name.
 type Check = (&'static str, &'static str, fn(&Lab));
-
-/// Findings of what lasts.
-const FINDINGS: [Check; 11] = [
-    ("freed_but_resident", "24", findings_in_ram::freed_but_resident),
-    ("demand_paged", "20", findings_in_ram::demand_paged),
-    ("steady_growth", "18", findings_in_ram::steady_growth),
-    ("gc_lag", "26", findings_in_ram::gc_lag),
-    ("unaccounted_shared", "24", findings_in_ram::unaccounted_shared),
-    ("js_heap", "22", findings_in_ram::js_heap),
-    ("free_lists", "26", findings::free_lists),
-    ("traced_parents", "18", findings::traced_parents),
-    ("traced_parents", "26", findings::traced_parents),
-    ("stores_without_buffer", "18", findings::stores_without_buffer),
-    ("stores_without_buffer", "26", findings::stores_without_buffer),
-];
-
-#[test]
-fn what_lasts_is_told() {
-    assert_all(&FINDINGS);
-}
 
 #[test]
 fn written_pages_are_counted_on_every_node() {

@@ -16,6 +16,7 @@ use super::statistics::Spread;
 use super::tracer::Tracer;
 use super::workload::Workload;
 use crate::process::{Running, bound_to_us, output, say};
+use crate::setup::ebpf;
 use crate::workspace::Workspace;
 use crate::{clock, debian};
 
@@ -47,6 +48,7 @@ pub(super) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let mut table = String::from("| what | bar | measured |\n|---|---|---|\n");
     survivors(workspace, &args.node.node, n, folder.path(), &mut table)?;
     churn(workspace, &args.node.node, rounds, folder.path(), &mut table)?;
+    large(workspace, args.node.quick, folder.path(), &mut table)?;
     let mut command = format!("cargo xtask bench recording --rounds {rounds}");
     if args.node.quick {
         command.push_str(" --quick");
@@ -122,6 +124,42 @@ fn survivors(
     writeln!(
         table,
         "| the same: opened and a moment shown, of {N_SEEKS} all over it, s | | {seconds} |"
+    )?;
+    Ok(())
+}
+
+/// A made-up recording of four hours with a million stores alive at its end, above a gigabyte.
+fn large(workspace: &Workspace, is_quick: bool, folder: &Path, table: &mut String) -> Result<()> {
+    say(format_args!("a large recording"));
+    let n_flushes = if is_quick { "600" } else { "28800" };
+    let mut command = workspace.cargo(ebpf::is_ready(workspace));
+    command.args([
+        "run",
+        "--release",
+        "--package",
+        "bufwatch",
+        "--example",
+        "large_recording",
+        "--",
+    ]);
+    command.arg(folder.join("large.bufwatch")).args([n_flushes, "280", "35", "120"]);
+    let said = output(&mut command)?;
+    let said = said.lines().last().unwrap_or_default();
+    let numbers: serde_json::Value = serde_json::from_str(said).context("what it measured")?;
+    let number = |name: &str| numbers[name].as_f64().unwrap_or(f64::NAN);
+    writeln!(
+        table,
+        "| a made-up recording of {:.0} MiB, up to {:.0} stores alive: opened, ms | < 1000 | {:.0} |",
+        number("bytes") / MIB,
+        number("most_live"),
+        number("open_ms")
+    )?;
+    writeln!(
+        table,
+        "| the same: a seek to any moment, ms: median, 90 of 100, longest of 40 | < 100 | {:.0}, {:.0}, {:.0} |",
+        number("seek_median_ms"),
+        number("seek_p90_ms"),
+        number("seek_longest_ms")
     )?;
     Ok(())
 }

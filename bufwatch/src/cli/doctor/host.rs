@@ -147,7 +147,7 @@ fn check_capabilities(host: &Host) -> Vec<Check> {
                 Check::ok(capability.name(), "not held; CAP_SYS_ADMIN includes it")
             } else {
                 let remedy = "run as root (`sudo bufwatch …`), or give it the capability: \
-                              `setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search+ep`";
+                              `setcap cap_bpf,cap_perfmon,cap_sys_admin,cap_sys_ptrace,cap_dac_read_search+ep`";
                 Check::bad(capability.name(), verdict, "not held", consequence, remedy)
             }
         })

@@ -13,7 +13,7 @@ use crate::elf::BuildId;
 use crate::node::plan::ProbePlan;
 
 /// Raised when the form or meaning of a plan changes.
-const SCHEMA: &str = "bufwatch.plan/4";
+const SCHEMA: &str = "bufwatch.plan/5";
 /// Permission bits of group and others to write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// A plan has about 10 KB.

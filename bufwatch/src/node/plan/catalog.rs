@@ -47,6 +47,10 @@ pub const PORT_MESSAGE: Pattern = Prefix("_ZN4node6worker11MessagePort9OnMessage
 
 /// What runs inside of is a garbage collection; the first is there even where the second is inlined.
 pub const COLLECT_GARBAGE: Pattern = Prefix("_ZN2v88internal4Heap14CollectGarbageE");
+/// Sets a field of the heap while its objects are moved or swept, and does nothing else.
+pub const SET_GC_STATE: Pattern = Prefix("_ZN2v88internal4Heap10SetGCStateE");
+/// `node::V8Platform`, by way of which all isolates are found.
+pub const V8_PLATFORM: Pattern = Exact("_ZN4node11per_process11v8_platformE");
 pub const MICROTASK_QUEUE_VTABLE: Pattern = Exact("_ZTVN2v88internal14MicrotaskQueueE");
 
 /// Operands of the instructions that deoptimisation data is written in; V8 12 and later matter.
@@ -111,6 +115,8 @@ pub const PATTERNS: &[Pattern] = &[
     READ_FILE_JOB,
     PORT_MESSAGE,
     COLLECT_GARBAGE,
+    SET_GC_STATE,
+    V8_PLATFORM,
     MICROTASK_QUEUE_VTABLE,
     STATED_NUMBERS,
     BYTECODE_SIZES,

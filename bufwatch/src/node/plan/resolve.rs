@@ -35,7 +35,7 @@ pub(super) fn resolve(image: &Image, survey: &Survey) -> ProbePlan {
         layout: StoreLayout::resolve(image, survey),
         frames: FrameConstants::resolve(image, survey),
         allocator: AllocatorFacts::resolve(survey),
-        census: CensusSymbols::resolve(survey),
+        census: CensusSymbols::resolve(image, survey),
         v8: Metadata::resolve(&Stated { survey, image }, survey.v8_version.map(Into::into)),
     };
     add_creation(&mut plan, image, survey);

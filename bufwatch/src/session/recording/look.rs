@@ -26,6 +26,8 @@ pub(super) struct Looks {
     pages: FastMap<u64, RecordedPages>,
     /// Steps of RSS written, and what was last written of dead stores.
     n_steps: u64,
+    /// How far the last of them went.
+    last_step_to: Nanos,
     freed: BTreeMap<SiteId, Bytes>,
 }
 
@@ -41,19 +43,28 @@ impl Looks {
         self.scanned.extend(scan.stores.iter().map(|store| store.key));
         if let Some(split) = &scan.split {
             batch.splits.push((at, scan.started_at, **split));
-            self.memory_left(model, at, batch);
+            self.steps(model, at, batch);
         }
     }
 
-    /// What a look at all pages says of RSS and of memory of dead stores.
-    fn memory_left(&mut self, model: &Model, at: Nanos, batch: &mut Batch) {
+    /// What a look at all pages says of RSS.
+    fn steps(&mut self, model: &Model, at: Nanos, batch: &mut Batch) {
         let log = &model.rss_steps;
         let n_steps = log.n_forgotten + log.steps.len() as u64;
         let n_new = n_steps.saturating_sub(std::mem::replace(&mut self.n_steps, n_steps));
-        let n_known = log.steps.len().saturating_sub(n_new as usize);
+        // The last one may have gone on meanwhile.
+        let last_to = log.steps.back().map_or(Nanos(0), |step| step.to);
+        let has_grown = n_new == 0 && self.last_step_to != last_to;
+        self.last_step_to = last_to;
+        let n_written = n_new as usize + usize::from(has_grown);
+        let n_known = log.steps.len().saturating_sub(n_written);
         for step in log.steps.iter().skip(n_known) {
             batch.steps.push(rows::step(step, at, step_text(model, step)));
         }
+    }
+
+    /// Any look at pages may find that memory of dead stores has gone.
+    fn memory_of_dead_stores(&mut self, model: &Model, at: Nanos, batch: &mut Batch) {
         let now = model.freed.resident_by_site();
         let gone = self.freed.keys().filter(|site| !now.contains_key(site));
         let gone: Vec<(SiteId, Bytes)> = gone.map(|site| (*site, Bytes(0))).collect();
@@ -80,6 +91,7 @@ impl Looks {
 
     /// Rows of a flush, when those of its new stores are made.
     pub(super) fn flush(&mut self, model: &Model, at: Nanos, batch: &mut Batch) {
+        self.memory_of_dead_stores(model, at, batch);
         let unplaced = batch.stores.iter().filter(|store| store.placement.is_none());
         self.unplaced.extend(unplaced.map(|store| store.key));
         self.unplaced.truncate(UNPLACED_MAX);

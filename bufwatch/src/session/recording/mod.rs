@@ -16,6 +16,7 @@ use crate::session::recording::recorder::Recorder;
 /// What becomes of a session, if it is recorded.
 pub(super) struct Recording {
     recorder: Option<Recorder>,
+    flush_every: Nanos,
     /// Without it the session ends.
     is_purpose: bool,
     is_failure_told: bool,
@@ -26,9 +27,25 @@ impl Recording {
         place: Option<Place>,
         is_purpose: bool,
         started_at: Nanos,
+        flush_every: Nanos,
     ) -> Result<Self, SessionError> {
-        let recorder = place.map(|place| Recorder::start(place, started_at)).transpose()?;
-        Ok(Self { recorder, is_purpose, is_failure_told: false })
+        let start = |place| Recorder::start(place, started_at, flush_every);
+        let recorder = place.map(start).transpose()?;
+        Ok(Self { recorder, flush_every, is_purpose, is_failure_told: false })
+    }
+
+    /// Ends the recording under way, if there is one, and goes on in another file, if one is named. Waits for the disk.
+    pub(super) fn switch(
+        &mut self,
+        place: Option<Place>,
+        model: &Model,
+        now: Nanos,
+    ) -> Result<(), SessionError> {
+        let left = self.recorder.take().map_or(Ok(()), |recorder| recorder.leave(model, now));
+        let join = |place| Recorder::join(place, model, now, self.flush_every);
+        self.recorder = place.map(join).transpose()?;
+        self.is_failure_told = false;
+        left
     }
 
     /// Applies an event, and keeps what it says.
@@ -47,6 +64,11 @@ impl Recording {
         if let Some(recorder) = &mut self.recorder {
             recorder.published(snapshot);
         }
+    }
+
+    /// What the recording has lost to its limit of size, in words.
+    pub(super) fn limit(&self) -> Option<String> {
+        self.recorder.as_ref().and_then(Recorder::limit)
     }
 
     /// Flushes when it is time. True if the session has lost its purpose.

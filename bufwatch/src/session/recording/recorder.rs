@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::analysis::Snapshot;
 use crate::analysis::finding::Finding;
+use crate::analysis::{Snapshot, live_by_site};
 use crate::base::{Bytes, FastMap, Nanos, StoreKey, Tid};
-use crate::event::recorded::{RecordedDeath, RecordedFailure, RecordedGc};
+use crate::event::recorded::{RecordedDeath, RecordedFailure, RecordedGc, RecordedHeap, SiteLive};
 use crate::event::{CountersSampled, Event, GcKind, Payload, TargetIdentified};
 use crate::model::live::Store;
 use crate::model::{Model, Phase};
@@ -19,9 +19,6 @@ use crate::session::recording::thread::WriterThread;
 use crate::sys::clock;
 use bufwatch_common::DropReason;
 
-/// Between two flushes: what is older is in the file a moment later, also when bufwatch is killed.
-const FLUSH_EVERY: Nanos = Nanos::from_millis(500);
-
 /// Rows that may wait for room in the queue, at about 200 bytes each; more are lost.
 const ROWS_MAX: usize = 1_000_000;
 
@@ -31,6 +28,7 @@ struct SiteMark {
     n_created: u64,
     n_live: u64,
     live_bytes: Bytes,
+    live: SiteLive,
 }
 
 /// Stores of a site that have no row.
@@ -44,6 +42,8 @@ struct Folded {
 pub(super) struct Recorder {
     writer: WriterThread,
     batch: Batch,
+    /// Between two flushes: what is older is in the file a moment later, also when bufwatch is killed.
+    flush_every: Nanos,
     due: Nanos,
     /// Stores up to this number had their chance of a row, by the flush at that time.
     n_flushed: u64,
@@ -56,6 +56,8 @@ pub(super) struct Recorder {
     marks: Vec<SiteMark>,
     running_gcs: FastMap<Tid, (Nanos, GcKind)>,
     looks: Looks,
+    /// V8's counters as they were last written, and when they were read.
+    heaps: (Nanos, Vec<RecordedHeap>),
     drops: [u64; DropReason::COUNT],
     findings: Arc<[Finding]>,
     notices: NoticeList,
@@ -68,10 +70,15 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn start(place: Place, started_at: Nanos) -> Result<Self, SessionError> {
+    pub(super) fn start(
+        place: Place,
+        started_at: Nanos,
+        flush_every: Nanos,
+    ) -> Result<Self, SessionError> {
         let mut recorder = Self {
             writer: WriterThread::start(place)?,
             batch: Batch::default(),
+            flush_every,
             due: Nanos(0),
             n_flushed: 0,
             flushed_at: started_at,
@@ -81,6 +88,7 @@ impl Recorder {
             marks: Vec::new(),
             running_gcs: FastMap::default(),
             looks: Looks::default(),
+            heaps: (Nanos(0), Vec::new()),
             drops: [0; DropReason::COUNT],
             findings: Arc::from([]),
             notices: NoticeList::default(),
@@ -92,9 +100,43 @@ impl Recorder {
         let since = clock::now().since(started_at);
         recorder.number("started", started_at.0);
         recorder.number("started_unix_ns", clock::wall_now().since(since).0);
-        recorder.number("flush_every_ns", FLUSH_EVERY.0);
+        recorder.number("flush_every_ns", flush_every.0);
         recorder.text("bufwatch_version", env!("CARGO_PKG_VERSION"));
         Ok(recorder)
+    }
+
+    /// Begins in the middle of a session, with all that is known now. Stores that are dead by then are only counted.
+    pub(super) fn join(
+        place: Place,
+        model: &Model,
+        now: Nanos,
+        flush_every: Nanos,
+    ) -> Result<Self, SessionError> {
+        let mut recorder = Self::start(place, now, flush_every)?;
+        recorder.identified(&model.target);
+        if model.phase != Phase::Attaching {
+            recorder.number("attached", now.0);
+        }
+        recorder.is_live_set_read = true;
+        recorder.looks.is_space_sampled = true;
+        for site in model.sites.iter() {
+            let tally = &site.tally;
+            let dead = Folded {
+                n: tally.n_created.saturating_sub(tally.n_live),
+                bytes: tally.created_bytes.saturating_sub(tally.live_bytes),
+            };
+            recorder.folded.insert(site.id.number(), dead);
+        }
+        let known_at = recorder.after_flush(Nanos(0));
+        let census = model.census.last.as_deref();
+        recorder.batch.censuses.extend(census.map(|joined| rows::census(joined, known_at)));
+        Ok(recorder)
+    }
+
+    /// Ends in the middle of a session.
+    pub(super) fn leave(mut self, model: &Model, now: Nanos) -> Result<(), SessionError> {
+        self.published_at = now;
+        self.finish(model)
     }
 
     fn number(&mut self, name: &'static str, n: u64) {
@@ -202,9 +244,6 @@ impl Recorder {
                 let at = self.after_flush(at);
                 Looks::touched(model, touches, at, &mut self.batch);
             }
-            Payload::HeapsSampled(_) => {
-                self.batch.heaps.push((self.after_flush(at), at, rows::heaps(model)));
-            }
             Payload::CensusTaken(_) => {
                 let known_at = self.after_flush(Nanos(0));
                 let census = model.census.last.as_deref();
@@ -263,9 +302,14 @@ impl Recorder {
         }
     }
 
+    /// What was left out of the file, in words.
+    pub(super) fn limit(&self) -> Option<String> {
+        self.writer.thinned().map(|thinned| thinned.text())
+    }
+
     pub(super) fn poll(&mut self, model: &Model, now: Nanos) {
         if now >= self.due && !self.has_failed {
-            self.due = Nanos(now.0.saturating_add(FLUSH_EVERY.0));
+            self.due = Nanos(now.0.saturating_add(self.flush_every.0));
             self.flush(model, now);
             self.send();
         }
@@ -279,6 +323,12 @@ impl Recorder {
         self.site_totals(model, at);
         self.new_stores(model);
         self.looks.flush(model, at, &mut self.batch);
+        // Which heap is the main thread's may be known only later than its counters.
+        let heaps = (model.heaps.0, rows::heaps(model));
+        if self.heaps != heaps {
+            self.batch.heaps.push((at, heaps.0, heaps.1.clone()));
+            self.heaps = heaps;
+        }
         // No event that was applied is of a later time than the flush.
         self.batch.deaths.iter_mut().for_each(|death| death.at = death.at.min(at));
         self.batch.gcs.iter_mut().for_each(|gc| gc.at = gc.at.min(at));
@@ -318,17 +368,20 @@ impl Recorder {
     }
 
     fn site_totals(&mut self, model: &Model, at: Nanos) {
+        let by_site = live_by_site(model, at);
         for (site, mark) in model.sites.iter().zip(&mut self.marks) {
             let tally = &site.tally;
             let now = SiteMark {
                 n_created: tally.n_created,
                 n_live: tally.n_live,
                 live_bytes: tally.live_bytes,
+                live: by_site.get(&site.id).copied().unwrap_or_default(),
             };
             if std::mem::replace(mark, now) != now {
                 let folded = self.folded.get(&site.id.number()).copied().unwrap_or_default();
                 let mut total = rows::site_total(model, site, at);
                 (total.n_folded, total.folded_bytes) = (folded.n, folded.bytes);
+                total.live = Some(now.live);
                 self.batch.totals.push(total);
             }
         }

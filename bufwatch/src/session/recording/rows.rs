@@ -56,6 +56,7 @@ pub(super) fn site_total(model: &Model, site: &Site, at: Nanos) -> SiteTotal {
         folded_bytes: Bytes(0),
         lifetimes: tally.lifetimes.by_time.to_vec(),
         majors_survived: tally.lifetimes.by_majors.to_vec(),
+        live: None,
     }
 }
 

@@ -1,9 +1,10 @@
 //! The thread that writes: the disk may be slow, the session is not to wait for it. The file begins with the first batch.
 
 use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use crate::recording::{Batch, Place, RecordingError};
+use crate::recording::{Batch, Place, RecordingError, Thinned, Writer};
 use crate::session::SessionError;
 
 /// Flushes that may wait for the disk.
@@ -15,24 +16,35 @@ const NAME: &str = "bw-record";
 pub(super) struct WriterThread {
     sender: Option<SyncSender<Batch>>,
     thread: Option<JoinHandle<Result<(), RecordingError>>>,
+    thinned: Told,
 }
+
+/// What was left out of the file, as the thread tells it.
+type Told = Arc<Mutex<Option<Thinned>>>;
 
 impl WriterThread {
     pub(super) fn start(place: Place) -> Result<Self, SessionError> {
         let (sender, batches) = mpsc::sync_channel::<Batch>(QUEUE);
+        let thinned = Told::default();
+        let told = Arc::clone(&thinned);
         let write = move || {
             // An attach that fails has no flush, and leaves no file.
             let Ok(first) = batches.recv() else { return Ok(()) };
             let mut writer = place.begin()?;
-            writer.write(&first)?;
-            for batch in batches {
+            for batch in std::iter::once(first).chain(batches) {
                 writer.write(&batch)?;
+                tell(&told, &writer);
             }
             writer.close()
         };
         let thread = Builder::new().name(NAME.into()).spawn(write);
         let thread = thread.map_err(|source| SessionError::Thread { name: NAME, source })?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+        Ok(Self { sender: Some(sender), thread: Some(thread), thinned })
+    }
+
+    /// What was left out of the file, for its limit.
+    pub(super) fn thinned(&self) -> Option<Thinned> {
+        *self.thinned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does not wait: leaves the batch as it is if too many wait for the disk. False if nothing is written any more.
@@ -67,6 +79,10 @@ impl WriterThread {
             None => Ok(()),
         }
     }
+}
+
+fn tell(told: &Told, writer: &Writer) {
+    *told.lock().unwrap_or_else(PoisonError::into_inner) = writer.thinned();
 }
 
 impl Drop for WriterThread {

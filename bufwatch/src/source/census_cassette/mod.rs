@@ -48,6 +48,9 @@ pub struct Header {
     /// What the program that was recorded says of itself.
     pub truth: serde_json::Value,
     pub memory: Vec<Piece>,
+    /// Where something was read before the process stood still.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read_before: Vec<Piece>,
 }
 
 /// What is known of the binary.

@@ -24,6 +24,8 @@ pub(crate) struct Tape {
 #[derive(Debug, Default)]
 struct Written {
     image: Image,
+    /// What was read before the last stop.
+    before: Image,
     places: Vec<u64>,
     ranges: Vec<MemoryRange>,
     threads: Vec<ThreadState>,
@@ -38,9 +40,15 @@ impl Tape {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was recorded at an earlier stop is forgotten.
+    /// What was read until now is none of this stop's: only where it was is kept.
     pub(crate) fn begin(&self) {
-        *self.written() = Written::default();
+        let mut written = self.written();
+        let mut before = std::mem::take(&mut written.before);
+        for range in written.image.ranges() {
+            let len = range.end.saturating_sub(range.start);
+            before.set(Avma(range.start), &vec![0; usize::try_from(len).unwrap_or(0)]);
+        }
+        *written = Written { before, ..Written::default() };
     }
 
     pub(crate) fn note(&self, pages: &[Page], maps: &[MapEntry], threads: &[ThreadState]) {
@@ -97,11 +105,22 @@ impl Tape {
             allocated_bytes: allocated.map(|bytes| bytes.0),
             truth: serde_json::Value::Null,
             memory,
+            read_before: read_before(&written.before),
         };
         let mut file = io::BufWriter::new(fs::File::create(&self.path)?);
         CensusCassette { header, bytes }.write(&mut file)?;
         file.flush()
     }
+}
+
+fn read_before(image: &Image) -> Vec<Piece> {
+    let mut end = 0;
+    let pieces = image.ranges().into_iter().map(|range| {
+        let distance = range.start.saturating_sub(end);
+        end = range.end;
+        Piece { distance, len: range.end.saturating_sub(range.start) }
+    });
+    pieces.collect()
 }
 
 /// Memory whose reads are written down if there is a tape.

@@ -4,6 +4,8 @@ use aya::maps::{Map, MapError};
 use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfError, EbpfLoader};
 
+use crate::source::ebpf::EbpfConfig;
+
 /// The programs, as `build.rs` left them; empty if it was told to skip them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bufwatch-ebpf"));
 
@@ -31,7 +33,7 @@ impl LoadError {
             Self::NotBuilt => "build again without BUFWATCH_SKIP_EBPF: cargo xtask build",
             Self::Absent(_) => "build again: cargo xtask build",
             _ => {
-                "run as root (or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE); `bufwatch doctor` says what is missing"
+                "run as root (or with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN and CAP_SYS_PTRACE); `bufwatch doctor` says what is missing"
             }
         }
     }
@@ -40,22 +42,25 @@ impl LoadError {
 /// Maps that only async origins need, which have one entry without them.
 const ASYNC_MAPS: [&str; 3] = ["CALLBACKS", "ASYNC_RESOURCES", "ASYNC_ORIGINS"];
 
-pub(super) fn load(
-    ring_bytes: u32,
-    has_async_origin: bool,
-    has_faults: bool,
-) -> Result<Ebpf, LoadError> {
+pub(super) fn load(config: &EbpfConfig) -> Result<Ebpf, LoadError> {
     let object = find_object()?;
-    let ring_bytes = ring_bytes.clamp(4_096, 1 << 30).next_power_of_two();
+    let ring_bytes = config.ring_bytes.clamp(4_096, 1 << 30).next_power_of_two();
     let mut loader = EbpfLoader::new();
+    // The programs have no relocations against the kernel's types: reading those takes 10 ms and some ten megabytes.
+    loader.btf(None);
     loader.map_max_entries("EVENTS", ring_bytes);
-    if !has_async_origin {
+    if config.async_origin.is_none() {
         for name in ASYNC_MAPS {
             loader.map_max_entries(name, 1);
         }
     }
-    if !has_faults {
+    if !config.has_faults {
         loader.map_max_entries("FAULTS", 1);
+    }
+    if let Some(n) = config.stores_max {
+        // The first tier is preallocated, with 100 bytes an entry; the second has 16 bytes an entry while it is empty.
+        loader.map_max_entries("LIVE", (n / 16).clamp(1_024, 1 << 16));
+        loader.map_max_entries("LIVE_MORE", n.clamp(1_024, 1 << 20));
     }
     Ok(loader.load(object)?)
 }

@@ -44,6 +44,8 @@ pub struct EbpfConfig {
     pub has_faults: bool,
     /// Rounded up to a power of two of at least one page.
     pub ring_bytes: u32,
+    /// Stores that the live map has room for; `None`: what the programs say.
+    pub stores_max: Option<u32>,
     pub points: Vec<AttachPoint>,
 }
 
@@ -77,8 +79,7 @@ impl EbpfSource {
     /// Loads and attaches. Points that could not be attached come back in words, unless one of them is
     /// needed to see stores at all, which is an error.
     pub fn start(config: &EbpfConfig) -> Result<(Self, Vec<String>), LoadError> {
-        let mut ebpf =
-            load::load(config.ring_bytes, config.async_origin.is_some(), config.has_faults)?;
+        let mut ebpf = load::load(config)?;
         let mut settings: Array<_, ProbeConfig> = load::take_map(&mut ebpf, "CONFIG")?;
         settings
             .set(0, config.probe, 0)

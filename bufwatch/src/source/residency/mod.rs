@@ -5,6 +5,7 @@ mod allocator;
 mod claim;
 mod known_full;
 mod mapping_use;
+mod pass;
 mod store_map;
 mod sweep;
 mod v8_pages;
@@ -23,6 +24,7 @@ use crate::source::residency::allocator::Surveyed;
 use crate::source::residency::claim::{Claim, Claims};
 use crate::source::residency::known_full::{FullRange, KnownFull};
 use crate::source::residency::mapping_use::{MappingUse, use_of};
+use crate::source::residency::pass::Pass;
 use crate::source::residency::sweep::StoreSweep;
 use crate::source::residency::v8_pages::{Candidates, V8Pages};
 use crate::source::sampler::SamplerFacts;
@@ -47,9 +49,6 @@ pub struct ScanOrder {
     /// The store whose pages are wanted one by one.
     pub map: Option<StoreRange>,
 }
-
-/// Runs of pages that one pass keeps in mind: 12 MB. With more the allocator is not surveyed.
-const RUNS_MAX: usize = 1 << 19;
 
 /// Parts may add up to so much more than RSS, which is read a moment later: this share of it, and this much.
 const SLACK_SHARE: u64 = 200;
@@ -180,102 +179,64 @@ impl Scanner {
         sweep: &mut StoreSweep<'_>,
         freed: &mut StoreSweep<'_>,
     ) -> io::Result<RssSplit> {
-        let mut maps = procfs::maps_unhurried(self.pid).map_err(io::Error::other)?;
-        let stacks = self.stack_pointers(&maps);
-        maps.retain(|entry| matches!(use_of(entry, false, &stacks), MappingUse::Part(_)));
-        let mut split = RssSplit::default();
-        let mut runs = Vec::new();
-        let mut n_runs = 0_usize;
-        let mut n_present = 0;
+        let pass = Pass::quiet(self.pid, &self.pages, full)?;
+        let maps = pass.maps.as_slice();
+        let stacks = self.stack_pointers(maps);
         let mut candidates = Candidates::default();
         let mut unclaimed = Claims::new(store_ranges(stores), Vec::new());
-        self.scan_mappings(&maps, full, &mut |entry, run| {
-            n_runs += 1;
-            if n_runs <= RUNS_MAX {
-                runs.push(run);
-            }
+        pass.each(&self.pages, full, &mut |entry, run| {
             sweep.take(&run);
-            let len = run.end - run.start;
-            match run.state {
-                PageState::Swapped => split.swapped += Bytes(len),
-                PageState::Resident => {
-                    let mut at = run.start;
-                    unclaimed.divide(run.start, run.end, |part, bytes| {
-                        if part.is_none() {
-                            self.v8.consider(&mut candidates, entry, at, at + bytes);
-                        }
-                        at += bytes;
-                    });
-                }
-                PageState::Zero => return,
-            }
-            n_present += len;
-        })?;
-        self.v8.look(&self.memory, &candidates);
-        split.rss = procfs::rss(self.pid).map_err(io::Error::other)?;
-        let mapped: u64 = maps.iter().map(|entry| entry.end - entry.start).sum();
-        split.untouched = Bytes(mapped.saturating_sub(n_present));
-
-        let surveyed = if n_runs <= RUNS_MAX {
-            allocator::survey(self.pid, self.allocator, &maps, &self.v8, stores, &runs)
-        } else {
-            allocator::too_large(self.allocator)
-        };
-        split.survey = surveyed.facts;
-        split.is_allocator_known = surveyed.facts.obstacle.is_none();
-        let mut others = self.v8.claims();
-        others.append(&mut surveyed.claims());
-        let mut claims = Claims::new(store_claims(stores, &maps, &surveyed), others);
-        let part = |entry: &MapEntry| match use_of(entry, self.v8.has(entry), &stacks) {
-            MappingUse::Part(part) => (entry.end, part),
-            MappingUse::Kernel | MappingUse::HugeTlb => (entry.end, RssPart::Other),
-        };
-        let mut rests = maps.iter().map(part).peekable();
-        let mut divide = |run: PageRun| {
-            while rests.peek().is_some_and(|(end, _)| *end <= run.start) {
-                rests.next();
-            }
-            let rest = rests.peek().map_or(RssPart::Other, |(_, part)| *part);
             if run.state == PageState::Resident {
                 let mut at = run.start;
-                claims.divide(run.start, run.end, |part, bytes| {
-                    let part = part.unwrap_or(rest);
-                    split.add(part, Bytes(bytes));
-                    if is_freed(part, split.is_allocator_known) {
-                        freed.take(&PageRun { start: at, end: at + bytes, ..run });
+                unclaimed.divide(run.start, run.end, |part, bytes| {
+                    if part.is_none() {
+                        self.v8.consider(&mut candidates, entry, at, at + bytes);
                     }
                     at += bytes;
                 });
             }
+        })?;
+        self.v8.look(&self.memory, &candidates);
+        let mapped: u64 = maps.iter().map(|entry| entry.end - entry.start).sum();
+        let present = (pass.resident + pass.swapped).0;
+        let mut split = RssSplit {
+            rss: pass.rss,
+            swapped: pass.swapped,
+            untouched: Bytes(mapped.saturating_sub(present)),
+            ..RssSplit::default()
         };
-        if n_runs <= RUNS_MAX {
-            runs.into_iter().for_each(divide);
-        } else {
-            self.scan_mappings(&maps, full, &mut |_, run| divide(run))?;
-        }
-        Ok(split)
-    }
-
-    fn scan_mappings(
-        &self,
-        maps: &[MapEntry],
-        full: &[FullRange],
-        visit: &mut impl FnMut(&MapEntry, PageRun),
-    ) -> io::Result<()> {
-        let mut full = full.iter().peekable();
-        for entry in maps {
-            let mut at = entry.start;
-            while let Some(range) = full.next_if(|range| range.start < entry.end) {
-                // A store whose mapping is no longer there as it was is looked at, as far as it is.
-                if range.start >= at && range.end <= entry.end {
-                    self.pages.scan(at, range.start, &mut |run| visit(entry, run))?;
-                    visit(entry, range.run());
-                    at = range.end;
-                }
+        let surveyed = pass.kept().map_or_else(
+            || allocator::too_large(self.allocator),
+            |runs| allocator::survey(self.pid, self.allocator, maps, &self.v8, stores, runs),
+        );
+        split.survey = surveyed.facts;
+        split.is_allocator_known = surveyed.facts.obstacle.is_none();
+        let mut others = self.v8.claims();
+        others.append(&mut surveyed.claims());
+        let mut claims = Claims::new(store_claims(stores, maps, &surveyed), others);
+        let use_of_rest = |entry: &MapEntry| match use_of(entry, self.v8.has(entry), &stacks) {
+            MappingUse::Part(part) => (entry.start, part),
+            MappingUse::Kernel | MappingUse::HugeTlb => (entry.start, RssPart::Other),
+        };
+        let mut last = None;
+        pass.each(&self.pages, full, &mut |entry, run| {
+            if run.state != PageState::Resident {
+                return;
             }
-            self.pages.scan(at, entry.end, &mut |run| visit(entry, run))?;
-        }
-        Ok(())
+            let known = last.filter(|(start, _)| *start == entry.start);
+            let (start, rest) = known.unwrap_or_else(|| use_of_rest(entry));
+            last = Some((start, rest));
+            let mut at = run.start;
+            claims.divide(run.start, run.end, |part, bytes| {
+                let part = part.unwrap_or(rest);
+                split.add(part, Bytes(bytes));
+                if is_freed(part, split.is_allocator_known) {
+                    freed.take(&PageRun { start: at, end: at + bytes, ..run });
+                }
+                at += bytes;
+            });
+        })?;
+        Ok(split)
     }
 
     /// Where stacks are: of threads that wait now, and of mappings that were seen to be one before.

@@ -209,6 +209,7 @@ mod tests {
             encodings: Encoding::ALL,
             is_measured: true,
             wasm_state: Some(Avma(0x40_0000)),
+            isolate: None,
         };
         let source = Changing(Cell::new(Some(1)));
         let recorder = Recorder::new(facts.clone(), None);

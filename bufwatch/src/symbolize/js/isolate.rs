@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::base::{Avma, FastMap, ReadMemory, sanitize};
 use crate::v8::{
-    BytecodePositions, Encoding, EvalPosition, FunctionFacts, FunctionId, Heap, ScriptFacts, Tagged,
+    BytecodePositions, Encoding, EvalPosition, FunctionFacts, FunctionId, Heap, IsolateFacts,
+    ScriptFacts, ScriptList, Tagged,
 };
 
 /// Functions remembered in one isolate; a large server has 50,000, of which few are ever on a stack.
@@ -24,8 +25,6 @@ const MAP_URL_UNITS_MAX: usize = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Script {
     pub(super) facts: ScriptFacts,
-    /// Where it was when it was read.
-    at: Avma,
     /// Sanitized.
     pub(super) name: Arc<str>,
     pub(super) is_internal: bool,
@@ -84,16 +83,39 @@ impl Function {
     }
 }
 
+/// A script and where it is: V8 moves it in major collections.
+#[derive(Debug)]
+struct Placed {
+    script: Arc<Script>,
+    at: Avma,
+    /// Major collections that this place was seen after.
+    n_majors: u32,
+}
+
 /// Caches of one isolate.
 #[derive(Debug, Default)]
 pub(super) struct Isolate {
     functions: FastMap<FunctionId, Arc<Function>>,
-    scripts: FastMap<i32, Arc<Script>>,
+    scripts: FastMap<i32, Placed>,
+    n_majors: u32,
+    facts: Option<IsolateFacts>,
+    script_list: Option<ScriptList>,
+    /// Times that was looked for.
+    n_searches: u32,
     /// Functions whose positions could not be read so far.
     n_missed: FastMap<FunctionId, u32>,
 }
 
 impl Isolate {
+    pub(super) fn new(facts: Option<IsolateFacts>) -> Self {
+        Self { facts, ..Self::default() }
+    }
+
+    /// V8 may have moved scripts.
+    pub(super) fn scripts_may_have_moved(&mut self) {
+        self.n_majors = self.n_majors.wrapping_add(1);
+    }
+
     /// The function with this identity: remembered, or read at `shared` if it is still there.
     pub(super) fn function<M: ReadMemory>(
         &mut self,
@@ -102,15 +124,19 @@ impl Isolate {
         id: FunctionId,
         shared: Tagged,
     ) -> Option<Arc<Function>> {
-        if let Some(function) = self.functions.get(&id) {
-            return Some(Arc::clone(function));
+        if let Some(function) = self.functions.get(&id).map(Arc::clone) {
+            self.see_script(heap, id, shared);
+            return Some(function);
         }
         let read = |shared: Tagged| heap.function(shared).filter(|facts| facts.id == id);
         // V8 may have moved it since, and something else is there now.
-        let facts = read(shared).or_else(|| read(heap.forwarded(shared)?));
+        let facts = read(shared).or_else(|| {
+            let placed = self.scripts.get(&id.script)?;
+            read(heap.find_function(placed.at, id)?)
+        });
         let facts = facts.or_else(|| {
-            let script = self.scripts.get(&id.script)?;
-            read(heap.find_function(script.at, id)?)
+            let script = heap.listed_script(self.script_list?, id.script)?;
+            read(heap.find_function(script, id)?)
         })?;
         let function = Arc::new(self.read_function(heap, encodings, &facts, 0)?);
         if self.functions.len() >= FUNCTIONS_MAX {
@@ -121,6 +147,27 @@ impl Isolate {
             self.functions.insert(id, Arc::clone(&function));
         }
         Some(function)
+    }
+
+    /// While a script is where it is thought to be: later none may.
+    fn find_script_list<M: ReadMemory>(&mut self, heap: Heap<'_, M>, script: Avma) {
+        /// V8 may be moving what leads there.
+        const SEARCHES: u32 = 4;
+        if self.script_list.is_none() && self.n_searches < SEARCHES {
+            self.n_searches += 1;
+            self.script_list = self.facts.and_then(|facts| heap.script_list(script, facts));
+        }
+    }
+
+    /// Looks where the script is by now: through it functions are found that moved before anybody knew them.
+    fn see_script<M: ReadMemory>(&mut self, heap: Heap<'_, M>, id: FunctionId, shared: Tagged) {
+        let Some(placed) = self.scripts.get_mut(&id.script) else { return };
+        if placed.n_majors != self.n_majors
+            && let Some((found, _, script)) = heap.function_id(shared)
+            && found == id
+        {
+            (placed.at, placed.n_majors) = (script, self.n_majors);
+        }
     }
 
     /// True if a function without positions has been tried often enough: V8 moves things, and has none for some.
@@ -183,10 +230,13 @@ impl Isolate {
         at: Avma,
         eval_depth: usize,
     ) -> Option<Arc<Script>> {
-        if let Some(script) = self.scripts.get(&id) {
-            return Some(Arc::clone(script));
+        let n_majors = self.n_majors;
+        if let Some(placed) = self.scripts.get_mut(&id) {
+            (placed.at, placed.n_majors) = (at, n_majors);
+            return Some(Arc::clone(&placed.script));
         }
         let facts = heap.script(at)?;
+        self.find_script_list(heap, at);
         let name = match &facts.name {
             Some(name) => sanitize(name),
             None => self
@@ -205,12 +255,11 @@ impl Isolate {
             name: name.into(),
             map_url,
             facts,
-            at,
         });
         if self.scripts.len() >= SCRIPTS_MAX {
             self.scripts.clear();
         }
-        self.scripts.insert(id, Arc::clone(&script));
+        self.scripts.insert(id, Placed { script: Arc::clone(&script), at, n_majors });
         Some(script)
     }
 

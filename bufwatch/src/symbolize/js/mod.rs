@@ -16,9 +16,12 @@ use crate::symbolize::js::isolate::{Function, Isolate, Spot};
 use crate::symbolize::js::trust::SelfTest;
 pub use crate::symbolize::js::trust::Trust;
 use crate::v8::{
-    BytecodeSizes, CodeFacts, CodeMaps, Encoding, FrameAt, FunctionId, Heap, Layout, Tagged, Tier,
-    TranslationOpcodes,
+    BytecodeSizes, CodeFacts, CodeMaps, Encoding, FrameAt, FunctionId, Heap, InlinedFrame,
+    IsolateFacts, Layout, Tagged, Tier, TranslationOpcodes,
 };
+
+/// Times that a frame is looked for of which not everything was found.
+const TRIES: u32 = 4;
 
 /// Isolates remembered: Node's limit on workers is memory, this is far above it.
 const ISOLATES_MAX: usize = 4_096;
@@ -42,6 +45,9 @@ pub struct V8Facts {
     pub is_measured: bool,
     /// Pointer to what WebAssembly has once a process.
     pub wasm_state: Option<Avma>,
+    /// `None`: what moved before anybody knew it is not looked for.
+    #[serde(default)]
+    pub isolate: Option<IsolateFacts>,
 }
 
 impl V8Facts {
@@ -83,6 +89,11 @@ pub struct JsResolver<M> {
     frames: FastMap<FrameKey, Arc<[Frame]>>,
     /// Lookups of code that found none, so far: it may be that its page was not known yet.
     n_missed: FastMap<FrameKey, u32>,
+    /// What was looked for just now was not where it should be.
+    is_torn: bool,
+    /// Frames of which more may be known a moment later.
+    n_torn: u64,
+    is_retry: bool,
 }
 
 /// Thread, identity, program counter, bytecode offset.
@@ -105,6 +116,9 @@ impl<M: ReadMemory> JsResolver<M> {
             code: BTreeMap::new(),
             frames: FastMap::default(),
             n_missed: FastMap::default(),
+            is_torn: false,
+            n_torn: 0,
+            is_retry: false,
             facts,
         }
     }
@@ -119,6 +133,18 @@ impl<M: ReadMemory> JsResolver<M> {
         self.code.clear();
         self.frames.clear();
         self.n_missed.clear();
+        self.isolates.values_mut().for_each(Isolate::scripts_may_have_moved);
+    }
+
+    /// Grows when a frame is resolved, or not, of which a moment later there may be more to say: V8 moves what leads to it, or has moved it
+    /// since it was remembered.
+    pub(super) const fn n_torn(&self) -> u64 {
+        self.n_torn
+    }
+
+    /// Whether the frames that come are those of the stack before, a moment later: what is still not known then has not been missed once more.
+    pub(super) const fn set_retry(&mut self, is_retry: bool) {
+        self.is_retry = is_retry;
     }
 
     /// The isolate of this thread is gone; the number may come again with another.
@@ -144,7 +170,15 @@ impl<M: ReadMemory> JsResolver<M> {
             return true;
         }
         self.memory.refill();
-        let Some(places) = self.find_places(tid, raw, mappings) else { return false };
+        self.is_torn = false;
+        let places = self.find_places(tid, raw, mappings);
+        if self.is_torn || places.is_none() {
+            self.torn(key);
+        }
+        let Some(places) = places else {
+            self.miss(key);
+            return false;
+        };
         let trust = self.test.trust();
         let found: Arc<[Frame]> =
             places.iter().map(|place| to_frame(place, trust, originals)).collect();
@@ -161,13 +195,37 @@ impl<M: ReadMemory> JsResolver<M> {
 
     /// What is approximate may become exact at the next try, of which there are a few.
     fn is_worth_keeping(&mut self, key: FrameKey, found: &[Frame]) -> bool {
-        const TRIES: u32 = 4;
         if found.iter().all(|frame| !frame.is_approximate) {
             return true;
         }
+        self.miss(key) >= TRIES
+    }
+
+    /// How often not everything was found.
+    fn miss(&mut self, key: FrameKey) -> u32 {
+        if self.n_missed.len() >= FRAMES_MAX {
+            self.n_missed.clear();
+        }
         let n_missed = self.n_missed.entry(key).or_default();
-        *n_missed += 1;
-        *n_missed >= TRIES
+        if !self.is_retry {
+            *n_missed += 1;
+        }
+        *n_missed
+    }
+
+    fn torn(&mut self, key: FrameKey) {
+        let pc = Avma(key.2);
+        if let Some((start, _)) =
+            self.code.range(..pc).next_back().filter(|(_, it)| it.contains(pc))
+        {
+            // What it refers to may have moved since it was read.
+            let start = *start;
+            self.code.remove(&start);
+        }
+        // What cannot be known is not waited for again and again.
+        if self.n_missed.get(&key).is_none_or(|n_missed| *n_missed < TRIES) {
+            self.n_torn = self.n_torn.wrapping_add(1);
+        }
     }
 
     fn find_places(
@@ -179,7 +237,8 @@ impl<M: ReadMemory> JsResolver<M> {
         if self.isolates.len() >= ISOLATES_MAX {
             self.isolates.clear();
         }
-        let isolate = self.isolates.entry(tid).or_default();
+        let isolate_facts = self.facts.isolate;
+        let isolate = self.isolates.entry(tid).or_insert_with(|| Isolate::new(isolate_facts));
         let heap = Heap::new(&self.memory, &self.facts.layout);
         let encodings = self.facts.encodings;
         let id = FunctionId::from_captured(raw.identity);
@@ -193,6 +252,7 @@ impl<M: ReadMemory> JsResolver<M> {
         if function.script.is_internal && self.test.trust() == Trust::Testing {
             self.test.judge(function.is_plausible);
         }
+        self.is_torn = function.positions.is_none();
         if raw.bytecode_offset != 0 {
             let spot = function.spot_of_bytecode(self.facts.bytecode_offset(raw));
             return Some(vec![Place { function, spot }]);
@@ -202,17 +262,21 @@ impl<M: ReadMemory> JsResolver<M> {
         };
         let pc = Avma(raw.pc);
         let Some(code) = find_code(&mut self.code, &mut self.maps, heap, pc, mappings) else {
+            // Where it lies was not known yet; what is not there at all will not come back.
+            self.is_torn |= mappings.mapping_start(pc).is_none();
             return Some(at_beginning(&function));
         };
         let return_offset = pc.0.checked_sub(code.start.0)?;
         let inlined = match code.tier {
             Tier::Baseline => {
-                let bytecode = heap.bytecode_of(code.data)?;
-                let positions = heap.bytecode_positions(bytecode, function.range, encodings);
-                if positions != function.positions {
-                    // The code moved away, and there is another function's now.
+                let bytecode = heap.bytecode_of(code.data);
+                let positions =
+                    bytecode.and_then(|it| heap.bytecode_positions(it, function.range, encodings));
+                let Some(bytecode) = bytecode.filter(|_| positions == function.positions) else {
+                    // Its bytecode moved away, or the code, and there is another function's now.
+                    self.is_torn = true;
                     return Some(at_beginning(&function));
-                }
+                };
                 let offset = heap.baseline_offset(
                     bytecode,
                     &code.table,
@@ -231,35 +295,44 @@ impl<M: ReadMemory> JsResolver<M> {
             Tier::Turbofan => heap.inlined_frames(&code, return_offset, encodings),
         };
         let Some(inlined) = inlined else { return Some(at_beginning(&function)) };
-        let n = inlined.len();
-        let mut places = Vec::with_capacity(n);
-        for (depth, frame) in inlined.iter().enumerate() {
-            let at = match frame.shared {
-                Some(shared) => match isolate.function_at(heap, encodings, shared) {
-                    Some(at) => at,
-                    // V8 is moving what was inlined; of the frame itself it is known whose it is.
-                    None => return Some(at_beginning(&function)),
-                },
-                None => Arc::clone(&function),
-            };
-            if depth + 1 == n && at.id != id {
-                // The outermost function is the one whose frame it is; else the code is another one by now.
-                return Some(at_beginning(&function));
-            }
-            let spot = match frame.at {
-                FrameAt::Bytecode(offset) => at.spot_of_bytecode(Some(offset)),
-                FrameAt::Script(position) => at.spot_within(position).map(|spot| Spot {
-                    // What V8 13 and 14 note for callers of inlined calls in loops is the loop (js-stacks.md §0).
-                    is_approximate: code.tier == Tier::Maglev && depth > 0,
-                    ..spot
-                }),
-                FrameAt::Unknown => None,
-            };
-            let spot = spot.or_else(|| at.beginning());
-            places.push(Place { function: at, spot });
-        }
-        Some(places)
+        let places = inlined_places(isolate, heap, encodings, &function, code.tier, &inlined);
+        self.is_torn |= places.is_none();
+        Some(places.unwrap_or_else(|| at_beginning(&function)))
     }
+}
+
+/// Where each of the functions is that were compiled into one, innermost first; `None` if V8 is moving one of them, or if the outermost is not
+/// the one whose frame it is: then the code is another one by now.
+fn inlined_places<M: ReadMemory>(
+    isolate: &mut Isolate,
+    heap: Heap<'_, M>,
+    encodings: [Encoding; 2],
+    function: &Arc<Function>,
+    tier: Tier,
+    inlined: &[InlinedFrame],
+) -> Option<Vec<Place>> {
+    let mut places = Vec::with_capacity(inlined.len());
+    for (depth, frame) in inlined.iter().enumerate() {
+        let at = match frame.shared {
+            Some(shared) => isolate.function_at(heap, encodings, shared)?,
+            None => Arc::clone(function),
+        };
+        if depth + 1 == inlined.len() && at.id != function.id {
+            return None;
+        }
+        let spot = match frame.at {
+            FrameAt::Bytecode(offset) => at.spot_of_bytecode(Some(offset)),
+            FrameAt::Script(position) => at.spot_within(position).map(|spot| Spot {
+                // What V8 13 and 14 note for callers of inlined calls in loops is the loop (js-stacks.md §0).
+                is_approximate: tier == Tier::Maglev && depth > 0,
+                ..spot
+            }),
+            FrameAt::Unknown => None,
+        };
+        let spot = spot.or_else(|| at.beginning());
+        places.push(Place { function: at, spot });
+    }
+    Some(places)
 }
 
 /// Remembered, or searched for in memory.

@@ -138,6 +138,12 @@ pub fn command_line(pid: u32) -> Result<String, ProcfsError> {
     Ok(text.trim_end().to_owned())
 }
 
+/// The path of the control group of a process in the one hierarchy of cgroup v2; not sanitized.
+pub fn cgroup(pid: u32) -> Option<String> {
+    let text = read_text(pid, "cgroup").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
 /// Name of the main thread; not sanitized.
 pub fn comm(pid: u32) -> Result<String, ProcfsError> {
     Ok(read_text(pid, "comm")?.trim_end_matches('\n').to_owned())
@@ -156,6 +162,11 @@ pub fn thread_ids(pid: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(process_path(pid, "task")) else { return Vec::new() };
     let tid = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
     entries.take(THREADS_MAX).filter_map(tid).collect()
+}
+
+/// Descriptors that a process has open.
+pub fn n_open_files(pid: u32) -> Option<u64> {
+    Some(fs::read_dir(process_path(pid, "fd")).ok()?.count() as u64)
 }
 
 /// Ids and names of the threads of a process; not sanitized. A thread that ends meanwhile is left out.

@@ -59,8 +59,10 @@ pub(super) fn allocation_areas(
         .map(|(address, _)| *address)
         .take(HOLDERS_MAX)
         .collect();
-    let mut blocks: Vec<Vec<u8>> =
-        holder_bytes(memory, &holders).into_iter().map(|n| vec![0; n]).collect();
+    let mut blocks: Vec<Vec<u8>> = holder_bytes(memory, &holders, HOLDER_BYTES_UNKNOWN)
+        .into_iter()
+        .map(|n| vec![0; n])
+        .collect();
     let parts = holders.iter().zip(&mut blocks);
     let mut parts: Vec<ReadPart<'_>> =
         parts.map(|(at, block)| ReadPart::new(*at, block.as_mut_slice())).collect();
@@ -74,8 +76,13 @@ pub(super) fn allocation_areas(
     areas
 }
 
-/// How much of each may be read without reading what is not V8's: glibc notes a chunk's size before it, flags in its lowest bits.
-fn holder_bytes(memory: &impl ReadMemory, holders: &[Avma]) -> Vec<usize> {
+/// How much of each may be read without reading what is not V8's: glibc notes a chunk's size before it, flags in its lowest bits. Where that
+/// is no size, `otherwise`.
+pub(super) fn holder_bytes(
+    memory: &impl ReadMemory,
+    holders: &[Avma],
+    otherwise: usize,
+) -> Vec<usize> {
     let mut noted = vec![[0_u8; 8]; holders.len()];
     let parts = holders.iter().zip(&mut noted);
     let mut parts: Vec<ReadPart<'_>> = parts
@@ -86,7 +93,7 @@ fn holder_bytes(memory: &impl ReadMemory, holders: &[Avma]) -> Vec<usize> {
         let noted = u64::from_le_bytes(noted);
         let is_size = CHUNK_BYTES_PLAUSIBLE.contains(&noted) && noted & 8 == 0;
         let n_bytes = ((noted & !7).saturating_sub(8)) as usize;
-        if is_size { n_bytes.min(HOLDER_BYTES) } else { HOLDER_BYTES_UNKNOWN }
+        if is_size { n_bytes.min(HOLDER_BYTES) } else { otherwise }
     });
     bytes.collect()
 }

@@ -231,6 +231,28 @@ mod tests {
     }
 
     #[test]
+    fn open_scopes_are_told_from_other_vectors_of_the_isolate() {
+        const STALE: u64 = BLOCK + 0x10_0000;
+        const BLOCKS: u64 = 0x90_0000;
+        let behind = STALE + 0x4000;
+        // A part with a vector of two blocks, and a vector of the isolate that lies behind the second.
+        let mut memory = isolate(&[ISOLATE, BLOCKS, 8, 2]);
+        memory.fill(BLOCKS, &[STALE, behind]);
+        memory.fill(STALE, &[OBJECT + 8; 1_022]);
+        memory.fill(ISOLATE + 0x180, &[behind + 0x100, behind + 0x120, behind + 0x120]);
+        assert!(!collect(&memory).isolates[0].has_handle_scopes);
+        // The scopes, of which two are open and sealed.
+        let (data, part) = (BLOCK + 16, PART + 0x1000);
+        memory.fill(ISOLATE + 0x300, &[data, data, 0x2_0000_0002, 0, part]);
+        memory.fill(part, &[ISOLATE, BLOCKS + 0x100, 32, 1, 0, 0, 0, 0]);
+        memory.fill(BLOCKS + 0x100, &[BLOCK]);
+        memory.fill(BLOCK, &[OBJECT, OBJECT + 16, OBJECT + 24]);
+        let roots = collect(&memory);
+        assert!(roots.isolates[0].has_handle_scopes);
+        assert_eq!(words(&roots, RootKind::HandleScope), [OBJECT, OBJECT + 16]);
+    }
+
+    #[test]
     fn registered_arrays_are_roots() {
         let mut memory = isolate(&[LABEL, BLOCK, BLOCK + 16, 0, PART + 64]);
         memory.fill(PART + 64, &[LABEL, BLOCK + 32, BLOCK + 40, PART, 0]);

@@ -17,6 +17,7 @@ pub mod maps;
 pub mod mark;
 mod marker;
 pub mod name;
+pub mod page_lists;
 mod parent;
 pub mod path;
 mod property;

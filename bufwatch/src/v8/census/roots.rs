@@ -97,6 +97,12 @@ pub struct Roots {
 pub struct RootFacts {
     /// What the first word of a `MicrotaskQueue` points to.
     pub microtask_queue_vtable: Option<Avma>,
+    /// `node::per_process::v8_platform`, by which all isolates are found.
+    #[serde(default)]
+    pub v8_platform: Option<Avma>,
+    /// Offset in a heap of what says whether its objects are being moved or swept.
+    #[serde(default)]
+    pub gc_state: Option<u64>,
     /// Code of the functions that run collections.
     pub collector_code: Vec<Range<u64>>,
 }
@@ -139,6 +145,11 @@ impl Roots {
             if let Some(thread) = thread {
                 collector.thread(thread);
             }
+            let by_stack = collector.found.is_collecting;
+            collector.found.is_collecting |= collector.is_heap_changing();
+            if collector.found.is_collecting != by_stack {
+                tracing::debug!(isolate = number, "a collection that no stack shows");
+            }
             scopes_at = scopes_at.or(collector.scopes_at);
             let found = collector.found;
             roots.isolates.push(found);
@@ -154,6 +165,13 @@ impl Roots {
         }
         roots
     }
+}
+
+/// How many scopes are open, at least one where there are blocks, and how many were when one was sealed: two numbers of 32 bits.
+const fn are_scope_levels(word: u64) -> bool {
+    const LEVEL_MAX: u64 = 0xffff;
+    let (level, sealed) = (word & 0xffff_ffff, word >> 32);
+    level > 0 && level <= LEVEL_MAX && sealed <= level
 }
 
 /// Words of one kind for one isolate.
@@ -247,8 +265,9 @@ impl<M: ReadMemory> Collector<'_, M> {
         Some(next)
     }
 
-    /// `HandleScopeImplementer` `{Isolate*, vector of blocks {data, capacity, size}, …}`; `HandleScopeData` `{next, limit, level}` is part of
-    /// the isolate, and points into the last block.
+    /// `HandleScopeImplementer` `{Isolate*, vector of blocks {data, capacity, size}, …}`; `HandleScopeData` `{next, limit, level, sealed level}`
+    /// is part of the isolate, and points into the last block (V8 `src/handles/handles.h`). Other parts have such vectors, and the isolate
+    /// others {begin, end, end of storage} that may lie behind what those hold; they have no levels.
     fn handle_scopes(&mut self) {
         let block_bytes = (HANDLE_BLOCK_WORDS as u64).saturating_mul(8);
         for (part, words) in self.parts() {
@@ -266,8 +285,12 @@ impl<M: ReadMemory> Collector<'_, M> {
             };
             let limit = last.saturating_add(block_bytes);
             // A scope's limit may be lowered to end a sealed scope: any end inside the block will do.
-            let next = self.words.array_windows::<2>().find_map(|[next, end]| {
-                let is_data = *next >= last && next <= end && *end <= limit && *end > last;
+            let next = self.words.array_windows::<3>().find_map(|[next, end, levels]| {
+                let is_data = *next >= last
+                    && next <= end
+                    && *end <= limit
+                    && *end > last
+                    && are_scope_levels(*levels);
                 is_data.then_some(*next)
             });
             let Some(next) = next else { continue };
@@ -319,7 +342,7 @@ impl<M: ReadMemory> Collector<'_, M> {
 }
 
 /// The size that malloc notes before the object.
-fn isolate_bytes(memory: &impl ReadMemory, isolate: Avma) -> u64 {
+pub(super) fn isolate_bytes(memory: &impl ReadMemory, isolate: Avma) -> u64 {
     let noted = isolate.0.checked_sub(8).and_then(|at| memory.read_u64(Avma(at)).ok());
     let noted = noted.map(|size| (size & !7).saturating_sub(8));
     noted.filter(|size| ISOLATE_BYTES_PLAUSIBLE.contains(size)).unwrap_or(ISOLATE_BYTES)
@@ -335,12 +358,18 @@ pub(super) fn read_words(memory: &impl ReadMemory, start: Avma, n_bytes: u64) ->
     words.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }
 
+/// An address that malloc may have given: never a multiple of 4 GiB. Such a word of an isolate is a pointer of old of which one half was
+/// overwritten with zero, and what is there may be an array buffer's.
+pub(super) const fn may_be_made(word: u64) -> bool {
+    is_pointer(word) && word.trailing_zeros() < 32
+}
+
 /// Hundreds of small objects with few system calls.
 pub(super) fn read_pointees(
     memory: &impl ReadMemory,
     words: &[u64],
 ) -> Vec<(Avma, [u64; PART_WORDS])> {
-    let mut addresses: Vec<u64> = words.iter().copied().filter(|word| is_pointer(*word)).collect();
+    let mut addresses: Vec<u64> = words.iter().copied().filter(|word| may_be_made(*word)).collect();
     addresses.sort_unstable();
     addresses.dedup();
     let mut blocks = vec![[0_u8; PART_WORDS * 8]; addresses.len()];

@@ -2,6 +2,8 @@
 //! a thread runs, and whether it is collecting garbage.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use std::ops::Range;
+
 use crate::base::{Avma, ReadMemory};
 use crate::v8::census::roots::{Collector, IsolatePlace, RootKind, ThreadState, read_words};
 
@@ -24,8 +26,12 @@ impl<M: ReadMemory> Collector<'_, M> {
     pub(super) fn thread(&mut self, thread: &ThreadState) {
         let stack = thread.stack_pointer..thread.stack_end;
         // Limits and bases of stacks are page-aligned; frames of JavaScript are not, but for one in 256, and an entry has several.
-        let entries = self.words.iter().filter(|it| stack.contains(it) && !it.is_multiple_of(4096));
-        let outermost = entries.max().copied();
+        let may_be_entry = |before: u64, it: u64| {
+            stack.contains(&it) && !it.is_multiple_of(4096) && !is_marked_stack(before, it)
+        };
+        let entries =
+            self.words.array_windows::<2>().filter(|[before, it]| may_be_entry(*before, *it));
+        let outermost = entries.map(|[_, it]| *it).max();
         let end = match outermost {
             Some(outermost) => outermost.saturating_add(ENTRY_FRAME_BYTES).min(stack.end),
             None => stack.start,
@@ -41,6 +47,21 @@ impl<M: ReadMemory> Collector<'_, M> {
             }
         }
         self.found.is_collecting = self.is_collecting(thread);
+    }
+
+    /// `Heap::HeapState`: no collection is 0, behind it are the kinds of collections, and the end of the heap. Whose stack it is on, and
+    /// whether that can be walked, does not matter.
+    pub(super) fn is_heap_changing(&self) -> bool {
+        /// `TEAR_DOWN`, 3 or 4 by version; what is larger is no state.
+        const STATES: Range<u64> = 1..5;
+        let state = self.facts.gc_state.and_then(|offset| {
+            let offset =
+                self.place.heap.0.checked_sub(self.place.isolate.0)?.checked_add(offset)?;
+            let word = self.words.get(usize::try_from(offset / 8).ok()?)?;
+            let shift = u32::try_from(offset % 8).ok()?.checked_mul(8)?;
+            Some((word >> shift) & 0xffff_ffff)
+        });
+        state.is_some_and(|state| STATES.contains(&state))
     }
 
     /// By frame pointers: Node and V8 are built with them.
@@ -73,6 +94,12 @@ impl<M: ReadMemory> Collector<'_, M> {
     }
 }
 
+/// `heap::base::Stack` {start, marker} (V8 `src/heap/base/stack.h`): the marker is left from the last collection, so it leads to what is
+/// native by now, on a thread that waits to the buffer of its poll, which is full of old words.
+const fn is_marked_stack(start: u64, marker: u64) -> bool {
+    start.is_multiple_of(4096) && start > marker && start.saturating_sub(marker) < STACK_BYTES_MAX
+}
+
 /// The isolate that a thread has entered: V8 keeps it in the thread's static storage (`g_current_isolate_`), up to V8 10 under one of
 /// glibc's keys.
 pub(super) fn isolate_of(
@@ -93,4 +120,36 @@ pub(super) fn isolate_of(
         .filter_map(|word| isolates.iter().find(|place| place.isolate.0 == *word))
         .map(|place| place.isolate)
         .next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v8::census::fake::FakeMemory;
+    use crate::v8::census::roots::{RootFacts, Roots};
+
+    const ISOLATE: u64 = 0x50_0000;
+    const HEAP: u64 = ISOLATE + 0x9000;
+
+    /// The thread that collects waits for others in the C library, which keeps no frame pointer: its stack tells nothing.
+    #[test]
+    fn a_collection_is_known_by_what_the_heap_says() {
+        let places = [IsolatePlace { heap: Avma(HEAP), isolate: Avma(ISOLATE) }];
+        let is_collecting = |state: u64, gc_state: Option<u64>| {
+            let mut memory = FakeMemory::default();
+            memory.fill(ISOLATE - 8, &[0x9809]);
+            memory.fill(ISOLATE, &vec![0; 0x1300]);
+            memory.fill(HEAP + 0x240, &[state]);
+            let facts = RootFacts { gc_state, ..RootFacts::default() };
+            Roots::collect(&memory, &facts, &places, &[]).isolates[0].is_collecting
+        };
+        for state in 1..=4 {
+            assert!(is_collecting(state, Some(0x240)), "{state}");
+            assert!(is_collecting(state << 32, Some(0x244)), "{state}");
+        }
+        assert!(!is_collecting(0, Some(0x240)));
+        assert!(!is_collecting(2, None));
+        assert!(!is_collecting(77, Some(0x240)), "no state of a heap");
+        assert!(!is_collecting(2, Some(0x100_0000)), "behind the isolate");
+    }
 }

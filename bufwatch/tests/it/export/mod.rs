@@ -2,7 +2,7 @@
 
 mod command;
 mod made_up;
-mod openmetrics;
+pub(crate) mod openmetrics;
 mod perfetto;
 mod profiles;
 mod rows;

@@ -6,10 +6,10 @@ use crate::export::command::exported_text;
 use crate::export::made_up::{HOSTILE, Spec, WALL};
 
 /// A sample: labels by their name, value.
-type Samples = Vec<(BTreeMap<String, String>, f64)>;
+pub(crate) type Samples = Vec<(BTreeMap<String, String>, f64)>;
 
-/// Checks the text, and gives the samples by the name they have.
-fn parse(text: &str) -> BTreeMap<String, Samples> {
+/// Checks the text, and gives the samples by the name they have. `timestamp`: what all of them carry, if anything.
+pub(crate) fn parse(text: &str, timestamp: Option<&str>) -> BTreeMap<String, Samples> {
     let body = text.strip_suffix("# EOF\n").unwrap();
     let (mut samples, mut seen) = (BTreeMap::<String, Samples>::new(), BTreeSet::new());
     let (mut family, mut kind) = (String::new(), String::new());
@@ -33,7 +33,7 @@ fn parse(text: &str) -> BTreeMap<String, Samples> {
             let (labels, rest) = labels(rest);
             let mut words = rest.strip_prefix(' ').unwrap().split(' ');
             let value: f64 = words.next().unwrap().parse().unwrap();
-            assert_eq!(words.next(), Some(format!("{}.000", WALL / 1_000_000_000 + 4).as_str()));
+            assert_eq!(words.next(), timestamp);
             assert_eq!(words.next(), None);
             assert!(
                 family.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
@@ -87,11 +87,16 @@ fn with(samples: &BTreeMap<String, Samples>, name: &str, label: (&str, &str)) ->
     samples.get(name)?.iter().find(|it| it.0 == labels).map(|it| it.1)
 }
 
+/// The moment that is exported.
+fn wall() -> String {
+    format!("{}.000", WALL / 1_000_000_000 + 4)
+}
+
 #[test]
 fn a_moment_is_told_in_the_grammar_of_openmetrics() {
     let folder = tempfile::tempdir().unwrap();
     let recording = Spec::default().record(folder.path());
-    let samples = parse(&exported_text(&recording, &["-f", "openmetrics"]));
+    let samples = parse(&exported_text(&recording, &["-f", "openmetrics"]), Some(&wall()));
     let mib = f64::from(1 << 20);
     let sites: f64 = (2..2 + HOSTILE.len()).map(|site| site as f64).sum();
     let plain = ("kind", "plain");
@@ -117,7 +122,7 @@ fn a_moment_is_told_in_the_grammar_of_openmetrics() {
 fn what_nobody_looked_at_has_no_sample() {
     let folder = tempfile::tempdir().unwrap();
     let recording = Spec::without_stores().record(folder.path());
-    let samples = parse(&exported_text(&recording, &["-f", "openmetrics"]));
+    let samples = parse(&exported_text(&recording, &["-f", "openmetrics"]), Some(&wall()));
     assert_eq!(with(&samples, "bufwatch_backing_stores", ("kind", "plain")), Some(0.0));
     for name in ["bufwatch_pinned_bytes", "bufwatch_freed_resident_bytes", "bufwatch_censuses"] {
         assert!(!samples.contains_key(name), "{name}");

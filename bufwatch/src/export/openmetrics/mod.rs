@@ -1,53 +1,77 @@
 //! A moment as `OpenMetrics` text, what Prometheus scrapes and `promtool` takes. Sites are no labels: they are many and come and go.
 //! Syntax: github.com/prometheus/OpenMetrics, specification/OpenMetrics.md 1.0.
 
-use std::fmt::Write as _;
+mod page;
+
+use std::sync::Arc;
+
+pub use page::{Page, label};
 
 use crate::analysis::finding::FindingKind;
 use crate::analysis::residency::Counted;
 use crate::analysis::snapshot::{GcTotals, Snapshot, TargetState};
-use crate::base::{Bytes, Nanos, sanitize};
+use crate::base::{Bytes, Nanos};
 use crate::event::StoreKind;
 use crate::event::residency::RssPart;
 
 /// `wall`: the moment since 1970, which the samples then carry.
 pub fn text(snapshot: &Snapshot, wall: Option<Nanos>) -> String {
-    let mut page = Page { text: String::new(), timestamp: wall.map(timestamp) };
-    target(&mut page, snapshot);
-    memory(&mut page, snapshot);
+    let mut page = Page::new(wall);
+    let target = &snapshot.target;
+    let pid = target.pid.to_string();
+    let labels = [label("command", &target.command), label("pid", &pid)];
+    info(&mut page, snapshot, labels.to_vec());
+    process(&mut page, snapshot);
+    page.finish()
+}
+
+/// One of several processes: its place among them, instead of its pid and command line, which come and go.
+#[derive(Clone, Debug)]
+pub struct Labelled {
+    pub labels: Vec<String>,
+    /// `None`: nothing is known of it yet.
+    pub snapshot: Option<Arc<Snapshot>>,
+}
+
+/// Several processes, told apart by their labels.
+pub fn fleet(page: &mut Page, processes: &[Labelled]) {
+    for Labelled { labels, snapshot } in processes {
+        let Some(snapshot) = snapshot else { continue };
+        page.set_labels(labels);
+        info(page, snapshot, Vec::new());
+        let pid = Some(u64::from(snapshot.target.pid));
+        page.gauge("bufwatch_target_pid", "", "Pid of the process", &[("", pid)]);
+        process(page, snapshot);
+    }
+    page.set_labels(&[]);
+}
+
+fn process(page: &mut Page, snapshot: &Snapshot) {
+    alive(page, snapshot);
+    memory(page, snapshot);
     // Until the probes are in place, nothing was counted: that is not zero.
     if snapshot.target.state != TargetState::Attaching {
-        stores(&mut page, snapshot);
+        stores(page, snapshot);
         if let Some(totals) = &snapshot.gc {
-            gc(&mut page, totals);
+            gc(page, totals);
         }
         let lost = snapshot.health.n_lost;
         page.counter("bufwatch_events_lost", "Records of the kernel that were lost", &[("", lost)]);
     }
-    census(&mut page, snapshot);
-    findings(&mut page, snapshot);
-    page.text.push_str("# EOF\n");
-    page.text
+    census(page, snapshot);
+    findings(page, snapshot);
 }
 
-/// Seconds, to the millisecond.
-fn timestamp(wall: Nanos) -> String {
-    let ms = wall.0 / 1_000_000;
-    format!(" {}.{:03}", ms / 1_000, ms % 1_000)
-}
-
-fn target(page: &mut Page, snapshot: &Snapshot) {
+fn info(page: &mut Page, snapshot: &Snapshot, mut labels: Vec<String>) {
     let target = &snapshot.target;
-    page.head("bufwatch_target", "info", "", "The process that is watched");
     let known = |version: &Option<String>| version.clone().unwrap_or_default();
-    let labels = [
-        label("command", &target.command),
-        label("node_version", &known(&target.node_version)),
-        label("pid", &target.pid.to_string()),
-        label("v8_version", &known(&target.v8_version)),
-    ];
-    page.sample("bufwatch_target_info", &labels.join(","), "1");
-    let is_alive = matches!(target.state, TargetState::Attaching | TargetState::Live);
+    labels.insert(labels.len().min(1), label("node_version", &known(&target.node_version)));
+    labels.push(label("v8_version", &known(&target.v8_version)));
+    page.info("bufwatch_target", "The process that is watched", &labels);
+}
+
+fn alive(page: &mut Page, snapshot: &Snapshot) {
+    let is_alive = matches!(snapshot.target.state, TargetState::Attaching | TargetState::Live);
     let help = "1 while the process runs";
     page.gauge("bufwatch_target_alive", "", help, &[("", Some(u64::from(is_alive)))]);
 }
@@ -188,66 +212,4 @@ fn findings(page: &mut Page, snapshot: &Snapshot) {
         "Bytes that the findings of the detector are about",
         &bytes,
     );
-}
-
-/// The text as it grows.
-struct Page {
-    text: String,
-    /// Behind each sample, with a blank before it.
-    timestamp: Option<String>,
-}
-
-impl Page {
-    /// Help texts are ours: nothing in them needs to be escaped.
-    fn head(&mut self, name: &str, kind: &str, unit: &str, help: &str) {
-        self.line(format_args!("# TYPE {name} {kind}"));
-        if !unit.is_empty() {
-            self.line(format_args!("# UNIT {name} {unit}"));
-        }
-        self.line(format_args!("# HELP {name} {help}."));
-    }
-
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        if writeln!(self.text, "{line}").is_err() {
-            tracing::debug!("writing to a text does not fail");
-        }
-    }
-
-    fn sample(&mut self, name: &str, labels: &str, value: &str) {
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-        let timestamp = self.timestamp.clone().unwrap_or_default();
-        self.line(format_args!("{name}{labels} {value}{timestamp}"));
-    }
-
-    /// What is not known has no sample, and a metric without one is left out.
-    fn gauge(&mut self, name: &str, unit: &str, help: &str, samples: &[(&str, Option<u64>)]) {
-        if samples.iter().all(|(_, value)| value.is_none()) {
-            return;
-        }
-        self.head(name, "gauge", unit, help);
-        for (labels, value) in
-            samples.iter().filter_map(|(labels, value)| Some((labels, (*value)?)))
-        {
-            self.sample(name, labels, &value.to_string());
-        }
-    }
-
-    fn counter(&mut self, name: &str, help: &str, samples: &[(&str, u64)]) {
-        let unit = if name.ends_with("_bytes") { "bytes" } else { "" };
-        self.head(name, "counter", unit, help);
-        for (labels, value) in samples {
-            self.sample(&format!("{name}_total"), labels, &value.to_string());
-        }
-    }
-
-    fn seconds(&mut self, name: &str, help: &str, value: Nanos) {
-        self.head(name, "counter", "seconds", help);
-        self.sample(&format!("{name}_total"), "", &value.as_secs_f64().to_string());
-    }
-}
-
-/// `name="value"`, with what the format gives a meaning escaped.
-fn label(name: &str, value: &str) -> String {
-    let value = sanitize(value).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    format!("{name}=\"{value}\"")
 }

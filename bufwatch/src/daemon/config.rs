@@ -1,0 +1,350 @@
+//! What the daemon is told: settings as a TOML file has them, with their defaults, checked. Reading the file is `config_file`'s part.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::analysis::query::{parse_bytes, parse_duration};
+use crate::base::{Bytes, Nanos};
+use crate::daemon::selection::Rule;
+
+/// Where `bufwatch daemon` listens if nothing else is said.
+const DEFAULT_PORT: u16 = 9_478;
+
+/// All settings. Unknown keys are refused: a misspelt limit is no limit.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub listen: Listen,
+    /// Who asks over TCP must know what is in it.
+    pub token_file: Option<PathBuf>,
+    /// Between two looks for new processes.
+    #[serde(deserialize_with = "duration")]
+    pub scan_every: Nanos,
+    pub processes: Processes,
+    pub tracing: Tracing,
+    pub census: Census,
+    pub findings: Findings,
+    pub recordings: Recordings,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Listen::default(),
+            token_file: None,
+            scan_every: Nanos::SECOND,
+            processes: Processes::default(),
+            tracing: Tracing::default(),
+            census: Census::default(),
+            findings: Findings::default(),
+            recordings: Recordings::default(),
+        }
+    }
+}
+
+/// Which processes, and how many.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Processes {
+    /// At once, in all.
+    pub max: usize,
+    /// At once, of one service.
+    pub max_per_service: usize,
+    /// Younger ones wait: a command that is over in a moment is not worth attaching to.
+    #[serde(deserialize_with = "duration")]
+    pub min_age: Nanos,
+    /// Without any, all.
+    pub include: Vec<Rule>,
+    /// Counts more than `include`.
+    pub exclude: Vec<Rule>,
+}
+
+impl Default for Processes {
+    fn default() -> Self {
+        Self {
+            max: 100,
+            max_per_service: 100,
+            min_age: Nanos::SECOND,
+            include: Vec::new(),
+            exclude: Vec::new(),
+        }
+    }
+}
+
+/// What is traced in each process.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tracing {
+    /// Smallest store tracked one by one.
+    #[serde(deserialize_with = "size")]
+    pub min_size: Bytes,
+    /// Buffer between kernel and bufwatch.
+    #[serde(deserialize_with = "size")]
+    pub ring_size: Bytes,
+    /// Live stores that are tracked of one process.
+    pub max_stores: u32,
+    pub source_maps: bool,
+    pub async_origin: bool,
+}
+
+impl Default for Tracing {
+    fn default() -> Self {
+        Self {
+            min_size: Bytes(64 << 10),
+            ring_size: Bytes(256 << 10),
+            max_stores: 1 << 17,
+            source_maps: true,
+            async_origin: false,
+        }
+    }
+}
+
+/// Looks at V8's heap, each of which stops its process for milliseconds. One at a time on the whole host.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Census {
+    /// Of one process; zero: never by itself.
+    #[serde(deserialize_with = "duration")]
+    pub every: Nanos,
+    /// From the attach to the first one.
+    #[serde(deserialize_with = "duration")]
+    pub first_after: Nanos,
+    /// Share of time in percent that a process may stand still.
+    pub pause_budget: f64,
+}
+
+impl Default for Census {
+    fn default() -> Self {
+        Self { every: Nanos::from_mins(5), first_after: Nanos::from_secs(30), pause_budget: 0.5 }
+    }
+}
+
+/// When a finding is told, and when it is over.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Findings {
+    /// Smaller ones are not told; one that was told is over below half of this.
+    #[serde(deserialize_with = "size")]
+    pub min_bytes: Bytes,
+    /// It must be there for so long without a break.
+    #[serde(deserialize_with = "duration")]
+    pub open_after: Nanos,
+    /// It must be gone for so long.
+    #[serde(deserialize_with = "duration")]
+    pub close_after: Nanos,
+}
+
+impl Default for Findings {
+    fn default() -> Self {
+        Self {
+            min_bytes: Bytes(1 << 20),
+            open_after: Nanos::from_secs(10),
+            close_after: Nanos::from_mins(1),
+        }
+    }
+}
+
+/// Recordings of all that is watched, one file after the other.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recordings {
+    /// Without one, nothing is recorded.
+    pub directory: Option<PathBuf>,
+    /// Of one file: then the next one begins.
+    #[serde(deserialize_with = "size")]
+    pub max_size: Bytes,
+    #[serde(deserialize_with = "duration")]
+    pub max_age: Nanos,
+    /// Of all files together: the oldest go first.
+    #[serde(deserialize_with = "size")]
+    pub keep_size: Bytes,
+    #[serde(deserialize_with = "duration")]
+    pub keep_age: Nanos,
+}
+
+impl Default for Recordings {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            max_size: Bytes(64 << 20),
+            max_age: Nanos::from_mins(60),
+            keep_size: Bytes(2 << 30),
+            keep_age: Nanos::from_mins(7 * 24 * 60),
+        }
+    }
+}
+
+/// Where HTTP is spoken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT))
+    }
+}
+
+impl Listen {
+    /// Others than those of this host may ask.
+    pub const fn is_open(&self) -> bool {
+        match self {
+            Self::Tcp(address) => !address.ip().is_loopback(),
+            Self::Unix(_) => false,
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = PathBuf::from(path);
+            let error = "the path of a unix socket must be absolute: unix:/run/bufwatch.sock";
+            return if path.is_absolute() { Ok(Self::Unix(path)) } else { Err(error.to_owned()) };
+        }
+        text.parse().map(Self::Tcp).map_err(|_| {
+            format!("`{text}` is neither ADDRESS:PORT (127.0.0.1:{DEFAULT_PORT}) nor unix:/PATH")
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A setting that makes no sense.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {what}")]
+pub struct SettingError {
+    pub key: &'static str,
+    pub what: String,
+}
+
+impl Config {
+    /// Checks what a type alone cannot.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let wrong = |key, what: &str| Err(SettingError { key, what: what.to_owned() });
+        if self.listen.is_open() && self.token_file.is_none() {
+            return wrong("listen", "any other address than loopback needs a token_file");
+        }
+        if !(Nanos::from_millis(200)..=Nanos::from_mins(60)).contains(&self.scan_every) {
+            return wrong("scan_every", "must be between 200ms and 1h");
+        }
+        if !(1..=1_000).contains(&self.processes.max) {
+            return wrong("processes.max", "must be between 1 and 1000");
+        }
+        if self.processes.max_per_service == 0 {
+            return wrong("processes.max_per_service", "must be at least 1");
+        }
+        if self.tracing.min_size.0 == 0 {
+            return wrong("tracing.min_size", "must be at least 1 byte");
+        }
+        if !(64 << 10..=1 << 30).contains(&self.tracing.ring_size.0) {
+            return wrong("tracing.ring_size", "must be between 64KiB and 1GiB");
+        }
+        if !(1_024..=1 << 20).contains(&self.tracing.max_stores) {
+            return wrong("tracing.max_stores", "must be between 1024 and 1048576");
+        }
+        if self.census.every.0 != 0 && self.census.every < Nanos::SECOND {
+            return wrong("census.every", "must be 0s (never) or at least 1s");
+        }
+        if !(0.001..=50.0).contains(&self.census.pause_budget) {
+            return wrong("census.pause_budget", "must be between 0.001 and 50 percent");
+        }
+        if self.recordings.directory.as_ref().is_some_and(|path| !path.is_absolute()) {
+            return wrong("recordings.directory", "must be an absolute path");
+        }
+        if self.recordings.max_size < Bytes(1 << 20) || self.recordings.max_age < Nanos::SECOND {
+            return wrong("recordings", "max_size must be at least 1MiB, max_age at least 1s");
+        }
+        let rules = self.processes.include.iter().chain(&self.processes.exclude);
+        if rules.into_iter().any(Rule::is_empty) {
+            return wrong("processes", "a rule must name a command, a user or a cgroup");
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(u64),
+    Text(String),
+}
+
+/// `64KiB`, or a number of bytes.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    match NumberOrText::deserialize(deserializer)? {
+        NumberOrText::Number(bytes) => Ok(Bytes(bytes)),
+        NumberOrText::Text(text) => parse_bytes(&text).ok_or_else(|| {
+            de::Error::custom(format!("`{text}` is no size; use 65536 or \"64KiB\""))
+        }),
+    }
+}
+
+/// `30s`, or a number of seconds.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Nanos, D::Error> {
+    match NumberOrText::deserialize(deserializer)? {
+        NumberOrText::Number(seconds) => Ok(Nanos::from_secs(seconds)),
+        NumberOrText::Text(text) => parse_duration(&text).ok_or_else(|| {
+            de::Error::custom(format!("`{text}` is no duration; use 30 or \"30s\""))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
+        config.check().map(|()| config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(read("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn settings_are_read_with_their_units() {
+        let config = read(
+            "listen = \"unix:/run/b.sock\"\n[tracing]\nmin_size = \"1MiB\"\nring_size = 131072\n\
+             [census]\nevery = \"2m\"\n[[processes.exclude]]\ncommand = \"*npm*\"\n",
+        )
+        .unwrap();
+        assert_eq!(config.listen, Listen::Unix("/run/b.sock".into()));
+        assert_eq!(config.tracing.min_size, Bytes(1 << 20));
+        assert_eq!(config.tracing.ring_size, Bytes(128 << 10));
+        assert_eq!(config.census.every, Nanos::from_mins(2));
+        assert_eq!(config.processes.exclude.len(), 1);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        for (text, said) in [
+            ("lissten = 1", "unknown field"),
+            ("[tracing]\nmin_sizee = 1", "unknown field"),
+            ("[tracing]\nmin_size = \"much\"", "no size"),
+            ("listen = \"localhost\"", "neither"),
+            ("listen = \"unix:run/b.sock\"", "absolute"),
+            ("listen = \"0.0.0.0:9478\"", "token_file"),
+            ("scan_every = 0", "scan_every"),
+            ("[processes]\nmax = 0", "processes.max"),
+            ("[census]\npause_budget = 90.0", "pause_budget"),
+            ("[[processes.include]]\nname = \"api\"", "must name"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+}

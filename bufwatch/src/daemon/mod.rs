@@ -1,0 +1,21 @@
+//! Layer 7: the daemon, which watches every Node process of a host. Reads no environment and no command line: that is `cli`'s part.
+
+pub mod archive;
+pub mod board;
+pub mod config;
+pub mod config_file;
+pub mod discovery;
+pub mod events;
+pub mod finding_log;
+pub mod fleet;
+pub mod http;
+pub mod left_alone;
+pub mod notify;
+pub mod run;
+pub mod selection;
+pub mod service;
+pub mod watched;
+
+pub use config::{Config, Listen};
+pub use config_file::ConfigError;
+pub use run::{DaemonError, Options, run};

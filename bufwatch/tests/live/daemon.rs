@@ -1,0 +1,210 @@
+//! `bufwatch daemon` on real processes: two that leak and one that is fine are told apart, findings open and close once, and processes that
+//! come and go leave nothing behind.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::harness::{Lab, Scenario, holds_within};
+use crate::program::Program;
+use crate::sample::number;
+
+/// From a change of a process to the answer that shows it: a census is taken each second, and judged twice a second.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// Of starting and killing.
+const N_ROUNDS: usize = 2;
+
+struct Daemon {
+    program: Program,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    /// Watches the processes of the tests only, and judges them soon.
+    fn start(lab: &Lab, more: &str) -> Self {
+        let folder = tempdir().unwrap();
+        let config = folder.path().join("bufwatch.toml");
+        let text = format!(
+            "[processes]\nmin_age = \"0s\"\n{more}\n[census]\nevery = \"1s\"\nfirst_after = \"0s\"\npause_budget = 50.0\n\
+             [findings]\nopen_after = \"1s\"\nclose_after = \"2s\"\n\
+             [[processes.include]]\ncommand = \"{}*\"\n",
+            lab.node()
+        );
+        fs::write(&config, text).unwrap();
+        let args = ["daemon", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()];
+        let program = lab.program(&args);
+        let mut daemon = Self { program, address: String::new(), _folder: folder };
+        let started = daemon.wait_for_event("daemon_started", |_| true);
+        daemon.address = started["listen"].as_str().unwrap().into();
+        daemon
+    }
+
+    fn events(&self) -> Vec<Value> {
+        self.program
+            .stdout
+            .so_far()
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn events_of(&self, name: &str) -> Vec<Value> {
+        self.events().into_iter().filter(|event| event["event"] == name).collect()
+    }
+
+    fn wait_for_event(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let mut found = None;
+        let find = || {
+            found = self.events_of(name).into_iter().find(|event| fits(event));
+            found.is_some()
+        };
+        assert!(holds_within(LIMIT, find), "no `{name}`: {:#?}", self.events());
+        found.unwrap()
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    fn processes(&self) -> Vec<Value> {
+        self.json("/v1/processes")["processes"].as_array().unwrap().clone()
+    }
+
+    /// The value of a metric with these labels.
+    fn metric(&self, name: &str, labels: &[String]) -> Option<f64> {
+        let (_, text) = self.get("/metrics");
+        let is_it = |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|label| line.contains(label))
+        };
+        text.lines().find(is_it).map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+    }
+
+    fn wait_until_watched(&self, pid: u32) -> Value {
+        let mut row = None;
+        let is_watched = || {
+            let mut rows = self.processes().into_iter();
+            row = rows.find(|row| row["pid"] == pid && row["state"] == "watched");
+            row.is_some()
+        };
+        assert!(holds_within(LIMIT, is_watched), "{pid} is not watched: {:#?}", self.events());
+        row.unwrap()
+    }
+
+    fn stop(mut self) {
+        self.program.signal(Signal::SIGTERM);
+        assert_eq!(self.program.wait(LIMIT).code(), Some(0));
+    }
+}
+
+fn labels(row: &Value) -> Vec<String> {
+    vec![
+        format!("service=\"{}\"", row["service"].as_str().unwrap()),
+        format!("slot=\"{}\"", row["slot"]),
+    ]
+}
+
+fn is_of(pid: u32) -> impl Fn(&Value) -> bool {
+    move |event| event["pid"] == pid && event["finding"]["kind"] == "PINNED_PARENT"
+}
+
+/// Two processes that pin parents, and one that copies.
+pub(crate) fn leaks_are_told(lab: &Lab) {
+    let mut leaking =
+        [lab.scenario("findings/pinned.mjs", &[]), lab.scenario("findings/pinned.mjs", &[])];
+    let mut fine = lab.scenario("findings/pinned.mjs", &[]);
+    let daemon = Daemon::start(lab, "");
+    let rows: Vec<Value> = leaking.iter().map(|it| daemon.wait_until_watched(it.pid())).collect();
+    let fine_row = daemon.wait_until_watched(fine.pid());
+    assert!(holds_within(LIMIT, || daemon.get("/readyz").0 == 200));
+    for row in rows.iter().chain([&fine_row]) {
+        assert_eq!(row["service"], "pinned");
+        assert_eq!(row["node_version"], lab.version());
+    }
+    for scenario in &mut leaking {
+        scenario.tell("map fault");
+    }
+    fine.tell("map twin");
+    for (scenario, row) in leaking.iter().zip(&rows) {
+        let opened = daemon.wait_for_event("finding_opened", is_of(scenario.pid()));
+        let path = format!("/v1/processes/{}", scenario.pid());
+        let open = daemon.json(&format!("{path}/findings"));
+        assert_eq!(open["findings"][0]["id"], opened["id"], "{open:#}");
+        let verdict = [labels(row), vec!["verdict=\"PINNED_PARENT\"".to_owned()]].concat();
+        assert_eq!(daemon.metric("bufwatch_verdict", &verdict), Some(1.0));
+        assert!(daemon.metric("bufwatch_pinned_bytes", &labels(row)) > Some(1e6));
+        let census = daemon.json(&format!("{path}/census"));
+        assert_eq!(census["schema"], "bufwatch.census/1");
+        assert!(number(&census["n_parents_total"]) > 0, "{census:#}");
+        assert_eq!(daemon.json(&format!("{path}/snapshot"))["pid"], scenario.pid());
+    }
+    let verdict = [labels(&fine_row), vec!["verdict=\"PINNED_PARENT\"".to_owned()]].concat();
+    assert_eq!(daemon.metric("bufwatch_verdict", &verdict), Some(0.0));
+
+    let [first, second] = &mut leaking;
+    first.kill();
+    let closed = daemon.wait_for_event("finding_closed", is_of(first.pid()));
+    assert_eq!(closed["reason"], "process_ended");
+    daemon.wait_for_event("process_ended", |event| event["pid"] == first.pid());
+    second.tell("map twin");
+    let closed = daemon.wait_for_event("finding_closed", is_of(second.pid()));
+    assert_eq!(closed["reason"], "gone");
+    second.assert_lives();
+    for pid in [first.pid(), second.pid()] {
+        let opened = daemon.events_of("finding_opened");
+        assert_eq!(opened.into_iter().filter(is_of(pid)).count(), 1, "opened once");
+    }
+    let of_fine = daemon.events_of("finding_opened").into_iter().filter(is_of(fine.pid()));
+    assert_eq!(of_fine.count(), 0);
+    daemon.stop();
+}
+
+/// Processes that are started and killed, again and again, leave neither descriptors nor threads nor places behind.
+pub(crate) fn nothing_is_left(lab: &Lab) {
+    let daemon = Daemon::start(lab, "");
+    let count = |name: &str| daemon.metric(name, &[]).unwrap();
+    let is_empty = || daemon.processes().is_empty();
+    let round = || {
+        let mut scenarios: Vec<Scenario> = (0..3).map(|_| lab.scenario("idle.mjs", &[])).collect();
+        let slots: Vec<Value> = scenarios
+            .iter()
+            .map(|scenario| daemon.wait_until_watched(scenario.pid())["slot"].clone())
+            .collect();
+        assert!(slots.iter().all(|slot| number(slot) < 3), "{slots:?}");
+        scenarios.iter_mut().for_each(Scenario::kill);
+        assert!(holds_within(LIMIT, is_empty), "{:#?}", daemon.processes());
+    };
+    // The first round brings what stays: threads of the runtime, tables of symbols.
+    round();
+    let n_fds = count("process_open_fds");
+    for _ in 0..N_ROUNDS {
+        round();
+    }
+    let n_missed = 3.0 * (N_ROUNDS + 1) as f64 - count("bufwatch_daemon_processes_watched_total");
+    assert!(n_missed.abs() < 0.5, "{n_missed} processes were not watched");
+    let is_as_before = || count("process_open_fds") <= n_fds + 2.0;
+    assert!(holds_within(LIMIT, is_as_before), "{n_fds} → {}", count("process_open_fds"));
+    let is_idle = || count("bufwatch_daemon_threads") < 6.0;
+    assert!(holds_within(LIMIT, is_idle), "{} threads", count("bufwatch_daemon_threads"));
+    daemon.stop();
+}
