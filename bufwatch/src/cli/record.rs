@@ -15,7 +15,7 @@ use crate::cli::args::{
 use crate::cli::backend::{BackendArgs, census_interval};
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
-use crate::cli::watch::{FAULTS_COST, Signals, fail, print_each};
+use crate::cli::watch::{Signals, fail, print_each, say_what_faults_cost};
 use crate::recording::THINNED_PREFIX;
 use crate::session::{Pace, RecordTo, Session, SessionConfig};
 use crate::symbolize::SharedSymbols;
@@ -73,10 +73,9 @@ pub struct RecordArgs {
 }
 
 pub fn run(args: &RecordArgs, environment: &Environment) -> Exit {
-    if args.faults {
-        print_line(FAULTS_COST);
-    }
-    let session = match Session::start(config(args, environment)) {
+    let config = config(args, environment);
+    say_what_faults_cost(&config);
+    let session = match Session::start(config) {
         Ok(session) => session,
         Err(error) => return fail(&error),
     };

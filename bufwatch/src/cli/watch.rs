@@ -15,6 +15,7 @@ use crate::cli::args::WatchArgs;
 use crate::cli::backend::census_interval;
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
+use crate::event::Backend;
 use crate::export::{sample_json, sample_text};
 use crate::node::processes;
 use crate::recording::THINNED_PREFIX;
@@ -28,7 +29,7 @@ use crate::tui::picker::ProcessChoice;
 pub(super) const FIRST_CENSUS: Nanos = Nanos::from_millis(500);
 
 /// What `--faults` costs, said before it does (kernel-facts.md §4).
-pub(super) const FAULTS_COST: &str = "--faults: until bufwatch ends, each page fault of each process on this machine takes about 0.1 to 0.2 µs longer (a first write takes 2 to 4 µs), \
+const FAULTS_COST: &str = "--faults: until bufwatch ends, each page fault of each process on this machine takes about 0.1 to 0.2 µs longer (a first write takes 2 to 4 µs), \
      and the kernel keeps 26 MB for it";
 
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
@@ -57,10 +58,9 @@ pub(super) fn watch(
     pid: u32,
     launched: Option<&mut Launched>,
 ) -> Exit {
-    if args.faults {
-        print_line(FAULTS_COST);
-    }
-    let session = match Session::start(config(args, environment, pid, launched.is_some())) {
+    let config = config(args, environment, pid, launched.is_some());
+    say_what_faults_cost(&config);
+    let session = match Session::start(config) {
         Ok(session) => session,
         Err(error) => return fail(&error),
     };
@@ -93,6 +93,13 @@ pub(super) fn watch(
             print_error(&error, None);
             Exit::Unable
         }
+    }
+}
+
+/// Before they are followed; where they cannot be, the session says so.
+pub(super) fn say_what_faults_cost(config: &SessionConfig) {
+    if config.has_faults && config.backend == Backend::Ebpf {
+        print_line(FAULTS_COST);
     }
 }
 

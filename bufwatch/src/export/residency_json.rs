@@ -207,3 +207,20 @@ fn placement(placement: Placement) -> Option<&'static str> {
         Placement::SharedMapping { .. } => Some("shared-mapping"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Nanos;
+
+    #[test]
+    fn a_first_write_that_no_fault_told_of_is_not_one_that_nobody_asked_for() {
+        let told =
+            |first_write| super::first_write(&StorePages { first_write, ..StorePages::default() });
+        assert_eq!(told(FirstWrite::Unknown), None);
+        assert_eq!(told(FirstWrite::Unseen), Some(json!({ "ago_ns": null, "by": null })));
+        let by = |by| Some(json!({ "ago_ns": 7, "by": by }));
+        assert_eq!(told(FirstWrite::ByProgram(Nanos(7))), by("program"));
+        assert_eq!(told(FirstWrite::ByKernel(Nanos(7))), by("kernel"));
+    }
+}

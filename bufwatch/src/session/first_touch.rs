@@ -64,3 +64,115 @@ impl FirstTouches {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+
+    use bufwatch_common::LiveStore;
+
+    use super::*;
+    use crate::base::{Bytes, Nanos};
+    use crate::event::Backend;
+    use crate::event::residency::{FirstTouch, PageBytes, ResidencyScanned, StoreResidency};
+    use crate::model::live::Store;
+
+    /// Knows of every range, and counts how often it is asked.
+    #[derive(Default)]
+    struct Faults {
+        n_asked: Cell<u32>,
+    }
+
+    impl Source for Faults {
+        fn backend(&self) -> Backend {
+            Backend::Ebpf
+        }
+
+        fn wait(&self, _limit: Nanos) {}
+
+        fn drain(&mut self, _limit: usize, _events: &mut Vec<Event>) -> bool {
+            false
+        }
+
+        fn sample_counters(&self, _now: Nanos) -> Option<Event> {
+            None
+        }
+
+        fn n_missing(&self) -> u64 {
+            0
+        }
+
+        fn read_live_set(&self) -> io::Result<Vec<(u64, LiveStore)>> {
+            Ok(Vec::new())
+        }
+
+        fn first_touch(&self, start: u64, end: u64, since: Nanos) -> Option<FirstTouch> {
+            self.n_asked.set(self.n_asked.get() + 1);
+            Some(FirstTouch::At { at: Nanos(start + end + since.0), is_in_kernel: false })
+        }
+    }
+
+    fn model(sizes: &[u64]) -> Model {
+        let mut model = Model::new(Nanos(0));
+        for (size, address) in sizes.iter().zip(1..) {
+            let mut store = Store::blank();
+            (store.key.address, store.data, store.size) = (address, 1_000, Bytes(*size));
+            store.birth = Nanos(5);
+            model.live.insert(store);
+        }
+        model
+    }
+
+    /// Of these stores so much is in memory.
+    fn look(model: &mut Model, touches: &mut FirstTouches, resident: &[(u64, u64)]) {
+        let seen = |(address, resident): &(u64, u64)| {
+            let store = model.live.find(*address).unwrap();
+            StoreResidency {
+                key: store.key,
+                start: store.data,
+                len: store.size,
+                pages: PageBytes { resident: Bytes(*resident), ..PageBytes::default() },
+            }
+        };
+        let stores: Vec<_> = resident.iter().map(seen).collect();
+        let scan = ResidencyScanned {
+            started_at: Nanos(10),
+            stores: stores.into(),
+            ..ResidencyScanned::default()
+        };
+        let event = Event { at: Nanos(11), payload: Payload::ResidencyScanned(Box::new(scan)) };
+        model.apply(&event);
+        touches.looked(model, &[event]);
+    }
+
+    #[test]
+    fn stores_that_were_written_to_are_asked_for_once() {
+        let mut model = model(&[1 << 20, 1 << 20]);
+        let (mut touches, source) = (FirstTouches::default(), Faults::default());
+        look(&mut model, &mut touches, &[(1, 1 << 19), (2, 4_096)]);
+        let event = touches.ask(&model, &source).unwrap();
+        model.apply(&event);
+        let told = |model: &Model, address| model.live.find(address).unwrap().residency.first_touch;
+        let at = Nanos(1_000 + 1_000 + (1 << 20) + 5);
+        assert_eq!(told(&model, 1), FirstTouch::At { at, is_in_kernel: false });
+        assert_eq!(told(&model, 2), FirstTouch::Unknown, "its first page only");
+        look(&mut model, &mut touches, &[(1, 1 << 20), (2, 4_096)]);
+        assert!(touches.ask(&model, &source).is_none());
+        assert_eq!(source.n_asked.get(), 1);
+    }
+
+    #[test]
+    fn many_are_asked_for_a_little_at_a_time() {
+        let size = BLOCKS_MAX / 2 * FAULT_BLOCK_BYTES;
+        let mut model = model(&[size, size, 3 * size]);
+        let (mut touches, source) = (FirstTouches::default(), Faults::default());
+        look(&mut model, &mut touches, &[(1, size), (2, size), (3, size)]);
+        for n in 1..=3 {
+            let event = touches.ask(&model, &source).unwrap();
+            model.apply(&event);
+            assert_eq!(source.n_asked.get(), n, "one at a time, and the largest as well");
+        }
+        assert!(touches.ask(&model, &source).is_none());
+    }
+}

@@ -103,6 +103,8 @@ pub enum SessionError {
     Target(#[from] TargetError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error("--faults follows page faults by eBPF, which backend {} does not use", .0.name())]
+    NoFaults(Backend),
     #[error("process `{pid}` may not be traced: {source}")]
     NoPtrace { pid: u32, source: std::io::Error },
     /// Where censuses are all that there is.
@@ -126,6 +128,9 @@ impl SessionError {
             Self::Identity { source, .. } => source.hint(),
             Self::Target(error) => error.hint(),
             Self::Load(error) => error.hint(),
+            Self::NoFaults(_) => {
+                "leave out --faults, or use --backend ebpf: `bufwatch doctor` says what that needs here"
+            }
             Self::NoPtrace { .. } => {
                 "the process must be yours and `kernel.yama.ptrace_scope` 0, or run as root; what bufwatch starts itself it may trace at 1, too: bufwatch run -- node app.js"
             }

@@ -60,6 +60,9 @@ pub(super) enum SourceConfig {
 }
 
 pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> {
+    if config.has_faults && config.backend != Backend::Ebpf {
+        return Err(SessionError::NoFaults(config.backend));
+    }
     let pidfd = PidFd::open(config.pid);
     let planned = plan::obtain(config.pid, config.plan_cache.as_ref())
         .map_err(|source| SessionError::Identity { pid: config.pid, source })?;

@@ -126,7 +126,7 @@ on_every_node!(exec, super::lifecycle::exec);
 on_nodes!(packages_judged, super::packages::all, node_20 "20", node_26 "26");
 on_every_node!(recorded_reads, super::recording::of_each_tier);
 on_every_node!(recorded_reads_of_census, super::census_recording::of_a_small_program);
-on_nodes!(first_writes, super::first_touch::exact_when_asked_for, node_20 "20", node_26 "26");
+on_nodes!(first_writes, super::first_touch::exact_when_asked_for, node_18 "18", node_26 "26");
 on_nodes!(finding_freed, super::findings_in_ram::freed_but_resident, node_24 "24");
 on_nodes!(finding_paged, super::findings_in_ram::demand_paged, node_20 "20");
 on_nodes!(finding_growth, super::findings_in_ram::steady_growth, node_18 "18");

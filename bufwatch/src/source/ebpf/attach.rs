@@ -91,20 +91,16 @@ pub struct AttachPoint {
     pub symbol: String,
 }
 
-/// Programs with their tracepoints: those of each session.
-pub(super) const TRACEPOINTS: [(&str, &str); 3] = [
+const TRACEPOINTS: [(&str, &str); 3] = [
     ("task_execed", "sched_process_exec"),
     ("task_exited", "sched_process_exit"),
     ("task_forked", "sched_process_fork"),
 ];
 
 /// Attaches the tracepoints, which are dispensable: what failed is returned in words.
-pub(super) fn attach_tracepoints(
-    ebpf: &mut Ebpf,
-    tracepoints: &[(&'static str, &str)],
-) -> Result<Vec<String>, LoadError> {
+pub(super) fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<String>, LoadError> {
     let mut notices = Vec::new();
-    for (program, tracepoint) in tracepoints {
+    for (program, tracepoint) in TRACEPOINTS {
         if let Err(source) = attach_tracepoint(ebpf, program, tracepoint)? {
             notices.push(format!("tracepoint `{tracepoint}` is not attached: {}", root(&source)));
         }
@@ -159,7 +155,7 @@ pub(super) fn attach_points(
     Ok((links, notices))
 }
 
-fn attach_tracepoint(
+pub(super) fn attach_tracepoint(
     ebpf: &mut Ebpf,
     name: &'static str,
     tracepoint: &str,

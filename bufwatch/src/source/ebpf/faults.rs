@@ -24,14 +24,18 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// `None`, and why, if one of them cannot be attached: with half of the faults a touch may not be the first one.
-    pub(super) fn start(ebpf: &mut Ebpf) -> Result<(Option<Self>, Vec<String>), LoadError> {
-        let notices = attach::attach_tracepoints(ebpf, &TRACEPOINTS)?;
-        if !notices.is_empty() {
-            let consequence = "there are no exact first touches without it".to_owned();
-            return Ok((None, notices.into_iter().chain([consequence]).collect()));
+    /// Both or none: with half of the faults a touch may not be the first one.
+    pub(super) fn start(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+        for (program, tracepoint) in TRACEPOINTS {
+            match attach::attach_tracepoint(ebpf, program, tracepoint) {
+                Ok(Ok(())) => {}
+                Ok(Err(source)) | Err(LoadError::Program { source, .. }) => {
+                    return Err(LoadError::Faults { tracepoint, source });
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok((Some(Self { blocks: load::take_map(ebpf, "FAULTS")? }), notices))
+        Ok(Self { blocks: load::take_map(ebpf, "FAULTS")? })
     }
 
     /// The first write fault in `start..end` since then.

@@ -57,7 +57,7 @@ pub struct EbpfSource {
     copies: Array<MapData, InterpreterCopies>,
     /// Address of an `AsyncWrap` → its origin.
     async_resources: HashMap<MapData, u64, u64>,
-    /// If they were asked for and can be had.
+    /// If they were asked for.
     faults: Option<Faults>,
     /// Holds the programs and the links of tracepoints.
     ebpf: Ebpf,
@@ -96,14 +96,8 @@ impl EbpfSource {
         functions
             .set(0, config.async_origin.unwrap_or_default(), 0)
             .map_err(|source| LoadError::Map { name: "CALLBACK_FUNCTIONS", source })?;
-        let mut notices = attach::attach_tracepoints(&mut ebpf, &attach::TRACEPOINTS)?;
-        let faults = if config.has_faults {
-            let (faults, more) = Faults::start(&mut ebpf)?;
-            notices.extend(more);
-            faults
-        } else {
-            None
-        };
+        let mut notices = attach::attach_tracepoints(&mut ebpf)?;
+        let faults = config.has_faults.then(|| Faults::start(&mut ebpf)).transpose()?;
         let (links, more) = attach::attach_points(&mut ebpf, &config.points, config.anchor_tid)?;
         notices.extend(more);
         let ring = load::take_map(&mut ebpf, "EVENTS")?;
