@@ -28,9 +28,9 @@ use crate::tui::picker::ProcessChoice;
 /// From the start of a process to its first census: Node's own start takes less.
 pub(super) const FIRST_CENSUS: Nanos = Nanos::from_millis(500);
 
-/// What `--faults` costs, said before it does (kernel-facts.md §4).
-const FAULTS_COST: &str = "--faults: until bufwatch ends, each page fault of each process on this machine takes about 0.1 to 0.2 µs longer (a first write takes 2 to 4 µs), \
-     and the kernel keeps 26 MB for it";
+/// What `--faults` costs, said before it does (measured: docs/residency.md).
+const FAULTS_COST: &str = "--faults: until bufwatch ends, the first write to each page takes this process 0.2 to 0.5 µs longer (it takes about 2 µs), each page fault \
+     of other processes on this machine up to 0.1 µs, and the kernel keeps 26 MB for it";
 
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
 
