@@ -59,19 +59,19 @@ pub(super) fn find(snapshot: &Snapshot) -> Option<Finding> {
 /// From each peak to the trough behind it, where that is much.
 fn falls(samples: &[StoresAt]) -> Vec<Bytes> {
     let mut falls = Vec::new();
-    let (mut peak, mut trough) = (Bytes(0), Bytes(u64::MAX));
+    // The highest since the last fall was over, and the lowest since then.
+    let (mut peak, mut trough) = (Bytes(0), Bytes(0));
     for sample in samples {
-        if sample.live > peak {
-            peak = sample.live;
-        }
-        trough = trough.min(sample.live);
         let fell = peak.saturating_sub(trough);
         // It rises again by half: the fall is over.
         if fell >= FALL_MIN && sample.live.saturating_sub(trough).0 > fell.0 / 2 {
             falls.push(fell);
             (peak, trough) = (sample.live, sample.live);
-        } else if sample.live == peak {
-            trough = sample.live;
+        } else if sample.live >= peak {
+            // What was lower before was no fall from here.
+            (peak, trough) = (sample.live, sample.live);
+        } else {
+            trough = trough.min(sample.live);
         }
     }
     falls
@@ -103,11 +103,14 @@ mod tests {
         let found = find_in((0..60).map(|n| 20 + n % 10 * 12), 200).unwrap();
         assert_eq!(found.bytes, Bytes(108 * MIB));
         assert_eq!(found.site.as_deref(), Some("work (app.js:7)"));
+        let fast = (0..60).map(|n| if n % 2 == 0 { 20 } else { 128 });
+        assert_eq!(find_in(fast, 200).unwrap().bytes, Bytes(108 * MIB));
     }
 
     #[test]
     fn what_is_no_saw_is_not_accused() {
         assert_eq!(find_in((0..200).map(|n| n * 10), 2_000), None, "a leak");
+        assert_eq!(find_in((0..20).map(|n| n * 100), 2_000), None, "a fast leak");
         assert_eq!(find_in((0..60).map(|n| if n < 30 { 900 } else { 20 }), 1_000), None);
         assert_eq!(find_in((0..60).map(|n| 20 + n % 10 * 3), 60), None, "small teeth");
         assert_eq!(find_in((0..60).map(|n| 20 + n % 10 * 12), 2_000), None, "of little weight");

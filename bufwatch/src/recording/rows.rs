@@ -178,10 +178,8 @@ impl Rows<'_> {
                 FirstTouch::Unseen => (None, None),
                 FirstTouch::At { at, is_in_kernel } => (Some(int(at.0)), Some(*is_in_kernel)),
             };
-            self.execute(
-                "INSERT OR REPLACE INTO first_touch VALUES (?, ?, ?, ?)",
-                params![int(*number), int(at.0), touched_at, is_in_kernel],
-            )?;
+            let values = params![int(*number), int(at.0), touched_at, is_in_kernel];
+            self.execute("INSERT OR REPLACE INTO first_touch VALUES (?, ?, ?, ?)", values)?;
         }
         Ok(())
     }

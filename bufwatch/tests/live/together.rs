@@ -4,7 +4,7 @@
 use std::thread::{self, Builder};
 
 use crate::harness::{Lab, with_node};
-use crate::{allocator, residency};
+use crate::{allocator, findings_in_ram, residency};
 
 /// What is to be seen, on which version of Node, and its name.
 type Check = (&'static str, &'static str, fn(&Lab));
@@ -27,6 +27,19 @@ fn what_malloc_keeps_is_told_on_every_node() {
 #[test]
 fn what_malloc_gives_back_is_told_on_every_node() {
     assert_all(&on_every_node("given_back", allocator::given_back));
+}
+
+/// Each with a process that must not be accused beside it.
+#[test]
+fn findings_in_ram_are_told_and_their_twins_are_not() {
+    assert_all(&[
+        ("steady_growth", "18", findings_in_ram::steady_growth),
+        ("demand_paged", "20", findings_in_ram::demand_paged),
+        ("js_heap", "22", findings_in_ram::js_heap),
+        ("freed_but_resident", "24", findings_in_ram::freed_but_resident),
+        ("unaccounted_shared", "24", findings_in_ram::unaccounted_shared),
+        ("gc_lag", "26", findings_in_ram::gc_lag),
+    ]);
 }
 
 fn on_every_node(name: &'static str, check: fn(&Lab)) -> [Check; 5] {

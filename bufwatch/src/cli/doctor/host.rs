@@ -122,14 +122,17 @@ fn check_jit() -> Check {
 }
 
 fn check_capabilities(host: &Host) -> Vec<Check> {
+    /// Measured; some release before it may be the first that asks `CAP_SYS_ADMIN` for uprobes.
+    const UPROBES_ASK_ADMIN: (u32, u32) = (6, 18);
+    let refuses_uprobes = host.release.is_some_and(|release| release >= UPROBES_ASK_ADMIN);
     let rows = [
         (Capability::Bpf, Verdict::Failed, "BPF programs and maps cannot be loaded"),
         (Capability::Perfmon, Verdict::Failed, "probes cannot be attached"),
         (Capability::SysPtrace, Verdict::Limited, "only processes of the same user can be opened"),
         (
             Capability::SysAdmin,
-            Verdict::Limited,
-            "map_files and page numbers are closed: libraries are opened by path, residency is coarser",
+            if refuses_uprobes { Verdict::Failed } else { Verdict::Limited },
+            "newer kernels refuse uprobes (EACCES on 6.18); libraries are opened by path, residency is coarser",
         ),
         (
             Capability::DacReadSearch,
@@ -283,6 +286,18 @@ mod tests {
         let host = Host { release: Some((6, 1)), capabilities: 1 << 21 };
         let checks = check_capabilities(&host);
         assert!(checks.iter().all(|check| check.verdict != Verdict::Failed));
+    }
+
+    #[test]
+    fn newer_kernels_want_sys_admin_for_uprobes() {
+        let verdict = |release| {
+            let host = Host { release: Some(release), capabilities: 1 << 38 | 1 << 39 };
+            let checks = check_capabilities(&host);
+            let check = checks.into_iter().find(|check| check.name == "CAP_SYS_ADMIN");
+            check.map(|check| check.verdict)
+        };
+        assert_eq!(verdict((6, 18)), Some(Verdict::Failed));
+        assert_eq!(verdict((6, 1)), Some(Verdict::Limited));
     }
 
     #[test]

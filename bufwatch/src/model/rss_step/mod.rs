@@ -28,8 +28,14 @@ const UNSEEN_SHARE: u64 = 4;
 /// How often a step is put off for that reason, since there may be such stores at any time.
 const PUT_OFF_MAX: u32 = 2;
 
-/// RSS that has moved by less than this share of a step is calm.
+/// RSS that has moved by less than this share of a step is calm …
 const CALM_SHARE: u64 = 8;
+
+/// … and so is RSS that has moved, but stays where it is by now, within this share of a step …
+const STILL_SHARE: u64 = 64;
+
+/// … in so many looks after the first one there.
+const STILL_LOOKS: u32 = 2;
 
 /// A store that stands for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +153,8 @@ struct Baseline {
     kept: BTreeMap<SiteId, Bytes>,
     /// Allocated from the attach to `calm_at`.
     created: Bytes,
+    /// RSS when it last began to stand still, and the looks since then.
+    still: (Bytes, u32),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -222,13 +230,16 @@ pub(super) fn observe(model: &mut Model, at: Nanos, split: &RssSplit) {
     // Stores went, and RSS did not.
     let is_kept = n_kept.saturating_sub(was_kept).min(n_freed) >= least;
     if delta.unsigned_abs() < least.0 && !is_kept {
-        let is_calm = delta.unsigned_abs() < least.0 / CALM_SHARE;
+        let is_still = split.rss.0.abs_diff(baseline.still.0.0) < least.0 / STILL_SHARE;
+        let still =
+            if is_still { (baseline.still.0, baseline.still.1 + 1) } else { (split.rss, 0) };
+        let is_calm = delta.unsigned_abs() < least.0 / CALM_SHARE || still.1 >= STILL_LOOKS;
         let (calm_at, created) = if is_calm {
             (at, model.totals.created_bytes)
         } else {
             (baseline.calm_at, baseline.created)
         };
-        model.rss_steps.baseline = Some(Baseline { calm_at, created, ..baseline });
+        model.rss_steps.baseline = Some(Baseline { calm_at, created, still, ..baseline });
         return;
     }
     let unseen: Bytes = model
@@ -270,7 +281,8 @@ fn begin(model: &mut Model, at: Nanos, split: &RssSplit) {
     log.freed.clear();
     log.n_put_off = 0;
     let created = model.totals.created_bytes;
-    log.baseline = Some(Baseline { at, calm_at: at, split: *split, kept, created });
+    log.baseline =
+        Some(Baseline { at, calm_at: at, split: *split, kept, created, still: (split.rss, 0) });
 }
 
 /// The largest, and equal ones in the same order each time.

@@ -207,6 +207,33 @@ fn growth_too_slow_for_a_step_becomes_one_in_the_end() {
 }
 
 #[test]
+fn what_was_allocated_before_rss_stood_still_is_not_of_the_step() {
+    let mut process = Process::new();
+    process.make(1, 100);
+    process.grow(RssPart::V8Old, 5);
+    for _ in 0..=STILL_LOOKS {
+        process.scan();
+    }
+    process.write(1, 100);
+    process.scan();
+    let step = &process.model.rss_steps.steps[0];
+    assert_eq!(step.causes[0].kind, CauseKind::FirstWrite);
+    assert_eq!(step.created, Bytes(0));
+
+    // It never stood still.
+    let mut process = Process::new();
+    process.make(1, 100);
+    process.grow(RssPart::V8Old, 3);
+    for _ in 0..=STILL_LOOKS {
+        process.grow(RssPart::V8Old, 1);
+        process.scan();
+    }
+    process.write(1, 100);
+    process.scan();
+    assert_eq!(process.model.rss_steps.steps[0].created, Bytes(100 * MIB));
+}
+
+#[test]
 fn other_parts_and_what_nobody_knows_are_told_as_that() {
     let mut process = Process::new();
     process.grow(RssPart::Files, 30);
