@@ -29,7 +29,7 @@ use crate::tui::picker::ProcessChoice;
 pub(super) const FIRST_CENSUS: Nanos = Nanos::from_millis(500);
 
 /// What `--faults` costs, said before it does (measured: docs/residency.md).
-const FAULTS_COST: &str = "--faults: until bufwatch ends, the first write to each page takes this process 0.2 to 0.5 µs longer (it takes about 2 µs), each page fault \
+const FAULTS_COST: &str = "--faults: until bufwatch ends, the first write to each page takes this process 0.2 to 0.5 µs longer (it takes 2 to 3 µs), each page fault \
      of other processes on this machine up to 0.1 µs, and the kernel keeps 26 MB for it";
 
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
