@@ -30,11 +30,13 @@ pub enum DropReason {
     StackMapFull = 10,
     /// The origin of an async resource goes back further than the limit, or could not be kept.
     AsyncOriginLost = 11,
+    /// There was no room for the time of a page fault: the first touch of its store may be told late, or as not seen.
+    FaultLost = 12,
 }
 
 impl DropReason {
     /// Every reason in the order of its number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::RingFull,
         Self::LiveMapFull,
         Self::SharedPtrUnreadable,
@@ -47,6 +49,7 @@ impl DropReason {
         Self::ConfigMissing,
         Self::StackMapFull,
         Self::AsyncOriginLost,
+        Self::FaultLost,
     ];
 
     /// Number of reasons, the length of the counter array.
@@ -74,6 +77,7 @@ impl DropReason {
             Self::ConfigMissing => "config-missing",
             Self::StackMapFull => "stack-map-full",
             Self::AsyncOriginLost => "async-origin-lost",
+            Self::FaultLost => "fault-lost",
         }
     }
 
@@ -95,6 +99,7 @@ impl DropReason {
             Self::ConfigMissing => "nothing is traced",
             Self::StackMapFull => "stacks are sent more often than needed",
             Self::AsyncOriginLost => "what these async resources allocate may have no async origin",
+            Self::FaultLost => "some first touches are told late, or as not seen",
         }
     }
 

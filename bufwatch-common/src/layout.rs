@@ -8,6 +8,7 @@ use crate::config::{
     CallbackFunctions, InterpreterCopies, N_CALLBACK_FUNCTIONS, N_COPIES, ProbeConfig,
     SizeClassCounters,
 };
+use crate::fault::{FaultBlock, N_FAULT_PAGES};
 use crate::record::{
     AsyncOriginRecord, GcRecord, LiveKey, LiveStore, MappingRecord, RecordHeader, StoreRecord,
     TaskRecord,
@@ -36,6 +37,7 @@ wire! {
     InterpreterCopies = 8 * N_COPIES;
     CallbackFunctions = 8 * 2 * N_CALLBACK_FUNCTIONS;
     SizeClassCounters = 8 * 4;
+    FaultBlock = 8 * N_FAULT_PAGES;
     RecordHeader = 8 + 4 * 2 + 2 * 2 + 4;
     StoreRecord = 24 + 8 * 7 + 4 + 2 + 2;
     LiveKey = 8;

@@ -9,6 +9,7 @@
 
 pub mod config;
 pub mod drop_reason;
+pub mod fault;
 pub mod layout;
 pub mod record;
 pub mod stack;

@@ -9,6 +9,7 @@ mod atomic;
 mod backing_store;
 mod copies;
 mod emit;
+mod fault;
 mod gc;
 mod live;
 mod mapping;
@@ -142,6 +143,18 @@ pub fn task_exited(_ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn task_forked(_ctx: RawTracePointContext) -> i32 {
     task::happened(kind::TASK_FORKED)
+}
+
+/// `page_fault_user(address, regs, error_code)`.
+#[raw_tracepoint(tracepoint = "page_fault_user")]
+pub fn page_faulted_by_program(ctx: RawTracePointContext) -> i32 {
+    fault::happened(ctx.arg(0), ctx.arg(2), false)
+}
+
+/// `page_fault_kernel(address, regs, error_code)`: the kernel writes for the program, as in read(2).
+#[raw_tracepoint(tracepoint = "page_fault_kernel")]
+pub fn page_faulted_in_kernel(ctx: RawTracePointContext) -> i32 {
+    fault::happened(ctx.arg(0), ctx.arg(2), true)
 }
 
 #[cfg(not(test))]

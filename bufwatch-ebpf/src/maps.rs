@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use bufwatch_common::fault::FaultBlock;
 use bufwatch_common::{
     CallbackFunctions, DropReason, FRAMES_MAX, InterpreterCopies, LiveKey, LiveStore,
     N_SIZE_CLASSES, ProbeConfig, RawFrame, SizeClassCounters, StackRecord,
@@ -100,6 +101,11 @@ pub static ASYNC_RESOURCES: LruHashMap<u64, u64> = LruHashMap::with_max_entries(
 /// Origins that user space has been sent. Evicted: it is sent once more, and new ones do not refer to it.
 #[map]
 pub static ASYNC_ORIGINS: LruHashMap<u64, AsyncOrigin> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Block of addresses → when its pages were last written to for the first time; 8 GiB of them, in 26 MB. Evicted: the first touch of a
+/// store that user space has not asked for until then is not known; it asks within seconds. One entry unless it was asked for.
+#[map]
+pub static FAULTS: LruHashMap<u64, FaultBlock> = LruHashMap::with_max_entries(1 << 17, 0);
 
 /// Callbacks of one thread inside each other; Node has two or three. More: the outer ones are forgotten.
 pub const N_CALLBACKS: usize = 8;

@@ -111,8 +111,23 @@ pub struct StorePages {
     /// How long ago a scan first saw any page of it, and last saw more than before.
     pub touched: Option<Nanos>,
     pub grew: Option<Nanos>,
+    pub first_write: FirstWrite,
     /// Freed memory that the allocator gave out again: in RAM from birth on.
     pub is_recycled: bool,
+}
+
+/// When a store was first written to, by page faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstWrite {
+    /// Page faults are not followed, or it was not written to.
+    #[default]
+    Unknown,
+    /// No fault has told of it.
+    Unseen,
+    /// So long ago, by the program itself.
+    ByProgram(Nanos),
+    /// By the kernel for it, as in read(2).
+    ByKernel(Nanos),
 }
 
 /// Memory of dead stores of one line that is still in RAM.

@@ -8,8 +8,8 @@ use bufwatch_common::DropReason;
 use crate::analysis::finding::Finding;
 use crate::analysis::query::StoreQuery;
 pub use crate::analysis::residency::{
-    CauseKind, Counted, FreedRow, HeapNumbers, LiveFacts, MemoryUsage, Recent, ResidencyTotals,
-    RssStepRow, StepCauseRow, StorePages, StoresAt, SurvivorPoint,
+    CauseKind, Counted, FirstWrite, FreedRow, HeapNumbers, LiveFacts, MemoryUsage, Recent,
+    ResidencyTotals, RssStepRow, StepCauseRow, StorePages, StoresAt, SurvivorPoint,
 };
 use crate::base::{Bytes, Fidelity, Nanos, Series, StackId, StoreKey, Tid};
 use crate::event::residency::{RssSplit, StoreMap};

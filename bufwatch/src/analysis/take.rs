@@ -11,14 +11,14 @@ use crate::analysis::memory_usage::memory_usage;
 use crate::analysis::of_site::OfSite;
 use crate::analysis::query::{Condition, StoreFacts, StoreFilter, StoreQuery, StoreSort, is_site};
 use crate::analysis::ranking;
-use crate::analysis::residency::Recent;
+use crate::analysis::residency::{FirstWrite, Recent};
 use crate::analysis::rss_steps::rss_steps;
 use crate::analysis::snapshot::{
     GcTotals, Health, History, Memory, ResidencyTotals, SmallTotals, Snapshot, StoreDetail,
     StorePages, StoreRow, StoreTable, StoreTotals, Target, TargetState,
 };
 use crate::base::{FastMap, Fidelity, Nanos, StoreKey};
-use crate::event::residency::StoreMap;
+use crate::event::residency::{FirstTouch, StoreMap};
 use crate::model::limits::{ASYNC_STACKS_MAX, SITES_MAX as MODEL_SITES_MAX, STACKS_MAX};
 use crate::model::live::Store;
 use crate::model::site::{Site, SiteId};
@@ -313,6 +313,12 @@ fn row(model: &Model, store: &Store, now: Nanos) -> StoreRow {
             scanned: now.since(known.scanned_at),
             touched: ago(known.touched_at),
             grew: ago(known.grew_at),
+            first_write: match known.first_touch {
+                FirstTouch::Unknown => FirstWrite::Unknown,
+                FirstTouch::Unseen => FirstWrite::Unseen,
+                FirstTouch::At { at, is_in_kernel: true } => FirstWrite::ByKernel(now.since(at)),
+                FirstTouch::At { at, .. } => FirstWrite::ByProgram(now.since(at)),
+            },
             is_recycled: known.is_recycled,
         }),
     }

@@ -236,6 +236,7 @@ fn config(args: &CheckArgs, environment: &Environment, pid: u32, file: &Path) ->
         has_empty_probes: false,
         has_source_maps: true,
         has_async_origin: false,
+        has_faults: false,
         min_size: args.min_size,
         ring_bytes: 8 << 20,
         plan_cache: environment.plan_cache.clone(),

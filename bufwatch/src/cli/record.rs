@@ -15,7 +15,7 @@ use crate::cli::args::{
 use crate::cli::backend::{BackendArgs, census_interval};
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
-use crate::cli::watch::{Signals, fail, print_each};
+use crate::cli::watch::{Signals, fail, print_each, say_what_faults_cost};
 use crate::recording::THINNED_PREFIX;
 use crate::session::{Pace, RecordTo, Session, SessionConfig};
 use crate::symbolize::SharedSymbols;
@@ -60,6 +60,10 @@ pub struct RecordArgs {
     /// Say also where the async resource was created whose callback allocated (see `bufwatch --help`)
     #[arg(long)]
     pub async_origin: bool,
+    /// Record also when exactly each store was first written to, by page faults: slows down each page fault of this machine (see
+    /// `bufwatch --help`)
+    #[arg(long)]
+    pub faults: bool,
     /// Size of the buffer between kernel and bufwatch; rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_ring_size)]
     pub ring_size: Bytes,
@@ -69,7 +73,9 @@ pub struct RecordArgs {
 }
 
 pub fn run(args: &RecordArgs, environment: &Environment) -> Exit {
-    let session = match Session::start(config(args, environment)) {
+    let config = config(args, environment);
+    say_what_faults_cost(&config);
+    let session = match Session::start(config) {
         Ok(session) => session,
         Err(error) => return fail(&error),
     };
@@ -102,6 +108,7 @@ fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
         has_empty_probes: false,
         has_source_maps: !args.no_source_maps,
         has_async_origin: args.async_origin,
+        has_faults: args.faults,
         min_size: args.min_size,
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
         plan_cache: environment.plan_cache.clone(),

@@ -15,6 +15,7 @@ use crate::cli::args::WatchArgs;
 use crate::cli::backend::census_interval;
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
+use crate::event::Backend;
 use crate::export::{sample_json, sample_text};
 use crate::node::processes;
 use crate::recording::THINNED_PREFIX;
@@ -26,6 +27,10 @@ use crate::tui::picker::ProcessChoice;
 
 /// From the start of a process to its first census: Node's own start takes less.
 pub(super) const FIRST_CENSUS: Nanos = Nanos::from_millis(500);
+
+/// What `--faults` costs, said before it does (measured: docs/residency.md).
+const FAULTS_COST: &str = "--faults: until bufwatch ends, the first write to each page takes this process 0.2 to 0.5 µs longer (it takes 2 to 3 µs), each page fault \
+     of other processes on this machine up to 0.1 µs, and the kernel keeps 26 MB for it";
 
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
 
@@ -53,7 +58,9 @@ pub(super) fn watch(
     pid: u32,
     launched: Option<&mut Launched>,
 ) -> Exit {
-    let session = match Session::start(config(args, environment, pid, launched.is_some())) {
+    let config = config(args, environment, pid, launched.is_some());
+    say_what_faults_cost(&config);
+    let session = match Session::start(config) {
         Ok(session) => session,
         Err(error) => return fail(&error),
     };
@@ -89,6 +96,13 @@ pub(super) fn watch(
     }
 }
 
+/// Before they are followed; where they cannot be, the session says so.
+pub(super) fn say_what_faults_cost(config: &SessionConfig) {
+    if config.has_faults && config.backend == Backend::Ebpf {
+        print_line(FAULTS_COST);
+    }
+}
+
 fn why_it_ended(last: Option<&Snapshot>, pid: u32) -> String {
     match last.map(|last| &last.target.state) {
         Some(TargetState::Execed) => {
@@ -113,6 +127,7 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32, is_new: bool) -
         has_empty_probes: args.empty_probes,
         has_source_maps: !args.no_source_maps,
         has_async_origin: args.async_origin,
+        has_faults: args.faults,
         min_size: args.min_size,
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
         plan_cache: environment.plan_cache.clone(),

@@ -17,7 +17,7 @@ use crate::base::{AsyncOriginId, Avma, Bytes, Nanos, StackId, StoreKey, Tid};
 pub use crate::event::backend::{Backend, Sees};
 use crate::event::census::Census;
 use crate::event::recorded::Recalled;
-use crate::event::residency::ResidencyScanned;
+use crate::event::residency::{ResidencyScanned, StoreTouch};
 
 /// Something that happened, and when (`CLOCK_MONOTONIC`).
 #[derive(Clone, Debug)]
@@ -113,6 +113,7 @@ pub enum Payload {
     CountersSampled(Box<CountersSampled>),
     /// Boxed for its rareness.
     ResidencyScanned(Box<ResidencyScanned>),
+    FirstTouchesRead(Arc<[StoreTouch]>),
     CensusStarted,
     /// What was alive in the V8 heaps of the target at one moment: the event's time is when it stood still.
     CensusTaken(Arc<Census>),

@@ -7,7 +7,7 @@ use bufwatch_common::DropReason;
 
 use crate::base::{Bytes, Nanos, StackId, StoreKey, Tid};
 use crate::event::census::Census;
-use crate::event::residency::{PageBytes, RssSplit};
+use crate::event::residency::{FirstTouch, PageBytes, RssSplit};
 use crate::event::{
     Frame, GcKind, HeapSampled, MemorySampled, StoreKind, TargetIdentified, Thread,
 };
@@ -98,6 +98,7 @@ pub struct RecordedStore {
     pub gc_at_birth: RecordedGcCounts,
     pub placement: Option<RecordedPlacement>,
     pub pages: Option<RecordedPages>,
+    pub first_touch: FirstTouch,
 }
 
 /// The mapping around the bytes of a store.

@@ -62,6 +62,31 @@ pub struct StoreResidency {
     pub pages: PageBytes,
 }
 
+/// When a store was first written to, by page faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstTouch {
+    /// Nobody has asked: page faults are not followed, or no page was seen to be written to.
+    #[default]
+    Unknown,
+    /// It was written to without a fault since its birth: its memory was there before (given out again, filled by native code before it
+    /// became an array buffer, in a neighbour's huge page), or came in another way (`MAP_POPULATE`, `O_DIRECT`, `io_uring`).
+    Unseen,
+    At {
+        at: Nanos,
+        /// By the kernel for the program, as in read(2).
+        is_in_kernel: bool,
+    },
+}
+
+/// What page faults say of one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreTouch {
+    pub key: StoreKey,
+    /// Where its bytes were then.
+    pub start: u64,
+    pub touch: FirstTouch,
+}
+
 /// How much of a range is in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RangeResidency {

@@ -3,7 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::analysis::snapshot::{FreedRow, HeapNumbers, Placement, RssStepRow, Snapshot, StoreRow};
+use crate::analysis::snapshot::{
+    FirstWrite, FreedRow, HeapNumbers, Placement, RssStepRow, Snapshot, StorePages, StoreRow,
+};
 use crate::base::Bytes;
 use crate::event::residency::{Allocator, Obstacle, RssPart, RssSplit};
 
@@ -177,6 +179,7 @@ fn top_store(row: &StoreRow, has_stacks: bool) -> Value {
         "scanned_ns": residency.map(|known| known.scanned.0),
         "touched_ns": residency.and_then(|known| known.touched).map(|ns| ns.0),
         "grew_ns": residency.and_then(|known| known.grew).map(|ns| ns.0),
+        "first_write": residency.and_then(first_write),
         "is_recycled": residency.map(|known| known.is_recycled),
         "age_ns": row.age.0,
         "site": has_stacks.then_some(row.site.as_ref()),
@@ -185,11 +188,39 @@ fn top_store(row: &StoreRow, has_stacks: bool) -> Value {
     })
 }
 
+/// Null unless page faults are followed and it was written to; null in it is what no fault has told.
+fn first_write(known: &StorePages) -> Option<Value> {
+    let (age, by) = match known.first_write {
+        FirstWrite::Unknown => return None,
+        FirstWrite::Unseen => (None, None),
+        FirstWrite::ByProgram(age) => (Some(age.0), Some("program")),
+        FirstWrite::ByKernel(age) => (Some(age.0), Some("kernel")),
+    };
+    Some(json!({ "ago_ns": age, "by": by }))
+}
+
 fn placement(placement: Placement) -> Option<&'static str> {
     match placement {
         Placement::Unknown => None,
         Placement::OwnMapping { .. } => Some("own-mapping"),
         Placement::MainHeap => Some("malloc-heap"),
         Placement::SharedMapping { .. } => Some("shared-mapping"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Nanos;
+
+    #[test]
+    fn a_first_write_that_no_fault_told_of_is_not_one_that_nobody_asked_for() {
+        let told =
+            |first_write| super::first_write(&StorePages { first_write, ..StorePages::default() });
+        assert_eq!(told(FirstWrite::Unknown), None);
+        assert_eq!(told(FirstWrite::Unseen), Some(json!({ "ago_ns": null, "by": null })));
+        let by = |by| Some(json!({ "ago_ns": 7, "by": by }));
+        assert_eq!(told(FirstWrite::ByProgram(Nanos(7))), by("program"));
+        assert_eq!(told(FirstWrite::ByKernel(Nanos(7))), by("kernel"));
     }
 }

@@ -185,6 +185,7 @@ impl Model {
             Payload::HeapsSampled(heaps) => self.heaps = (at, Arc::clone(heaps)),
             Payload::CountersSampled(counters) => self.counters = Some((**counters).clone()),
             Payload::ResidencyScanned(scan) => residency::scanned(self, scan),
+            Payload::FirstTouchesRead(touches) => residency::touched(self, touches),
             Payload::CensusStarted => self.census.is_underway = true,
             Payload::CensusTaken(taken) => {
                 let joined = census::join(self, at, taken);

@@ -210,6 +210,7 @@ fn live_store(store: &RecordedStore, by_number: &FastMap<u32, SiteId>) -> Store 
         pages: known.pages,
         scanned_at: known.scanned_at,
         touched_at: known.touched_at,
+        first_touch: store.first_touch,
         grew_at: known.grew_at,
         is_recycled: known.is_recycled,
         ..Residency::default()

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::base::{Bytes, Nanos};
-use crate::event::residency::{PageBytes, ResidencyScanned, RssSplit, StoreMap};
+use crate::event::residency::{
+    FirstTouch, PageBytes, ResidencyScanned, RssSplit, StoreMap, StoreTouch,
+};
 use crate::model::limits::ADVISED_MAX;
 use crate::model::live::Store;
 use crate::model::{Model, rss_step};
@@ -16,6 +18,8 @@ pub struct Residency {
     pub scanned_at: Nanos,
     /// The first scan that saw any of its pages; the touch was between it and the scan before.
     pub touched_at: Nanos,
+    /// By page faults, if they are followed.
+    pub first_touch: FirstTouch,
     /// The last scan that saw more of its pages than the one before.
     pub grew_at: Nanos,
     /// In memory before it was born: memory of dead stores that the allocator gave out again.
@@ -50,6 +54,11 @@ impl Residency {
         bytes <= HEADER_MAX
     }
 
+    /// More of it is in memory than the pages at its ends, which the allocator and neighbours write to: page faults may say since when.
+    pub fn wants_first_touch(&self) -> bool {
+        self.first_touch == FirstTouch::Unknown && self.pages.held().0 > 2 * HEADER_MAX.0
+    }
+
     fn seen(&mut self, started_at: Nanos, size: Bytes, pages: PageBytes) {
         /// Headers of the allocator between dead stores, which are in memory as well.
         const GAPS_MAX: Bytes = Bytes(8_192);
@@ -70,7 +79,8 @@ impl Residency {
 
     /// Its bytes are somewhere else now.
     pub(super) fn moved(&mut self) {
-        *self = Self { touched_at: self.touched_at, ..Self::default() };
+        *self =
+            Self { touched_at: self.touched_at, first_touch: self.first_touch, ..Self::default() };
     }
 }
 
@@ -107,6 +117,16 @@ impl ResidencyLog {
 fn overlaps(ranges: &[(u64, u64)], start: u64, end: u64) -> bool {
     let before = ranges.partition_point(|range| range.0 < end);
     ranges.iter().take(before).any(|range| range.1 > start)
+}
+
+/// Folds what page faults say of stores.
+pub(super) fn touched(model: &mut Model, touches: &[StoreTouch]) {
+    for told in touches {
+        let store = model.live.find_mut(told.key).filter(|store| store.data == told.start);
+        if let Some(store) = store {
+            store.residency.first_touch = told.touch;
+        }
+    }
 }
 
 /// Folds a scan.
@@ -174,6 +194,23 @@ mod tests {
         // Given back meanwhile.
         assert!(!first(there, size.0 / 2));
         assert!(!first(Residency::default(), size.0));
+    }
+
+    #[test]
+    fn a_first_touch_is_asked_for_once() {
+        let mut model = Model::new(Nanos(0));
+        let mut store = Store::blank();
+        (store.key.address, store.data, store.size) = (7, 1_000, Bytes(1 << 20));
+        store.residency = Residency::resident(Bytes(8_192));
+        assert!(!store.residency.wants_first_touch(), "its ends only");
+        store.residency = Residency::resident(Bytes(8_193));
+        model.live.insert(store.clone());
+        let wants = |model: &Model| model.live.find(7).unwrap().residency.wants_first_touch();
+        let told = |start| StoreTouch { key: store.key, start, touch: FirstTouch::Unseen };
+        touched(&mut model, &[told(2_000)]);
+        assert!(wants(&model), "it was somewhere else");
+        touched(&mut model, &[told(1_000)]);
+        assert!(!wants(&model));
     }
 
     #[test]

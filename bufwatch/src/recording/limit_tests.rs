@@ -12,6 +12,7 @@ use crate::event::recorded::{
     Moment, RecordedCensus, RecordedDeath, RecordedGcCounts, RecordedSite, RecordedStore, SiteLive,
     SiteTotal,
 };
+use crate::event::residency::FirstTouch;
 
 const MAX: Bytes = Bytes(4 << 20);
 
@@ -80,6 +81,10 @@ impl Session {
             totals: vec![total],
             stores: born(n).map(|number| store(number, at)).collect(),
             deaths: deaths.collect(),
+            first_touches: born(n)
+                .step_by(8)
+                .map(|number| (at, number, FirstTouch::Unseen))
+                .collect(),
             moments: samples.into_iter().chain([moment]).collect(),
             findings: vec![(at, vec![finding(n)])],
             censuses: self.has_census.then(|| census(n)).into_iter().collect(),
@@ -150,6 +155,12 @@ fn left(path: &Path) -> Vec<u64> {
     times.map(|t| (t.unwrap().cast_unsigned() - flush_at(0).0) / FLUSH.0).collect()
 }
 
+/// First touches of stores that have no row.
+fn n_orphans(path: &Path) -> i64 {
+    let sql = "SELECT count(*) FROM first_touch WHERE store NOT IN (SELECT number FROM store)";
+    rusqlite::Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
 #[test]
 fn churn_leaves_fewer_states_and_each_is_whole() {
     let folder = tempfile::tempdir().unwrap();
@@ -159,6 +170,7 @@ fn churn_leaves_fewer_states_and_each_is_whole() {
     let limited = session.record(&folder.path().join("limited.bufwatch"), n, Some(MAX));
     assert!(length(&whole) > MAX.0 * 3 / 2, "{} bytes without a limit", length(&whole));
     let (whole, reader) = (Reader::open(&whole).unwrap(), Reader::open(&limited).unwrap());
+    assert_eq!(n_orphans(&limited), 0);
     let left = left(&limited);
     assert!(left.len() >= 64 && left.len() < 1_000, "{left:?}");
     assert_eq!((left.first(), left.last()), (Some(&1), Some(&n)));
@@ -206,6 +218,7 @@ fn of_too_many_live_stores_some_have_a_row_and_sums_are_exact() {
     let told = reader.told_at(flush_at(80), &StoresWanted::ALL).unwrap().recalled;
     let thinned = reader.about.thinned.unwrap();
     assert!(thinned.one_in > 1, "{thinned:?}");
+    assert_eq!(n_orphans(&limited), 0);
     assert!(told.is_partial);
     assert_eq!((told.moment.n_live, told.totals[0].n_live), (80_000, 80_000));
     let n_large = told.stores.iter().filter(|store| store.size.0 > 1 << 20).count();

@@ -9,7 +9,7 @@ use crate::event::recorded::{
     RecordedHeap, RecordedPages, RecordedPlacement, RecordedSite, RecordedStep, RecordedStore,
     SiteTotal,
 };
-use crate::event::residency::RssSplit;
+use crate::event::residency::{FirstTouch, RssSplit};
 
 /// Rows of one transaction, in the order in which they are written.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Batch {
     pub deaths: Vec<RecordedDeath>,
     /// When that was known, of which store by its number.
     pub pages: Vec<(Nanos, u64, RecordedPages)>,
+    /// When that was known, of which store by its number.
+    pub first_touches: Vec<(Nanos, u64, FirstTouch)>,
     /// When that was known, when the scan began, what it found.
     pub splits: Vec<(Nanos, Nanos, RssSplit)>,
     pub steps: Vec<RecordedStep>,
@@ -53,6 +55,7 @@ impl Batch {
             + self.changes.len()
             + self.deaths.len()
             + self.pages.len()
+            + self.first_touches.len()
             + self.moments.len()
             + self.gcs.len()
             + self.freed.len()

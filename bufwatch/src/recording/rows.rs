@@ -5,7 +5,7 @@ use rusqlite::{Transaction, params};
 use crate::base::{FastMap, Nanos};
 use crate::event::Frame;
 use crate::event::recorded::{Moment, RecordedSite, RecordedStore, SiteLive, SiteTotal};
-use crate::event::residency::{Allocator, Obstacle, RssPart, RssSplit};
+use crate::event::residency::{Allocator, FirstTouch, Obstacle, RssPart, RssSplit};
 use crate::recording::row::{Batch, Fact, FindingRow, NoticeList};
 use crate::recording::value::{int, known, list, texts};
 use crate::recording::{Thinned, names};
@@ -168,6 +168,22 @@ impl Rows<'_> {
         self.transaction.prepare_cached(sql)?.exists([int(number)])
     }
 
+    fn first_touches(&self, batch: &Batch) -> rusqlite::Result<()> {
+        for (at, number, touch) in &batch.first_touches {
+            if !self.has_row(*number)? {
+                continue;
+            }
+            let (touched_at, is_in_kernel) = match touch {
+                FirstTouch::Unknown => continue,
+                FirstTouch::Unseen => (None, None),
+                FirstTouch::At { at, is_in_kernel } => (Some(int(at.0)), Some(*is_in_kernel)),
+            };
+            let values = params![int(*number), int(at.0), touched_at, is_in_kernel];
+            self.execute("INSERT OR REPLACE INTO first_touch VALUES (?, ?, ?, ?)", values)?;
+        }
+        Ok(())
+    }
+
     /// Changes, pages and deaths of stores that have rows, and collections.
     pub(super) fn what_became(&self, batch: &Batch) -> rusqlite::Result<()> {
         for (number, placement) in &batch.placements {
@@ -219,6 +235,7 @@ impl Rows<'_> {
                 ],
             )?;
         }
+        self.first_touches(batch)?;
         for death in &batch.deaths {
             self.execute(
                 "UPDATE store SET death = ?, life_class = ?, n_minor_survived = ?, n_major_survived = ? WHERE number = ?",

@@ -41,6 +41,9 @@ CREATE TABLE store_pages (
   store INTEGER NOT NULL, t INTEGER NOT NULL, scanned INTEGER NOT NULL, resident INTEGER NOT NULL, zero INTEGER NOT NULL, swapped INTEGER NOT NULL,
   huge INTEGER NOT NULL, touched INTEGER NOT NULL, grew INTEGER NOT NULL, is_recycled INTEGER NOT NULL,
   PRIMARY KEY (store, t)) WITHOUT ROWID;
+-- With --faults: when a store was first written to, by its page faults, known at t; touched is null if no fault was seen.
+CREATE TABLE first_touch (
+  store INTEGER PRIMARY KEY, t INTEGER NOT NULL, touched INTEGER, is_in_kernel INTEGER);
 CREATE TABLE rss_scan (
   t INTEGER PRIMARY KEY, scanned INTEGER NOT NULL, rss INTEGER NOT NULL, swapped INTEGER NOT NULL, untouched INTEGER NOT NULL,
   is_allocator_known INTEGER NOT NULL, allocator TEXT, obstacle TEXT, n_arenas INTEGER NOT NULL, n_arenas_unknown INTEGER NOT NULL,
@@ -160,6 +163,8 @@ CREATE VIEW gcs AS
   SELECT (t - (SELECT t FROM start)) / 1e9 AS t_s, pause_ns / 1e6 AS pause_ms, kind, tid FROM gc;
 CREATE VIEW residency AS
   SELECT store, (t - (SELECT t FROM start)) / 1e9 AS t_s, resident, zero, swapped, huge FROM store_pages;
+CREATE VIEW first_writes AS
+  SELECT store, (touched - (SELECT t FROM start)) / 1e9 AS t_s, is_in_kernel FROM first_touch;
 CREATE VIEW rss_parts AS SELECT (t - (SELECT t FROM start)) / 1e9 AS t_s, part, bytes FROM rss_part;
 CREATE VIEW rss_steps AS
   SELECT (until - (SELECT t FROM start)) / 1e9 AS t_s, (until - since) / 1e9 AS took_s, rss_after - rss_before AS bytes, rss_after AS rss, text,

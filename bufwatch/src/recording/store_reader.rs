@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use crate::base::{Nanos, StackId, StoreKey, Tid};
 use crate::event::recorded::{Moment, RecordedPages, RecordedPlacement, RecordedStore, SiteTotal};
-use crate::event::residency::PageBytes;
+use crate::event::residency::{FirstTouch, PageBytes};
 use crate::recording::state_reader::gc_counts;
 use crate::recording::value::{Columns, int};
 use crate::recording::{Reader, names, value};
@@ -83,6 +83,7 @@ impl Reader {
         }
         found.stores.sort_unstable_by_key(|store| store.number);
         self.look(&mut found.stores, moment.at)?;
+        self.touch(&mut found.stores, moment.at)?;
         Ok(found)
     }
 
@@ -238,6 +239,25 @@ impl Reader {
              WHERE store = ? AND t <= ? ORDER BY t DESC LIMIT 1";
         self.of_each(sql, stores, at, |store, row| {
             store.pages = Some(pages(row, all_at.unwrap_or_default())?);
+            Ok(())
+        })
+    }
+
+    fn touch(&self, stores: &mut [RecordedStore], at: Nanos) -> rusqlite::Result<()> {
+        if !self.has_table("first_touch")? {
+            return Ok(());
+        }
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM first_touch LIMIT 1)";
+        if self.row(sql, [], value::number)?.unwrap_or(0) == 0 {
+            return Ok(());
+        }
+        let sql = "SELECT touched, is_in_kernel FROM first_touch WHERE store = ? AND t <= ?";
+        self.of_each(sql, stores, at, |store, row| {
+            let (touched_at, is_in_kernel) = (row.known_nanos()?, row.known_number()?);
+            store.first_touch = touched_at.map_or(FirstTouch::Unseen, |at| FirstTouch::At {
+                at,
+                is_in_kernel: is_in_kernel == Some(1),
+            });
             Ok(())
         })
     }

@@ -11,12 +11,22 @@ use super::*;
 use crate::base::{Bytes, Nanos, StoreKey, sanitize};
 use crate::event::Frame;
 use crate::event::recorded::{Moment, RecordedDeath, RecordedSite, RecordedStore, SiteTotal};
+use crate::event::residency::FirstTouch;
 
 const HOSTILE: &str = "x'); DROP TABLE store; --\u{0}\u{1b}[2J";
 
 fn store(number: u64, birth: Nanos) -> RecordedStore {
     let key = StoreKey { address: number << 8, id: 1 };
     RecordedStore { key, number, size: Bytes(100), birth, site: 2, ..RecordedStore::default() }
+}
+
+/// Of the store before, known at the flush of that second.
+fn first_touch(second: u64) -> Option<FirstTouch> {
+    match second {
+        3 => Some(FirstTouch::At { at: Nanos(2_100), is_in_kernel: true }),
+        4 => Some(FirstTouch::Unseen),
+        _ => None,
+    }
 }
 
 /// Flushes at the seconds 1 to 4; at each a store more, of which the first dies at 2.5 s.
@@ -47,6 +57,7 @@ fn record(folder: &Path) -> PathBuf {
             totals: vec![SiteTotal { site: 2, at, n_created: n, ..SiteTotal::default() }],
             stores: vec![store(n, Nanos(at.0 - 100_000_000))],
             deaths: death.into_iter().collect(),
+            first_touches: first_touch(n).map(|touch| (at, n - 1, touch)).into_iter().collect(),
             moments: vec![Moment { at, is_flush: true, n_created: n, ..Moment::default() }],
             ..Batch::default()
         };
@@ -132,6 +143,26 @@ fn what_is_no_recording_is_told_apart() {
     assert!(matches!(Reader::open(&path), Err(RecordingError::Damaged { .. })));
     change("PRAGMA application_id = 1");
     assert!(matches!(Reader::open(&path), Err(RecordingError::Foreign(_))));
+}
+
+#[test]
+fn first_touches_are_told_from_when_they_were_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = record(folder.path());
+    let told = |second, number| {
+        let reader = Reader::open(&path).unwrap();
+        let told = reader.told_at(Nanos::from_secs(second), &StoresWanted::ALL).unwrap();
+        let mut stores = told.recalled.stores.iter();
+        stores.find(|store| store.number == number).unwrap().first_touch
+    };
+    assert_eq!(told(2, 2), FirstTouch::Unknown);
+    assert_eq!(Some(told(3, 2)), first_touch(3));
+    assert_eq!(told(3, 3), FirstTouch::Unknown);
+    assert_eq!(told(4, 3), FirstTouch::Unseen);
+    assert_eq!(told(4, 4), FirstTouch::Unknown);
+    let sql = "DROP VIEW first_writes; DROP TABLE first_touch";
+    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    assert_eq!(told(3, 2), FirstTouch::Unknown, "of an older bufwatch");
 }
 
 #[test]

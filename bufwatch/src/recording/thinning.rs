@@ -67,9 +67,10 @@ const DEAD_STORES: &str = "DELETE FROM store WHERE death <= ?1 AND NOT EXISTS (S
      AND f.t >= store.birth - 1000000000 AND f.t < store.death)";
 
 /// Rows of what is gone.
-const ORPHANS: [&str; 4] = [
+const ORPHANS: [&str; 5] = [
     "DELETE FROM store_pages WHERE store NOT IN (SELECT number FROM store)",
     "DELETE FROM store_change WHERE store NOT IN (SELECT number FROM store)",
+    "DELETE FROM first_touch WHERE store NOT IN (SELECT number FROM store)",
     "DELETE FROM rss_part WHERE t NOT IN (SELECT t FROM rss_scan)",
     "DELETE FROM rss_step_cause WHERE NOT EXISTS (SELECT 1 FROM rss_step s WHERE s.t = rss_step_cause.t AND s.until = rss_step_cause.until)",
 ];
@@ -142,9 +143,12 @@ impl Limit {
         let n_stores = batch.stores.iter().filter(|it| is_kept(it.number, it.size)).count();
         let n_parents: usize = batch.censuses.iter().map(|it| it.census.parents.len()).sum();
         // A death is written into the row of the store.
-        let n_rows = batch.n_rows() - batch.stores.len() - batch.deaths.len() - batch.pages.len();
-        let pages = batch.pages.iter().filter(|(_, number, _)| is_kept(*number, Bytes(0)));
-        (n_rows + pages.count()) as u64 * ROW
+        let of_stores = batch.pages.len() + batch.first_touches.len();
+        let n_rows = batch.n_rows() - batch.stores.len() - batch.deaths.len() - of_stores;
+        let pages = batch.pages.iter().map(|(_, number, _)| *number);
+        let of_stores = pages.chain(batch.first_touches.iter().map(|(_, number, _)| *number));
+        let n_of_stores = of_stores.filter(|number| is_kept(*number, Bytes(0))).count();
+        (n_rows + n_of_stores) as u64 * ROW
             + n_stores as u64 * STORE_ROW
             + n_parents as u64 * PARENT_ROWS
     }
@@ -235,7 +239,7 @@ impl Limit {
         let sql = "DELETE FROM store WHERE size < ?1 AND number % ?2 <> 0";
         let n = transaction.execute(sql, params![int(LARGE.0), int(self.thinned.one_in)])?;
         self.thinned.n_stores += n as u64;
-        for sql in ORPHANS.iter().take(2) {
+        for sql in ORPHANS.iter().take(3) {
             transaction.execute(sql, [])?;
         }
         self.say(&transaction)?;

@@ -15,6 +15,7 @@ use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
 use crate::recording::Place;
 use crate::session::census::CensusTaking;
+use crate::session::first_touch::FirstTouches;
 use crate::session::pace::Pace;
 use crate::session::recording::Recording;
 use crate::session::residency::ScanSchedule;
@@ -90,6 +91,7 @@ pub(super) fn run(
         findings: Arc::from([]),
         n_judged: 0,
         scans: ScanSchedule::new(config.pace),
+        first_touches: FirstTouches::default(),
         census: CensusTaking::new(pid, census, config.census_interval),
         recording,
         source_limits: None,
@@ -158,6 +160,7 @@ struct Collector<'a> {
     findings: Arc<[Finding]>,
     n_judged: u64,
     scans: ScanSchedule,
+    first_touches: FirstTouches,
     census: CensusTaking,
     recording: Recording,
     source_limits: Option<String>,
@@ -189,6 +192,12 @@ impl Collector<'_> {
             }
             for events in sampling.events.try_iter() {
                 self.apply_all(&events);
+                if source.has_faults() {
+                    self.first_touches.looked(&self.model, &events);
+                }
+            }
+            if let Some(event) = self.first_touches.ask(&self.model, source) {
+                self.fold(&event);
             }
             let now = clock::now();
             if let Some(order) = self.scans.order(&self.model, now, self.interest.detail)

@@ -4,6 +4,7 @@
 pub mod backend;
 mod census;
 mod collector;
+mod first_touch;
 pub mod pace;
 mod post_mortem;
 mod recording;
@@ -37,6 +38,7 @@ use crate::source::ebpf::LoadError;
 use crate::symbolize::SharedSymbols;
 
 /// Resolved settings; there are no defaults here.
+#[expect(clippy::struct_excessive_bools, reason = "settings are independent of each other")]
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
     pub pid: u32,
@@ -49,6 +51,8 @@ pub struct SessionConfig {
     pub has_source_maps: bool,
     /// Stores are told by where the async resource was created whose callback made them.
     pub has_async_origin: bool,
+    /// Page faults are followed, for exact first touches.
+    pub has_faults: bool,
     pub min_size: Bytes,
     pub ring_bytes: u32,
     /// Where plans are kept between runs, if anywhere.
@@ -99,6 +103,8 @@ pub enum SessionError {
     Target(#[from] TargetError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error("--faults follows page faults by eBPF, which backend {} does not use", .0.name())]
+    NoFaults(Backend),
     #[error("process `{pid}` may not be traced: {source}")]
     NoPtrace { pid: u32, source: std::io::Error },
     /// Where censuses are all that there is.
@@ -122,6 +128,9 @@ impl SessionError {
             Self::Identity { source, .. } => source.hint(),
             Self::Target(error) => error.hint(),
             Self::Load(error) => error.hint(),
+            Self::NoFaults(_) => {
+                "leave out --faults, or use --backend ebpf: `bufwatch doctor` says what that needs here"
+            }
             Self::NoPtrace { .. } => {
                 "the process must be yours and `kernel.yama.ptrace_scope` 0, or run as root; what bufwatch starts itself it may trace at 1, too: bufwatch run -- node app.js"
             }

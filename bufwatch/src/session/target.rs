@@ -60,6 +60,9 @@ pub(super) enum SourceConfig {
 }
 
 pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> {
+    if config.has_faults && config.backend != Backend::Ebpf {
+        return Err(SessionError::NoFaults(config.backend));
+    }
     let pidfd = PidFd::open(config.pid);
     let planned = plan::obtain(config.pid, config.plan_cache.as_ref())
         .map_err(|source| SessionError::Identity { pid: config.pid, source })?;
@@ -123,6 +126,7 @@ fn ebpf_config(
         probe: probe_config(config, identity, plan),
         interpreter_copies: interpreter_copies(identity, plan.frames.interpreter.get()),
         async_origin,
+        has_faults: config.has_faults,
         ring_bytes: config.ring_bytes,
         stores_max: config.stores_max,
         points,

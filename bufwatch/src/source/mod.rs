@@ -16,6 +16,7 @@ use bufwatch_common::LiveStore;
 
 use crate::base::Nanos;
 use crate::event::census::Census;
+use crate::event::residency::FirstTouch;
 use crate::event::{Backend, Event};
 pub use ebpf::EbpfSource;
 pub use ptrace::PtraceSource;
@@ -47,6 +48,16 @@ pub trait Source {
 
     /// All stores that live, after records were lost.
     fn read_live_set(&self) -> io::Result<Vec<(u64, LiveStore)>>;
+
+    /// Page faults are followed.
+    fn has_faults(&self) -> bool {
+        false
+    }
+
+    /// When `start..end` was first written to since then; `None` if page faults are not followed.
+    fn first_touch(&self, _start: u64, _end: u64, _since: Nanos) -> Option<FirstTouch> {
+        None
+    }
 
     /// The thread of the target that it depends on.
     fn anchor_tid(&self) -> Option<u32> {

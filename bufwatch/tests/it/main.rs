@@ -16,6 +16,7 @@ mod daemon;
 mod diff;
 mod elf;
 mod export;
+mod faults;
 mod made_recording;
 mod plan;
 mod recording_damage;

@@ -409,6 +409,11 @@ impl Watch {
         self.program.stderr.text()
     }
 
+    /// What it has said until now.
+    pub(crate) fn stderr_so_far(&self) -> String {
+        self.program.stderr.so_far().join("\n")
+    }
+
     /// Waits until it, or a program that it started, says something on stderr.
     pub(crate) fn wait_for_word(&self, word: &str) {
         let has_said =

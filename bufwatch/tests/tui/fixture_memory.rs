@@ -102,7 +102,14 @@ fn pages(n: usize, row: &StoreRow) -> Option<StorePages> {
         _ => return None,
     };
     let scanned = Nanos::from_millis(400);
-    Some(StorePages { pages, scanned, touched, grew: touched, is_recycled })
+    Some(StorePages {
+        pages,
+        scanned,
+        touched,
+        grew: touched,
+        is_recycled,
+        ..StorePages::default()
+    })
 }
 
 /// Written from its start, with holes, and read at its end.

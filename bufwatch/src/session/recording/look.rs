@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::analysis::step_text;
 use crate::base::{Bytes, FastMap, Nanos, StoreKey};
 use crate::event::recorded::RecordedPages;
-use crate::event::residency::ResidencyScanned;
+use crate::event::residency::{ResidencyScanned, StoreTouch};
 use crate::model::Model;
 use crate::model::site::SiteId;
 use crate::recording::Batch;
@@ -74,6 +74,14 @@ impl Looks {
             }
         }
         self.freed = now;
+    }
+
+    /// What page faults say of stores, those included that have no row yet; `at` is a moment after the last flush.
+    pub(super) fn touched(model: &Model, touches: &[StoreTouch], at: Nanos, batch: &mut Batch) {
+        for told in touches {
+            let store = model.live.find(told.key.address).filter(|store| store.key == told.key);
+            batch.first_touches.extend(store.map(|store| (at, store.number, told.touch)));
+        }
     }
 
     /// Nothing of a dead store is written again.

@@ -240,6 +240,10 @@ impl Recorder {
                 let at = self.after_flush(scan.started_at);
                 self.looks.scanned(model, scan, at, &mut self.batch);
             }
+            Payload::FirstTouchesRead(touches) => {
+                let at = self.after_flush(at);
+                Looks::touched(model, touches, at, &mut self.batch);
+            }
             Payload::CensusTaken(_) => {
                 let known_at = self.after_flush(Nanos(0));
                 let census = model.census.last.as_deref();

@@ -10,6 +10,7 @@ use crate::event::recorded::{
     RecordedGcCounts, RecordedHeap, RecordedPages, RecordedPlacement, RecordedSite, RecordedStep,
     RecordedStore, RecordedTraced, SiteTotal, SmallStores,
 };
+use crate::event::residency::FirstTouch;
 use crate::model::Model;
 use crate::model::census::{JoinedCensus, TracedStore};
 use crate::model::gc::GcCounts;
@@ -74,6 +75,7 @@ pub(super) fn store(model: &Model, store: &Store) -> RecordedStore {
         gc_at_birth: counts(store.gc_at_birth),
         placement: placement(model, store),
         pages: None,
+        first_touch: FirstTouch::Unknown,
     }
 }
 

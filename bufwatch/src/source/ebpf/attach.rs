@@ -155,7 +155,7 @@ pub(super) fn attach_points(
     Ok((links, notices))
 }
 
-fn attach_tracepoint(
+pub(super) fn attach_tracepoint(
     ebpf: &mut Ebpf,
     name: &'static str,
     tracepoint: &str,

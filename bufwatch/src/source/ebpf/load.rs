@@ -23,6 +23,8 @@ pub enum LoadError {
     Absent(&'static str),
     #[error("cannot wait for the ring buffer: {0}")]
     WakeUps(std::io::Error),
+    #[error("page faults cannot be followed, tracepoint `{tracepoint}` is not attached: {source}")]
+    Faults { tracepoint: &'static str, source: ProgramError },
     #[error("cannot attach `{symbol}`, without which stores are not seen: {source}")]
     Attach { symbol: String, source: ProgramError },
 }
@@ -32,6 +34,9 @@ impl LoadError {
         match self {
             Self::NotBuilt => "build again without BUFWATCH_SKIP_EBPF: cargo xtask build",
             Self::Absent(_) => "build again: cargo xtask build",
+            Self::Faults { .. } => {
+                "leave out --faults: first touches are then told by the looks at pages, about a second apart"
+            }
             _ => {
                 "run as root (or with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN and CAP_SYS_PTRACE); `bufwatch doctor` says what is missing"
             }
@@ -53,6 +58,9 @@ pub(super) fn load(config: &EbpfConfig) -> Result<Ebpf, LoadError> {
         for name in ASYNC_MAPS {
             loader.map_max_entries(name, 1);
         }
+    }
+    if !config.has_faults {
+        loader.map_max_entries("FAULTS", 1);
     }
     if let Some(n) = config.stores_max {
         // The first tier is preallocated, with 100 bytes an entry; the second has 16 bytes an entry while it is empty.

@@ -3,6 +3,7 @@
 
 mod attach;
 mod counters;
+mod faults;
 mod live_set;
 mod load;
 mod ring;
@@ -20,8 +21,10 @@ pub use attach::{AttachPoint, ProgramName};
 pub use load::LoadError;
 
 use crate::base::Nanos;
+use crate::event::residency::FirstTouch;
 use crate::event::{Backend, Event, Payload};
 use crate::source::Source;
+use crate::source::ebpf::faults::Faults;
 use crate::source::ebpf::ring::{Received, WakeUps};
 
 /// What to trace and how.
@@ -37,6 +40,8 @@ pub struct EbpfConfig {
     pub interpreter_copies: Vec<u64>,
     /// What runs callbacks of async resources, if their origins are asked for.
     pub async_origin: Option<CallbackFunctions>,
+    /// Page faults are followed, for exact first touches.
+    pub has_faults: bool,
     /// Rounded up to a power of two of at least one page.
     pub ring_bytes: u32,
     /// Stores that the live map has room for; `None`: what the programs say.
@@ -52,6 +57,8 @@ pub struct EbpfSource {
     copies: Array<MapData, InterpreterCopies>,
     /// Address of an `AsyncWrap` → its origin.
     async_resources: HashMap<MapData, u64, u64>,
+    /// If they were asked for.
+    faults: Option<Faults>,
     /// Holds the programs and the links of tracepoints.
     ebpf: Ebpf,
     anchor_tid: u32,
@@ -90,6 +97,7 @@ impl EbpfSource {
             .set(0, config.async_origin.unwrap_or_default(), 0)
             .map_err(|source| LoadError::Map { name: "CALLBACK_FUNCTIONS", source })?;
         let mut notices = attach::attach_tracepoints(&mut ebpf)?;
+        let faults = config.has_faults.then(|| Faults::start(&mut ebpf)).transpose()?;
         let (links, more) = attach::attach_points(&mut ebpf, &config.points, config.anchor_tid)?;
         notices.extend(more);
         let ring = load::take_map(&mut ebpf, "EVENTS")?;
@@ -102,6 +110,7 @@ impl EbpfSource {
             sequences: load::take_map(&mut ebpf, "SEQUENCES")?,
             links,
             copies,
+            faults,
             async_resources: load::take_map(&mut ebpf, "ASYNC_RESOURCES")?,
             ebpf,
             anchor_tid: config.anchor_tid,
@@ -185,6 +194,14 @@ impl Source for EbpfSource {
         }
         stores.retain(|(_, store)| store.birth_ns >= self.forget_before.0);
         Ok(stores)
+    }
+
+    fn has_faults(&self) -> bool {
+        self.faults.is_some()
+    }
+
+    fn first_touch(&self, start: u64, end: u64, since: Nanos) -> Option<FirstTouch> {
+        self.faults.as_ref().map(|faults| faults.first(start, end, since))
     }
 
     /// Without it the probes do not fire.

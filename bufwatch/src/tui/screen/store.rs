@@ -1,7 +1,9 @@
 //! One store in full: every fact and its stack. Builds a page; the frame draws it.
 
 use crate::analysis::describe::site_text;
-use crate::analysis::snapshot::{Placement, Snapshot, StoreDetail, StorePages, StoreRow};
+use crate::analysis::snapshot::{
+    FirstWrite, Placement, Snapshot, StoreDetail, StorePages, StoreRow,
+};
 use crate::base::text::{count, known};
 use crate::base::{Bytes, StoreKey, sanitize};
 use crate::tui::keymap::Mode;
@@ -72,6 +74,9 @@ fn facts(row: &StoreRow, is_live: bool, n_columns: usize) -> Page {
     };
     say("size", format!("{} ({} bytes){max_size}", row.size, count(row.size.0)), Role::Title);
     say("in RAM", known(row.residency.as_ref().map(in_ram)), Role::Neutral);
+    if let Some(text) = row.residency.as_ref().and_then(first_write) {
+        say("first write", text, Role::Neutral);
+    }
     say("kind", row.kind.name().to_owned(), Role::Neutral);
     say("age", row.age.to_string(), Role::Neutral);
     let survived = row.survived.map(|it| {
@@ -100,6 +105,19 @@ fn in_ram(known: &StorePages) -> String {
         _ => "never written to".to_owned(),
     };
     format!("{}{parts}; {since}", pages.resident)
+}
+
+/// By page faults, with `--faults`.
+fn first_write(known: &StorePages) -> Option<String> {
+    match known.first_write {
+        FirstWrite::Unknown => None,
+        FirstWrite::Unseen => Some(
+            "no page fault told of it: its memory was there before, or came by populate or O_DIRECT"
+                .to_owned(),
+        ),
+        FirstWrite::ByProgram(ago) => Some(format!("{ago} ago, by the program")),
+        FirstWrite::ByKernel(ago) => Some(format!("{ago} ago, by the kernel, as in read(2)")),
+    }
 }
 
 fn placement(placement: Placement) -> String {
@@ -141,5 +159,8 @@ mod tests {
         assert!(text.starts_with("30.0 MiB, 2.00 MiB swapped out; first seen 5"), "{text}");
         known.is_recycled = true;
         assert!(in_ram(&known).ends_with("malloc gave out again"));
+        assert_eq!(first_write(&known), None);
+        known.first_write = FirstWrite::ByKernel(Nanos::from_secs(5));
+        assert!(first_write(&known).unwrap().starts_with('5'));
     }
 }

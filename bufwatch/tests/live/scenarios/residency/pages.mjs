@@ -6,6 +6,8 @@
 // `copy FROM TO`: the same pages, all bytes, by read(2) from a device
 // `read`: one byte of each page; changes nothing
 // `drop`: the stores die
+//
+// Each answer says also of every store between which moments it was first written to, in nanoseconds of the monotonic clock.
 
 import { openSync, readSync } from 'node:fs';
 
@@ -39,6 +41,17 @@ function eachPage({ buffer }, from, to, visit) {
   }
 }
 
+function written(store, page, write) {
+  if (store.first === undefined) {
+    const began = Number(process.hrtime.bigint());
+    write();
+    store.first = [began, Number(process.hrtime.bigint())];
+  } else {
+    write();
+  }
+  store.written[page] = 1;
+}
+
 const device = openSync('/dev/zero', 'r');
 let sum = 0;
 
@@ -47,8 +60,9 @@ const verbs = {
   write: (from, to) => {
     for (const store of stores) {
       eachPage(store, Number(from), Number(to), (page) => {
-        store.buffer[page * PAGE] = 1;
-        store.written[page] = 1;
+        written(store, page, () => {
+          store.buffer[page * PAGE] = 1;
+        });
       });
     }
   },
@@ -56,8 +70,8 @@ const verbs = {
     for (const store of stores) {
       eachPage(store, Number(from), Number(to), (page) => {
         // Not to the end of the page: the bytes of a store begin 16 behind the start of one.
-        readSync(device, store.buffer, page * PAGE, Math.min(64, store.buffer.length - page * PAGE), null);
-        store.written[page] = 1;
+        const size = Math.min(64, store.buffer.length - page * PAGE);
+        written(store, page, () => readSync(device, store.buffer, page * PAGE, size, null));
       });
     }
   },
@@ -84,8 +98,9 @@ function forget() {
 }
 
 function facts() {
-  return stores.map(({ buffer, written }) => ({
+  return stores.map(({ buffer, written, first }) => ({
     size: buffer.length,
+    first,
     written: written.reduce((n, is) => n + is, 0) * PAGE,
   }));
 }
