@@ -32,11 +32,12 @@ fn assert_slabs(lab: &Lab, census: &Value, answer: &Value) {
     let of = lab.version();
     for slab in list(&answer["slabs"]) {
         let views = &slab["views"];
-        let found: Vec<&Value> = list(&census["parents"])
-            .iter()
-            .filter(|parent| parent["size_bytes"] == slab["size"] && views_of(parent) == *views)
-            .collect();
-        let [parent] = found.as_slice() else { panic!("Node {of}: {slab} is found {found:?}") };
+        let of_size = list(&census["parents"]).iter();
+        let of_size: Vec<&Value> =
+            of_size.filter(|parent| parent["size_bytes"] == slab["size"]).collect();
+        let is_it = |parent: &&&Value| views_of(parent) == *views;
+        let found: Vec<&Value> = of_size.iter().filter(is_it).copied().collect();
+        let [parent] = found.as_slice() else { panic!("Node {of}: {slab} is not in {of_size:#?}") };
         assert_eq!(parent["kind"], "pool", "Node {of}: {parent}");
         assert_eq!(parent["covered_bytes"], slab["covered_bytes"], "Node {of}: {parent}");
     }

@@ -22,15 +22,19 @@ const KEYS_END: u64 = 0x510;
 
 impl<M: ReadMemory> Collector<'_, M> {
     /// JavaScript's part of the stack reaches from the stack pointer to the outermost pointer into the stack that the isolate has
-    /// (`js_entry_sp`, handlers, entry frames). Without one, no JavaScript is on it; native frames hold objects by handles only.
+    /// (`js_entry_sp`, handlers, entry frames). Without one, no JavaScript is on it; native frames hold objects by handles only. These are of
+    /// its `ThreadLocalTop`, in `IsolateData`, the first member of the isolate, and the heap is the second large one (V8
+    /// `src/execution/isolate.h`): what lies behind may be left from earlier. In Node 26 there is such a word, at 0xfaa8.
     pub(super) fn thread(&mut self, thread: &ThreadState) {
         let stack = thread.stack_pointer..thread.stack_end;
         // Limits and bases of stacks are page-aligned; frames of JavaScript are not, but for one in 256, and an entry has several.
         let may_be_entry = |before: u64, it: u64| {
             stack.contains(&it) && !it.is_multiple_of(4096) && !is_marked_stack(before, it)
         };
-        let entries =
-            self.words.array_windows::<2>().filter(|[before, it]| may_be_entry(*before, *it));
+        let n_data = self.place.heap.0.saturating_sub(self.place.isolate.0) / 8;
+        let data = usize::try_from(n_data).ok().and_then(|n| self.words.get(..n));
+        let data = data.unwrap_or(&self.words);
+        let entries = data.array_windows::<2>().filter(|[before, it]| may_be_entry(*before, *it));
         let outermost = entries.map(|[_, it]| *it).max();
         let end = match outermost {
             Some(outermost) => outermost.saturating_add(ENTRY_FRAME_BYTES).min(stack.end),
@@ -151,5 +155,42 @@ mod tests {
         assert!(!is_collecting(2, None));
         assert!(!is_collecting(77, Some(0x240)), "no state of a heap");
         assert!(!is_collecting(2, Some(0x100_0000)), "behind the isolate");
+    }
+
+    /// What lies behind `IsolateData` may be left from when JavaScript ran; a waiting thread's old words hold nothing.
+    #[test]
+    fn javascript_is_on_the_stack_if_the_thread_data_of_its_isolate_says_so() {
+        const BASE: u64 = 0x70_0000;
+        const STACK: u64 = 0x7f00_0000;
+        let places = [IsolatePlace { heap: Avma(HEAP), isolate: Avma(ISOLATE) }];
+        let is_in_javascript = |at: u64, entry: u64| {
+            let mut memory = FakeMemory::default();
+            let mut words = vec![0; 0x1300];
+            words[usize::try_from(at / 8).unwrap()] = entry;
+            memory.fill(ISOLATE - 8, &[0x9809]);
+            memory.fill(ISOLATE, &words);
+            let mut variables = vec![0; 0x200];
+            variables[0x1c0] = ISOLATE;
+            memory.fill(BASE - VARIABLES_BYTES, &variables);
+            memory.fill(STACK, &[0x1234_5679; 0x400]);
+            let thread = ThreadState {
+                tid: 7,
+                stack_pointer: STACK,
+                frame_pointer: 0,
+                instruction_pointer: 0,
+                fs_base: BASE,
+                general: Vec::new(),
+                stack_end: STACK + 0x2000,
+            };
+            let roots = Roots::collect(&memory, &RootFacts::default(), &places, &[thread]);
+            assert_eq!(roots.isolates[0].tid, Some(7));
+            let n_words = roots.words.iter().filter(|root| root.kind == RootKind::Stack).count();
+            assert_eq!(n_words > 0, roots.isolates[0].is_in_javascript);
+            roots.isolates[0].is_in_javascript
+        };
+        assert!(is_in_javascript(0x180, STACK + 0x730));
+        assert!(!is_in_javascript(HEAP - ISOLATE + 0x100, STACK + 0x730), "of long ago");
+        assert!(!is_in_javascript(0x180, STACK + 0x1000), "a limit");
+        assert!(!is_in_javascript(0x180, STACK - 8), "of another stack");
     }
 }
