@@ -81,6 +81,13 @@ impl Scattered {
         self.regions.sort_unstable_by_key(|range| range.start);
     }
 
+    /// The last region that is made, with a mapping of its own; then the arena.
+    fn mapped_alone(&mut self, region: Range<u64>) {
+        self.fake.anonymous.push(region.clone());
+        self.region(region);
+        self.arena();
+    }
+
     /// The arena says where its top is, and how much it has.
     fn arena(&mut self) {
         self.fake.arena(MAIN, self.top.start, MAIN);
@@ -113,9 +120,7 @@ fn walled() -> Scattered {
     let brk = all.fenced(BRK, 0x2_1000, &[USED, (0x3000, true), (0x40, false)]);
     all.brk(brk);
     let region = all.with_top(MAPPED, MB, &[(0x8010, false), (0x5000, true), (0x20, false)]);
-    all.fake.anonymous.push(region.clone());
-    all.region(region);
-    all.arena();
+    all.mapped_alone(region);
     all
 }
 
@@ -135,9 +140,7 @@ fn a_former_top_of_any_size_ends_with_fences() {
         let brk = all.fenced(BRK, 0x2_1000, &[(0x2_1000 - 32 - left, false)]);
         all.brk(brk);
         let region = all.with_top(MAPPED, MB, &[USED]);
-        all.fake.anonymous.push(region.clone());
-        all.region(region);
-        all.arena();
+        all.mapped_alone(region);
         all.assert_found(&all.fake.survey());
     }
 }
@@ -211,9 +214,7 @@ fn a_heap_that_could_grow_again_goes_on_behind_its_fences() {
     let region = all.fenced(MAPPED, MB, &[(MB - 0x1000, false)]);
     let second = all.with_top(first.end, 0x1000, &[USED]);
     all.brk(first.start..second.end);
-    all.fake.anonymous.push(region.clone());
-    all.region(region);
-    all.arena();
+    all.mapped_alone(region);
     all.assert_found(&all.fake.survey());
     // Somebody else's memory behind the fences is not the arena's, and it does not say so.
     let mut all = walled();
@@ -225,9 +226,7 @@ fn a_heap_that_could_grow_again_goes_on_behind_its_fences() {
 fn an_arena_without_a_heap_has_regions_only() {
     let mut all = Scattered::default();
     let region = all.with_top(MAPPED, MB, &[USED]);
-    all.fake.anonymous.push(region.clone());
-    all.region(region);
-    all.arena();
+    all.mapped_alone(region);
     all.assert_found(&all.fake.survey());
 }
 

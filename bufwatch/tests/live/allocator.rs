@@ -69,7 +69,7 @@ fn looked_at_late(lab: &Lab, scenario: &Scenario) -> Sample {
     watch.wait_for_sample("the whole process", |sample| sample.value()["residency"].is_object())
 }
 
-/// RSS is read right after the pass over the pages; three threads that allocate all the time change it meanwhile.
+/// RSS is read right before and after the pass over the pages; three threads that allocate all the time change it meanwhile.
 const BUSY_SHARE: u64 = 10;
 
 /// All of RSS is explained, within one percent.
