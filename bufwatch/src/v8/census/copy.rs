@@ -3,6 +3,7 @@
 
 use crate::base::{Avma, MemoryError, ReadMemory};
 use crate::v8::census::fill::{Filled, fill};
+use crate::v8::census::parallel::in_parallel;
 use crate::v8::census::room::Room;
 use crate::v8::census::slots::{Place, Slots};
 use crate::v8::page::Page;
@@ -15,6 +16,9 @@ const SPARE_BYTES: u64 = 4 << 20;
 
 const WORDS_PER_MEMORY_PAGE: usize = 512;
 
+/// Words whose memory is made by one thread at a time: a few large pages.
+const WORDS_TOUCHED: usize = 1 << 19;
+
 /// Pages begin at multiples of this in the copy, so that no two of them share a block of a bitmap.
 const WORDS_PER_BLOCK: usize = 64;
 
@@ -26,9 +30,9 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Room for these pages; the same again if it is large enough.
+    /// Room for these pages; the same again if it is large enough. The memory behind it is made by so many threads.
     #[must_use]
-    pub fn for_pages(self, pages: &[Page], room: Room) -> Self {
+    pub fn for_pages(self, pages: &[Page], room: Room, n_threads: usize) -> Self {
         let copied = pages.iter().filter(|page| !page.is_from_space());
         let n_bytes: u64 = copied.map(|page| page.size).fold(0, u64::saturating_add);
         let spare = (n_bytes / 64).saturating_add(SPARE_BYTES);
@@ -40,10 +44,12 @@ impl Destination {
         // Not both at once.
         drop(self);
         let mut words = room.words(n_words);
-        for word in words.iter_mut().step_by(WORDS_PER_MEMORY_PAGE) {
-            *word = 1;
-        }
-        std::hint::black_box(&mut words);
+        in_parallel(words.chunks_mut(WORDS_TOUCHED).collect(), n_threads, |words| {
+            for word in words.iter_mut().step_by(WORDS_PER_MEMORY_PAGE) {
+                *word = 1;
+            }
+            std::hint::black_box(words);
+        });
         Self { words, room }
     }
 }

@@ -12,7 +12,7 @@ use crate::base::{Avma, ReadMemory, ReadPart};
 use crate::v8::census::copy::CopiedPage;
 
 /// Bytes that a thread reads at once: small enough that all end together and that the time limit is looked at in between.
-const PIECE_BYTES: usize = 4 << 20;
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Pieces for which it pays to start one more thread.
 const PIECES_PER_THREAD: usize = 4;

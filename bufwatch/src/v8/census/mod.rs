@@ -18,6 +18,7 @@ pub mod mark;
 mod marker;
 pub mod name;
 pub mod page_lists;
+mod parallel;
 mod parent;
 pub mod path;
 mod property;

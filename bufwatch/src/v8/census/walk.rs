@@ -5,13 +5,11 @@
 //! of the page follows, otherwise the search goes on at the next word.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use std::panic::resume_unwind;
-use std::thread;
-
 use crate::v8::census::area::AllocationArea;
 use crate::v8::census::bitmap::{Bitmap, BitmapPart};
 use crate::v8::census::copy::{CopiedPage, HeapCopy};
 use crate::v8::census::maps::{self, MapMemory};
+use crate::v8::census::parallel::in_parallel;
 use crate::v8::census::sizes::{MapFacts, object_bytes};
 use crate::v8::metadata::Layout;
 
@@ -56,20 +54,13 @@ impl Walk {
             }
             walker.found
         };
+        let work = groups.into_iter().zip(parts).collect();
+        let found =
+            in_parallel(work, heap.n_threads(), |(pages, starts)| walk_group(pages, starts));
         let mut walk = Self { layout: *layout, ..Self::default() };
-        thread::scope(|scope| {
-            let mut work = groups.into_iter().zip(parts);
-            let own = work.next();
-            let others: Vec<_> = work
-                .map(|(pages, starts)| scope.spawn(move || walk_group(pages, starts)))
-                .collect();
-            if let Some((pages, starts)) = own {
-                walk.append(walk_group(pages, starts));
-            }
-            for other in others {
-                walk.append(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            }
-        });
+        for part in found {
+            walk.append(part);
+        }
         walk.starts = starts;
         walk
     }

@@ -1,12 +1,18 @@
 //! Takes out of the regions what is alive without any of the heads: what the rest of the heap and the roots refer to, and what that leads
-//! to. One pass over the heap, which looks into an object only if one of its words leads
-//! into a region.
+//! to. One pass over the words of the heap, which looks into an object only if one of them leads into a region.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::v8::census::copy::CopiedPage;
+use crate::v8::census::parallel::in_parallel;
 use crate::v8::census::references::Visitor;
 use crate::v8::census::retained::limits::Exceeded;
-use crate::v8::census::retained::region::{Place, Regions, Span, Target};
+use crate::v8::census::retained::region::{Place, Regions, Target};
+
+/// Words that are swept before what was found there is followed: the list of it stays small.
+const WORDS_PER_BATCH: usize = 4 << 20;
+
+/// For which it pays to ask another thread.
+const PAGES_PER_PIECE: usize = 8;
 
 impl Regions<'_> {
     /// After it, everything in a region is reached only by way of heads.
@@ -14,38 +20,60 @@ impl Regions<'_> {
         for word in self.roots() {
             self.enter_by(word);
         }
-        let view = self.view;
-        for page in view.heap.pages() {
-            // Read-only memory refers only to itself.
-            if page.page.is_read_only() || page.page.is_from_space() {
-                continue;
+        let heap = self.view.heap;
+        // Read-only memory refers only to itself.
+        let pages = heap.pages().iter();
+        let pages: Vec<&CopiedPage> =
+            pages.filter(|it| !it.page.is_read_only() && !it.page.is_from_space()).collect();
+        for batch in in_batches(&pages) {
+            let pieces = batch.chunks(PAGES_PER_PIECE).collect();
+            let found = in_parallel(pieces, heap.n_threads(), |pages: &[&CopiedPage]| {
+                let mut found = Vec::new();
+                for page in pages {
+                    self.sweep(page, &mut found);
+                }
+                found
+            });
+            for object in found.into_iter().flatten() {
+                self.budget.spend(1)?;
+                self.enter_from(object as usize);
             }
-            self.sweep(page)?;
             self.spread()?;
         }
         self.spread()
     }
 
-    /// Looks into the objects of a page that are outside and may refer into a region.
-    fn sweep(&mut self, page: &CopiedPage) -> Result<(), Exceeded> {
-        let heap = self.view.heap;
+    /// Adds the objects of a page that are outside and may refer into a region, ascending.
+    fn sweep(&self, page: &CopiedPage, found: &mut Vec<u32>) {
         // In machine code references are at any byte.
-        let is_code = page.page.is_executable;
-        for Span { start, end, rank } in self.objects_in(page.area()) {
-            if Place::of(self.entry(rank)) != Place::Outside {
+        if page.page.is_executable {
+            let objects = self.objects_in(page.area());
+            let are_outside = objects.filter(|it| Place::of(self.entry(it.rank)) == Place::Outside);
+            found.extend(are_outside.map(|it| it.start as u32));
+            return;
+        }
+        // Most words lead elsewhere: whose they are is asked last.
+        let area = page.area();
+        let mut behind = 0;
+        for (at, word) in area.clone().zip(self.view.heap.slice(area.clone())) {
+            let is_near = word & 7 == 1 && self.filter.may_have(*word) && at >= behind;
+            if !is_near || !self.is_in_region(*word) {
                 continue;
             }
-            let leads_into = |word: &u64| {
-                word & 7 == 1
-                    && self.filter.may_have(*word)
-                    && self.target(*word).is_some_and(|it| matches!(it.place(), Place::Region(_)))
+            let starts = &self.view.walk.starts;
+            let Some(start) = starts.at_or_before(at).filter(|it| *it >= area.start) else {
+                continue;
             };
-            if is_code || heap.slice(start..end).iter().any(leads_into) {
-                self.budget.spend(1)?;
-                self.enter_from(start);
+            // Once for each object.
+            behind = starts.next_after(start, area.end).unwrap_or(area.end);
+            if self.place(start) == Place::Outside {
+                found.push(start as u32);
             }
         }
-        Ok(())
+    }
+
+    fn is_in_region(&self, word: u64) -> bool {
+        self.target(word).is_some_and(|it| matches!(it.place(), Place::Region(_)))
     }
 
     fn enter_by(&mut self, word: u64) {
@@ -82,6 +110,11 @@ impl Regions<'_> {
         }
         Ok(())
     }
+}
+
+/// Pages of about [`WORDS_PER_BATCH`] together.
+fn in_batches<'p, 'a>(pages: &'p [&'a CopiedPage]) -> impl Iterator<Item = &'p [&'a CopiedPage]> {
+    pages.chunk_by(|page, next| page.first / WORDS_PER_BATCH == next.first / WORDS_PER_BATCH)
 }
 
 struct Entering<'r, 'a> {
