@@ -144,6 +144,12 @@ pub fn cgroup(pid: u32) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
 }
 
+/// What this host is called; not sanitized.
+pub fn host_name() -> Option<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned())
+}
+
 /// Name of the main thread; not sanitized.
 pub fn comm(pid: u32) -> Result<String, ProcfsError> {
     Ok(read_text(pid, "comm")?.trim_end_matches('\n').to_owned())
