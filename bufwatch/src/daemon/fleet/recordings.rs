@@ -170,8 +170,11 @@ impl Fleet {
         let open: BTreeSet<PathBuf> = open.collect();
         let wall = clock::wall_now();
         tasks.spawn_blocking(move || {
-            let removed = decided.unwanted.iter().try_for_each(|path| remove(path));
-            Done::Pruned(removed.and_then(|()| prune(&directory, &limits, &open, wall)))
+            // One that cannot be removed keeps no other; it goes by its age.
+            let remove_next = |failed: Option<_>, path: &PathBuf| remove(path).err().or(failed);
+            let failed = decided.unwanted.iter().fold(None, remove_next);
+            let pruned = prune(&directory, &limits, &open, wall);
+            Done::Pruned(failed.map_or(pruned, Err))
         });
     }
 

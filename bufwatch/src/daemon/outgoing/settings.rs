@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Endpoint {
     }
 }
 
-/// Events that are POSTed.
+/// Events that are sent by POST.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventSettings {

@@ -84,10 +84,8 @@ async fn is_taken(line: &str, settings: &mut watch::Receiver<EventSettings>) -> 
     let mut pause = FIRST_PAUSE;
     for n in 1..=TRIES_MAX {
         let Some(to) = settings.borrow_and_update().webhook.clone() else { return false };
-        let error = match post(&to, "application/json", line.as_bytes().to_vec()).await {
-            Ok(_) => return true,
-            Err(error) => error,
-        };
+        let body = line.as_bytes().to_vec();
+        let Err(error) = post(&to, "application/json", body).await else { return true };
         if n == TRIES_MAX || !error.may_pass() {
             tracing::warn!(%to, %error, "an event is lost to the webhook");
             return false;

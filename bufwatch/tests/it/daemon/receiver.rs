@@ -1,4 +1,4 @@
-//! Somebody on loopback who is POSTed to: a webhook, or a receiver of OTLP. Keeps what it is sent, and answers as it is told.
+//! Somebody on loopback who is told something by POST: a webhook, or a receiver of OTLP. Keeps what it is sent, and answers as it is told.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -45,7 +45,7 @@ impl Receiver {
     }
 
     pub(crate) fn next(&self) -> Posted {
-        self.posted.recv_timeout(LIMIT).expect("nothing is sent")
+        self.posted.recv_timeout(LIMIT).unwrap()
     }
 
     /// What it has by now.
