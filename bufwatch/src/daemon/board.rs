@@ -30,6 +30,10 @@ pub struct Counts {
     pub n_watched: u64,
     pub n_ended: u64,
     pub n_failed: u64,
+    /// Node processes that ended before they were watched, of those that were seen to begin.
+    pub n_short_lived: u64,
+    /// Programs of all kinds that were seen to begin.
+    pub n_execs: u64,
     /// Found now, and left alone since there are enough.
     pub n_over_limit: u64,
     pub n_findings_opened: u64,

@@ -11,6 +11,8 @@ use crate::base::{Bytes, Nanos};
 use crate::daemon::events::NAMES;
 use crate::daemon::outgoing::settings::{EventSettings, Otlp};
 use crate::daemon::selection::Rule;
+use crate::event::Backend;
+use crate::session::BackendChoice;
 
 /// Where `bufwatch daemon` listens if nothing else is said.
 const DEFAULT_PORT: u16 = 9_478;
@@ -76,7 +78,7 @@ impl Default for Processes {
         Self {
             max: 100,
             max_per_service: 100,
-            min_age: Nanos::SECOND,
+            min_age: Nanos::from_millis(100),
             include: Vec::new(),
             exclude: Vec::new(),
         }
@@ -87,6 +89,9 @@ impl Default for Processes {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tracing {
+    /// How processes are watched; cannot change while the daemon runs.
+    #[serde(deserialize_with = "backend")]
+    pub backend: BackendChoice,
     /// Smallest store tracked one by one.
     #[serde(deserialize_with = "size")]
     pub min_size: Bytes,
@@ -102,6 +107,7 @@ pub struct Tracing {
 impl Default for Tracing {
     fn default() -> Self {
         Self {
+            backend: BackendChoice::Auto,
             min_size: Bytes(64 << 10),
             ring_size: Bytes(256 << 10),
             max_stores: 1 << 17,
@@ -118,6 +124,9 @@ pub struct Census {
     /// Of one process; zero: never by itself.
     #[serde(deserialize_with = "duration")]
     pub every: Nanos,
+    /// The same where stores are seen by them only.
+    #[serde(deserialize_with = "duration")]
+    pub sampled_every: Nanos,
     /// From the attach to the first one.
     #[serde(deserialize_with = "duration")]
     pub first_after: Nanos,
@@ -127,7 +136,24 @@ pub struct Census {
 
 impl Default for Census {
     fn default() -> Self {
-        Self { every: Nanos::from_mins(5), first_after: Nanos::from_secs(30), pause_budget: 0.5 }
+        Self {
+            every: Nanos::from_mins(5),
+            sampled_every: Nanos::from_secs(10),
+            first_after: Nanos::from_secs(30),
+            pause_budget: 0.5,
+        }
+    }
+}
+
+impl Census {
+    /// As it holds for a backend.
+    #[must_use]
+    pub fn with(&self, backend: Backend) -> Self {
+        if backend.sees().every_store || self.every.0 == 0 {
+            return self.clone();
+        }
+        let every = self.sampled_every;
+        Self { every, first_after: self.first_after.min(every), ..self.clone() }
     }
 }
 
@@ -306,6 +332,9 @@ impl Config {
         if self.census.every.0 != 0 && self.census.every < Nanos::SECOND {
             return wrong("census.every", "must be 0s (never) or at least 1s");
         }
+        if self.census.sampled_every < Nanos::SECOND {
+            return wrong("census.sampled_every", "must be at least 1s");
+        }
         if !(0.001..=50.0).contains(&self.census.pause_budget) {
             return wrong("census.pause_budget", "must be between 0.001 and 50 percent");
         }
@@ -354,6 +383,14 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
     }
 }
 
+/// `auto`, or the name of one.
+fn backend<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BackendChoice, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    BackendChoice::read(&name).ok_or_else(|| {
+        de::Error::custom(format!("`{name}` is no backend; use auto, ebpf or ptrace"))
+    })
+}
+
 /// `30s`, or a number of seconds.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Nanos, D::Error> {
     match NumberOrText::deserialize(deserializer)? {
@@ -393,6 +430,19 @@ mod tests {
     }
 
     #[test]
+    fn where_censuses_are_all_there_is_they_come_more_often() {
+        let census = Census::default();
+        assert_eq!(census.with(Backend::Ebpf), census);
+        let sampled = census.with(Backend::Ptrace);
+        assert_eq!(
+            (sampled.every, sampled.first_after),
+            (census.sampled_every, census.sampled_every)
+        );
+        let never = Census { every: Nanos(0), ..census };
+        assert_eq!(never.with(Backend::Ptrace), never);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_by_name() {
         for (text, said) in [
             ("lissten = 1", "unknown field"),
@@ -402,6 +452,8 @@ mod tests {
             ("listen = \"unix:run/b.sock\"", "absolute"),
             ("listen = \"0.0.0.0:9478\"", "token_file"),
             ("scan_every = 0", "scan_every"),
+            ("[tracing]\nbackend = \"gdb\"", "use auto, ebpf or ptrace"),
+            ("[census]\nsampled_every = 0", "census.sampled_every"),
             ("[processes]\nmax = 0", "processes.max"),
             ("[census]\npause_budget = 90.0", "pause_budget"),
             ("[[processes.include]]\nname = \"api\"", "must name"),

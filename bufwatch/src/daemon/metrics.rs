@@ -67,6 +67,12 @@ fn own(page: &mut Page, board: &Board) {
             "Pages that were not taken, or in part",
             counts.outgoing.n_otlp_failed,
         ),
+        (
+            "bufwatch_daemon_processes_short_lived",
+            "Node processes that ended before they were watched, of those that were seen to begin",
+            counts.n_short_lived,
+        ),
+        ("bufwatch_daemon_execs", "Programs of all kinds that were seen to begin", counts.n_execs),
         ("bufwatch_daemon_censuses", "Looks at V8 heaps, failed ones included", counts.n_censuses),
         ("bufwatch_daemon_scans", "Looks for processes", counts.n_scans),
     ];

@@ -2,10 +2,12 @@
 
 pub mod archive;
 pub mod board;
+pub mod coming;
 pub mod config;
 pub mod config_file;
 pub mod discovery;
 pub mod events;
+pub mod execs;
 pub mod finding_log;
 pub mod fleet;
 pub mod http;
@@ -14,6 +16,7 @@ pub mod metrics;
 pub mod notify;
 pub mod order;
 pub mod outgoing;
+mod privileges;
 pub mod retention;
 pub mod run;
 pub mod selection;

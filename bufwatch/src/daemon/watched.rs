@@ -145,6 +145,11 @@ impl Watched {
         is_watched && !std::mem::replace(&mut self.is_told, true)
     }
 
+    /// Its probes were in place at some time.
+    pub const fn was_watched(&self) -> bool {
+        self.is_told
+    }
+
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.snapshots.as_ref()?.borrow().clone()
     }

@@ -123,6 +123,8 @@ pub(super) fn run(
         SourceConfig::Ptrace(config) => Box::new(PtraceSource::new(config)),
     };
     collector.apply(&Event { at: clock::now(), payload: Payload::Attached });
+    // That it is watched is told at once: the first look at the buffer may wait for a second.
+    collector.publish();
     collector.watch(source.as_mut(), &sampling, inbox, config.pace);
     let recorded = collector.recording.finish(&collector.model);
     drop(publishing);

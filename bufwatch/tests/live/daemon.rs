@@ -23,12 +23,12 @@ use crate::receiver::{Posted, Receiver};
 use crate::sample::number;
 
 /// From a change of a process to the answer that shows it: a census is taken each second, and judged twice a second.
-const LIMIT: Duration = Duration::from_secs(40);
+pub(crate) const LIMIT: Duration = Duration::from_secs(40);
 
 /// Of starting and killing.
 const N_ROUNDS: usize = 2;
 
-struct Daemon {
+pub(crate) struct Daemon {
     program: Program,
     address: String,
     _folder: tempfile::TempDir,
@@ -36,15 +36,26 @@ struct Daemon {
 
 impl Daemon {
     /// Watches the processes of the tests only, and judges them soon.
-    fn start(lab: &Lab, more: &str) -> Self {
-        let folder = tempdir().unwrap();
-        let config = folder.path().join("bufwatch.toml");
+    pub(crate) fn start(lab: &Lab, more: &str) -> Self {
+        Self::start_with(lab, "", more)
+    }
+
+    /// The same with settings before the first table.
+    pub(crate) fn start_with(lab: &Lab, first: &str, more: &str) -> Self {
         let text = format!(
-            "[processes]\nmin_age = \"0s\"\n{more}\n[census]\nevery = \"1s\"\nfirst_after = \"0s\"\npause_budget = 50.0\n\
+            "{first}\n[processes]\nmin_age = \"0s\"\n{more}\n[census]\nevery = \"1s\"\nsampled_every = \"1s\"\n\
+             first_after = \"0s\"\npause_budget = 50.0\n\
              [findings]\nopen_after = \"1s\"\nclose_after = \"2s\"\n\
              [[processes.include]]\ncommand = \"{}*\"\n",
             lab.node()
         );
+        Self::start_as(lab, &text)
+    }
+
+    /// With these settings.
+    pub(crate) fn start_as(lab: &Lab, text: &str) -> Self {
+        let folder = tempdir().unwrap();
+        let config = folder.path().join("bufwatch.toml");
         fs::write(&config, text).unwrap();
         let args = ["daemon", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()];
         let program = lab.program(&args);
@@ -54,7 +65,7 @@ impl Daemon {
         daemon
     }
 
-    fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         self.program
             .stdout
             .so_far()
@@ -63,11 +74,11 @@ impl Daemon {
             .collect()
     }
 
-    fn events_of(&self, name: &str) -> Vec<Value> {
+    pub(crate) fn events_of(&self, name: &str) -> Vec<Value> {
         self.events().into_iter().filter(|event| event["event"] == name).collect()
     }
 
-    fn wait_for_event(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for_event(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let mut found = None;
         let find = || {
             found = self.events_of(name).into_iter().find(|event| fits(event));
@@ -77,7 +88,11 @@ impl Daemon {
         found.unwrap()
     }
 
-    fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn pid(&self) -> u32 {
+        self.program.child.id()
+    }
+
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         self.ask("GET", path)
     }
 
@@ -92,18 +107,18 @@ impl Daemon {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
-    fn json(&self, path: &str) -> Value {
+    pub(crate) fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap()
     }
 
-    fn processes(&self) -> Vec<Value> {
+    pub(crate) fn processes(&self) -> Vec<Value> {
         self.json("/v1/processes")["processes"].as_array().unwrap().clone()
     }
 
     /// The value of a metric with these labels.
-    fn metric(&self, name: &str, labels: &[String]) -> Option<f64> {
+    pub(crate) fn metric(&self, name: &str, labels: &[String]) -> Option<f64> {
         let (_, text) = self.get("/metrics");
         let is_it = |line: &&str| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
@@ -112,7 +127,7 @@ impl Daemon {
         text.lines().find(is_it).map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
     }
 
-    fn wait_until_watched(&self, pid: u32) -> Value {
+    pub(crate) fn wait_until_watched(&self, pid: u32) -> Value {
         let mut row = None;
         let is_watched = || {
             let mut rows = self.processes().into_iter();
@@ -123,20 +138,20 @@ impl Daemon {
         row.unwrap()
     }
 
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.program.signal(Signal::SIGTERM);
         assert_eq!(self.program.wait(LIMIT).code(), Some(0));
     }
 }
 
-fn labels(row: &Value) -> Vec<String> {
+pub(crate) fn labels(row: &Value) -> Vec<String> {
     vec![
         format!("service=\"{}\"", row["service"].as_str().unwrap()),
         format!("slot=\"{}\"", row["slot"]),
     ]
 }
 
-fn is_of(pid: u32) -> impl Fn(&Value) -> bool {
+pub(crate) fn is_of(pid: u32) -> impl Fn(&Value) -> bool {
     move |event| event["pid"] == pid && event["finding"]["kind"] == "PINNED_PARENT"
 }
 
@@ -243,14 +258,14 @@ pub(crate) fn leaks_are_told(lab: &Lab) {
 }
 
 /// A folder for recordings, and the settings that name it.
-fn recordings(more: &str) -> (tempfile::TempDir, String) {
+pub(crate) fn recordings(more: &str) -> (tempfile::TempDir, String) {
     let folder = tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let text = format!("[recordings]\ndirectory = \"{}\"\n{more}", folder.path().display());
     (folder, text)
 }
 
-fn files(folder: &tempfile::TempDir) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &tempfile::TempDir) -> Vec<PathBuf> {
     let paths = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
     paths.filter(|path| path.extension().is_some_and(|it| it == "bufwatch")).collect()
 }

@@ -20,6 +20,7 @@ mod check;
 mod churn;
 mod completeness;
 mod daemon;
+mod daemon_host;
 mod findings;
 mod findings_in_ram;
 mod first_touch;

@@ -4,7 +4,9 @@
 use std::thread::{self, Builder};
 
 use crate::harness::{Lab, with_node};
-use crate::{allocator, daemon, findings, findings_in_ram, residency, residency_steps};
+use crate::{
+    allocator, daemon, daemon_host, findings, findings_in_ram, residency, residency_steps,
+};
 
 /// What is to be seen, on which version of Node, and its name.
 type Check = (&'static str, &'static str, fn(&Lab));
@@ -61,6 +63,15 @@ fn a_daemon_tells_what_leaks() {
         ("daemon", "26", daemon::leaks_are_told),
         ("recorded", "20", daemon::recorded_when_wanted),
         ("kept", "22", daemon::kept_around_findings),
+    ]);
+}
+
+#[test]
+fn a_daemon_does_with_the_host_what_it_must() {
+    assert_all(&[
+        ("begun", "24", daemon_host::seen_as_they_begin),
+        ("privileges", "22", daemon_host::privileges_are_given_up),
+        ("no_bpf", "18", daemon_host::watched_without_bpf),
     ]);
 }
 

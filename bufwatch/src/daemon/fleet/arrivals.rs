@@ -8,21 +8,27 @@ use tokio::task::JoinSet;
 use crate::base::{FastSet, Nanos};
 use crate::daemon::board::State;
 use crate::daemon::discovery::{Candidate, Found};
+use crate::daemon::execs::Begun;
 use crate::daemon::fleet::{Done, Fleet};
 use crate::daemon::left_alone::Reason;
 use crate::daemon::selection::select;
 use crate::daemon::service::name_of;
 use crate::daemon::watched::{Subject, Watched};
-use crate::event::Backend;
 use crate::session::{Pace, RecordTo, Session, SessionConfig, SessionError};
 use crate::sys::clock;
 
 /// Processes that are attached to at once: it takes 0.2 s of a core each.
 const ATTACHING_MAX: usize = 4;
 
+/// Between two looks at what is due: always, while a process is being attached to, and at least.
+const TICK: Nanos = Nanos::from_millis(500);
+const TICK_ATTACHING: Nanos = Nanos::from_millis(50);
+const TICK_MIN: Nanos = Nanos::from_millis(5);
+
 impl Fleet {
     pub(super) fn look(&mut self, now: Nanos, tasks: &mut JoinSet<Done>) {
         if now < self.look_due {
+            self.look_at_those_due(now, tasks);
             return;
         }
         let Some(mut discovery) = self.discovery.take() else { return };
@@ -39,9 +45,42 @@ impl Fleet {
         });
     }
 
+    /// A process runs another program.
+    pub fn begun(&mut self, begun: Begun) {
+        let Begun { pid, at, is_named_node } = begun;
+        self.coming.add(pid, at, self.config.processes.min_age, is_named_node);
+    }
+
+    /// How long nothing is due, at most.
+    pub fn pause(&self, now: Nanos) -> Nanos {
+        let is_attaching = self.watched.values().any(|it| it.state() == State::Attaching);
+        let pause = if is_attaching { TICK_ATTACHING } else { TICK };
+        // While it looks, what comes waits for the end of that.
+        let due = self.coming.next_due().filter(|_| self.discovery.is_some());
+        due.map_or(pause, |due| due.since(now).clamp(TICK_MIN, pause))
+    }
+
+    fn look_at_those_due(&mut self, now: Nanos, tasks: &mut JoinSet<Done>) {
+        let Some(mut discovery) = self.discovery.take() else { return };
+        let mut due = self.coming.take_due(now, |pid| self.watched.contains_key(&pid));
+        due.retain(|due| self.waiting.iter().all(|subject| subject.key.pid != due.pid));
+        if due.is_empty() {
+            self.discovery = Some(discovery);
+            return;
+        }
+        let cache = self.plan_cache.clone();
+        tasks.spawn_blocking(move || {
+            let outcome = Ok(discovery.look_at(cache.as_ref(), &due));
+            Done::Looked { discovery, outcome }
+        });
+    }
+
     pub(super) fn found(&mut self, found: Found) {
-        self.counts.n_scans += 1;
-        self.counts.last_scan = found.took;
+        if let Some(took) = found.scan_took {
+            self.counts.n_scans += 1;
+            self.counts.last_scan = took;
+        }
+        self.n_gone += found.n_gone;
         for candidate in found.candidates {
             self.consider(candidate);
         }
@@ -108,7 +147,7 @@ impl Fleet {
         let tracing = &self.config.tracing;
         SessionConfig {
             pid,
-            backend: Backend::Ebpf,
+            backend: self.backend,
             anchor_tid: None,
             has_empty_probes: false,
             has_source_maps: tracing.source_maps,
@@ -140,7 +179,8 @@ impl Fleet {
     ) {
         match (outcome, self.watched.get_mut(&pid)) {
             (Ok(session), Some(watched)) if !watched.is_ending() => {
-                watched.begin(session, clock::now(), &self.config.census);
+                let census = self.config.census.with(self.backend);
+                watched.begin(session, clock::now(), &census);
             }
             // It was left meanwhile.
             (Ok(session), _) => {

@@ -16,9 +16,11 @@ use crate::analysis::TargetState;
 use crate::base::Nanos;
 use crate::daemon::archive::Archive;
 use crate::daemon::board::{Board, Counts, State};
+use crate::daemon::coming::Coming;
 use crate::daemon::config::Config;
 use crate::daemon::discovery::{Discovery, Found};
 use crate::daemon::events::{Events, of_finding, of_process};
+use crate::daemon::execs::ExecCounts;
 use crate::daemon::finding_log::Change;
 use crate::daemon::left_alone::{LeftAlone, Reason};
 use crate::daemon::order::Order;
@@ -27,6 +29,7 @@ use crate::daemon::retention::Retention;
 use crate::daemon::selection::select;
 use crate::daemon::service::Places;
 use crate::daemon::watched::{CensusState, Ended, Subject, Watched};
+use crate::event::Backend;
 use crate::node::plan::PlanCache;
 use crate::session::{Session, SessionError};
 use crate::symbolize::SharedSymbols;
@@ -52,6 +55,7 @@ pub enum Done {
 #[derive(Debug)]
 pub struct Fleet {
     config: Arc<Config>,
+    backend: Backend,
     plan_cache: Option<PlanCache>,
     symbols: SharedSymbols,
     events: Events,
@@ -59,6 +63,11 @@ pub struct Fleet {
     /// `None` while it looks.
     discovery: Option<Discovery>,
     look_due: Nanos,
+    coming: Coming,
+    /// `None` where programs are not seen as they begin.
+    exec_counts: Option<Arc<ExecCounts>>,
+    /// Node processes that were seen to begin, and to have ended when it was their turn.
+    n_gone: u64,
     watched: BTreeMap<u32, Watched>,
     waiting: VecDeque<Subject>,
     left_alone: LeftAlone,
@@ -86,15 +95,20 @@ impl Fleet {
         board: watch::Sender<Arc<Board>>,
         archive: Option<Archive>,
         outgoing: Arc<Outgoing>,
+        backend: Backend,
     ) -> Self {
         Self {
             config,
+            backend,
             plan_cache,
             symbols: SharedSymbols::default(),
             events,
             board,
             discovery: Some(Discovery::default()),
             look_due: Nanos(0),
+            coming: Coming::default(),
+            exec_counts: None,
+            n_gone: 0,
             watched: BTreeMap::new(),
             waiting: VecDeque::new(),
             left_alone: LeftAlone::default(),
@@ -110,6 +124,11 @@ impl Fleet {
             is_ready: false,
             is_stopping: false,
         }
+    }
+
+    /// Programs are seen as they begin, and counted there.
+    pub fn follow(&mut self, counts: Arc<ExecCounts>) {
+        self.exec_counts = Some(counts);
     }
 
     pub const fn events(&self) -> &Events {
@@ -177,6 +196,7 @@ impl Fleet {
             webhook.reload(&self.config.events);
         }
         self.left_alone.forget();
+        self.coming.forget();
         if let Some(discovery) = &mut self.discovery {
             discovery.forget();
         }
@@ -257,6 +277,9 @@ impl Fleet {
     fn ended(&mut self, pid: u32, outcome: Result<(), SessionError>) {
         let Some(mut watched) = self.watched.remove(&pid) else { return };
         let Ended { changes, recording, .. } = watched.end();
+        if !watched.was_watched() && outcome.as_ref().is_err_and(SessionError::is_target_lost) {
+            self.n_gone += 1;
+        }
         let subject = &watched.subject;
         for change in changes {
             self.tell(subject, &change);
@@ -298,6 +321,8 @@ impl Fleet {
                 let subject = &watched.subject;
                 let mut told = of_process(subject.key, &subject.place, &subject.traits.command);
                 told["node_version"] = json!(subject.node_version);
+                told["backend"] = json!(self.backend.name());
+                told["age_ns"] = json!(clock::age_of_ticks(subject.key.start_ticks).map(|it| it.0));
                 self.events.tell("process_watched", told);
             }
             let found = watched.judge(now, &self.config);
@@ -319,16 +344,17 @@ impl Fleet {
 
     /// One census at a time: whoever has waited for longest.
     fn take_turns(&mut self, now: Nanos) {
+        let census = self.config.census.with(self.backend);
         if let Some((pid, began_at)) = self.census_of {
             let Some(watched) = self.watched.get_mut(&pid) else {
                 self.census_of = None;
                 return;
             };
-            if watched.poll_census(&self.config.census) == CensusState::Underway {
+            if watched.poll_census(&census) == CensusState::Underway {
                 if now.since(began_at) < CENSUS_LIMIT {
                     return;
                 }
-                watched.put_off_census(&self.config.census, Nanos(0));
+                watched.put_off_census(&census, Nanos(0));
             }
             self.counts.n_censuses += 1;
             self.trim_due.get_or_insert(now.after(TRIM_EVERY));
@@ -346,6 +372,9 @@ impl Fleet {
         self.counts.n_over_limit = self.left_alone.n_over_limit(now);
         self.counts.n_events_lost = self.events.n_lost();
         self.counts.outgoing = self.outgoing.counts();
+        let execs = self.exec_counts.as_ref();
+        self.counts.n_execs = execs.map_or(0, |it| it.n_seen());
+        self.counts.n_short_lived = self.n_gone + execs.map_or(0, |it| it.n_short_lived());
         let is_attaching = |watched: &Watched| watched.state() == State::Attaching;
         if self.counts.n_scans > 0 && self.waiting.is_empty() {
             self.is_ready |= !self.watched.values().any(is_attaching);

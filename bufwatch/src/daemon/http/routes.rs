@@ -25,6 +25,7 @@ use crate::daemon::metrics;
 use crate::daemon::order::{
     NotRecorded, Order, RECORD_FOR, RECORD_FOR_MAX, RECORD_FOR_MIN, Recorded,
 };
+use crate::event::Backend;
 use crate::export::census_json::{self, Subject};
 use crate::export::finding::to_value;
 use crate::export::sample_json;
@@ -110,6 +111,7 @@ async fn processes(State(sources): State<Sources>) -> Response {
 fn process(row: &Row) -> Value {
     let snapshot = row.snapshot();
     let memory = snapshot.as_ref().map(|snapshot| snapshot.memory);
+    let backend = snapshot.as_ref().map(|snapshot| snapshot.target.backend);
     let container = row.cgroup.as_deref().and_then(Container::parse);
     json!({
         "pid": row.key.pid,
@@ -123,6 +125,8 @@ fn process(row: &Row) -> Value {
         "pod": container.as_ref().and_then(|it| it.pod.as_ref()),
         "node_version": row.node_version,
         "state": row.state.name(),
+        "backend": backend.map(Backend::name),
+        "is_sampled": backend.map(|backend| !backend.sees().every_store),
         "watched_since": rfc3339(row.since),
         "rss_bytes": memory.and_then(|memory| memory.rss).map(|rss| rss.0),
         "array_buffers_bytes": memory.and_then(|memory| memory.array_buffers).map(|it| it.0),

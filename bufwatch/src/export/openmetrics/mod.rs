@@ -76,6 +76,9 @@ fn alive(page: &mut Page, snapshot: &Snapshot) {
     let is_alive = matches!(snapshot.target.state, TargetState::Attaching | TargetState::Live);
     let help = "1 while the process runs";
     page.gauge("bufwatch_target_alive", "", help, &[("", Some(u64::from(is_alive)))]);
+    let is_sampled = !snapshot.target.backend.sees().every_store;
+    let help = "1 where stores are seen by censuses only: counts are at least that many";
+    page.gauge("bufwatch_target_sampled", "", help, &[("", Some(u64::from(is_sampled)))]);
 }
 
 fn memory(page: &mut Page, snapshot: &Snapshot) {

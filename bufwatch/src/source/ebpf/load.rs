@@ -70,6 +70,35 @@ pub(super) fn load(config: &EbpfConfig) -> Result<Ebpf, LoadError> {
     Ok(loader.load(object)?)
 }
 
+/// What only the probes of one target need.
+const TARGET_MAPS: [&str; 11] = [
+    "LIVE",
+    "LIVE_MORE",
+    "STACKS",
+    "SHORTCUTS",
+    "RESIZING",
+    "CALLBACKS",
+    "ASYNC_RESOURCES",
+    "ASYNC_ORIGINS",
+    "FAULTS",
+    "SCRATCH",
+    "SIZE_CLASSES",
+];
+/// Records of programs that begin, of 48 bytes: 5,000 of them.
+const EXEC_RING_BYTES: u32 = 256 << 10;
+
+/// For programs of the whole machine: without room for anything about a target.
+pub(super) fn load_for_execs() -> Result<Ebpf, LoadError> {
+    let object = find_object()?;
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    loader.map_max_entries("EVENTS", EXEC_RING_BYTES);
+    for name in TARGET_MAPS {
+        loader.map_max_entries(name, 1);
+    }
+    Ok(loader.load(object)?)
+}
+
 pub(super) const fn find_object() -> Result<&'static [u8], LoadError> {
     if OBJECT.is_empty() { Err(LoadError::NotBuilt) } else { Ok(OBJECT) }
 }

@@ -3,6 +3,7 @@
 
 mod attach;
 mod counters;
+pub mod execs;
 mod faults;
 mod live_set;
 mod load;
