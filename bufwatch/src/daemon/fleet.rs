@@ -325,6 +325,7 @@ impl Fleet {
             has_source_maps: tracing.source_maps,
             has_async_origin: tracing.async_origin,
             has_faults: false,
+            max_overhead: None,
             min_size: tracing.min_size,
             ring_bytes: u32::try_from(tracing.ring_size.0).unwrap_or(u32::MAX),
             plan_cache: self.plan_cache.clone(),

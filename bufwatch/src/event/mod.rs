@@ -111,6 +111,11 @@ pub enum Payload {
     HeapsSampled(Arc<[HeapSampled]>),
     /// Boxed: a kilobyte, while other events are a tenth of that.
     CountersSampled(Box<CountersSampled>),
+    /// How long the probes were in place so far, and of how long, where what they cost is limited.
+    CoverageSampled {
+        watched: Nanos,
+        whole: Nanos,
+    },
     /// Boxed for its rareness.
     ResidencyScanned(Box<ResidencyScanned>),
     FirstTouchesRead(Arc<[StoreTouch]>),
