@@ -359,6 +359,8 @@ pub struct MemorySampled {
     pub n_isolates: u32,
     /// RSS as Node reads it, from /proc/PID/stat: the kernel adds up its per-CPU counters later there.
     pub rss_in_node: Option<Bytes>,
+    /// Page faults of all its threads since it began. Not recorded.
+    pub n_faults: Option<u64>,
 }
 
 /// One isolate's heap by V8's own counters.

@@ -291,6 +291,7 @@ impl Model {
             v8_heap: memory.v8_heap.or(self.memory.v8_heap),
             n_isolates: memory.n_isolates.max(self.memory.n_isolates),
             rss_in_node: memory.rss_in_node.or(self.memory.rss_in_node),
+            n_faults: memory.n_faults,
         };
         self.infer_before_attach();
         self.totals.tick(at);

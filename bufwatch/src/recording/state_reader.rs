@@ -242,6 +242,7 @@ fn moment(row: &mut Columns<'_, '_>) -> rusqlite::Result<Moment> {
         v8_heap: row.known_bytes()?,
         n_isolates: row.small()?,
         rss_in_node: None,
+        n_faults: None,
     };
     let mut moment = Moment {
         at,
