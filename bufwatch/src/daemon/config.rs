@@ -8,10 +8,15 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::analysis::query::{parse_bytes, parse_duration};
 use crate::base::{Bytes, Nanos};
+use crate::daemon::events::NAMES;
+use crate::daemon::outgoing::settings::{EventSettings, Otlp};
 use crate::daemon::selection::Rule;
 
 /// Where `bufwatch daemon` listens if nothing else is said.
 const DEFAULT_PORT: u16 = 9_478;
+
+/// Longest time around a finding.
+const KEEP_MAX: Nanos = Nanos::from_mins(24 * 60);
 
 /// All settings. Unknown keys are refused: a misspelt limit is no limit.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -28,6 +33,8 @@ pub struct Config {
     pub census: Census,
     pub findings: Findings,
     pub recordings: Recordings,
+    pub events: EventSettings,
+    pub otlp: Otlp,
 }
 
 impl Default for Config {
@@ -41,6 +48,8 @@ impl Default for Config {
             census: Census::default(),
             findings: Findings::default(),
             recordings: Recordings::default(),
+            events: EventSettings::default(),
+            otlp: Otlp::default(),
         }
     }
 }
@@ -88,6 +97,8 @@ pub struct Tracing {
     pub max_stores: u32,
     pub source_maps: bool,
     pub async_origin: bool,
+    /// What probes may cost each process, in percent of one core.
+    pub max_overhead: Option<f64>,
 }
 
 impl Default for Tracing {
@@ -98,6 +109,7 @@ impl Default for Tracing {
             max_stores: 1 << 17,
             source_maps: true,
             async_origin: false,
+            max_overhead: None,
         }
     }
 }
@@ -147,12 +159,31 @@ impl Default for Findings {
     }
 }
 
-/// Recordings of all that is watched, one file after the other.
+/// What is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// All that is watched, all the time.
+    Always,
+    /// What is around findings.
+    Findings,
+    /// What somebody asks for.
+    Request,
+}
+
+/// Recordings of what is watched, one file after the other.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recordings {
     /// Without one, nothing is recorded.
     pub directory: Option<PathBuf>,
+    pub when: When,
+    /// Where what is around findings is recorded: how much of the time before one opens; zero: none.
+    #[serde(deserialize_with = "duration")]
+    pub keep_before: Nanos,
+    /// And after it is closed.
+    #[serde(deserialize_with = "duration")]
+    pub keep_after: Nanos,
     /// Of one file: then the next one begins.
     #[serde(deserialize_with = "size")]
     pub max_size: Bytes,
@@ -169,11 +200,32 @@ impl Default for Recordings {
     fn default() -> Self {
         Self {
             directory: None,
+            when: When::Always,
+            keep_before: Nanos::from_mins(10),
+            keep_after: Nanos::from_mins(5),
             max_size: Bytes(64 << 20),
             max_age: Nanos::from_mins(60),
             keep_size: Bytes(2 << 30),
             keep_age: Nanos::from_mins(7 * 24 * 60),
         }
+    }
+}
+
+impl Recordings {
+    /// Everything is recorded, and what nobody wants is removed again: nobody knows before that a finding is coming.
+    pub fn is_ring(&self) -> bool {
+        self.when == When::Findings && self.keep_before.0 != 0
+    }
+
+    /// Recorded from the attach on, whether somebody wants it or not.
+    pub fn is_unasked(&self) -> bool {
+        self.when == When::Always || self.is_ring()
+    }
+
+    /// How old a file gets. In a ring it is removed as a whole, so that smaller ones hold less that nobody wants.
+    pub fn file_age(&self) -> Nanos {
+        let age = if self.is_ring() { Nanos(self.keep_before.0 / 2) } else { self.max_age };
+        age.min(self.max_age).max(Nanos::SECOND)
     }
 }
 
@@ -254,6 +306,13 @@ impl Config {
         if !(1_024..=1 << 20).contains(&self.tracing.max_stores) {
             return wrong("tracing.max_stores", "must be between 1024 and 1048576");
         }
+        if self.tracing.max_overhead.is_some_and(|it| !(0.001..=50.0).contains(&it)) {
+            return wrong("tracing.max_overhead", "must be between 0.001 and 50 percent");
+        }
+        if self.tracing.max_overhead.is_some() && self.tracing.async_origin {
+            let what = "cannot be had with async_origin, which must see every callback";
+            return wrong("tracing.max_overhead", what);
+        }
         if self.census.every.0 != 0 && self.census.every < Nanos::SECOND {
             return wrong("census.every", "must be 0s (never) or at least 1s");
         }
@@ -265,6 +324,20 @@ impl Config {
         }
         if self.recordings.max_size < Bytes(1 << 20) || self.recordings.max_age < Nanos::SECOND {
             return wrong("recordings", "max_size must be at least 1MiB, max_age at least 1s");
+        }
+        let durations = [self.recordings.keep_before, self.recordings.keep_after];
+        if durations.into_iter().any(|it| it > KEEP_MAX) {
+            return wrong("recordings", "keep_before and keep_after must be at most 24h");
+        }
+        if (1..Nanos::SECOND.0).contains(&self.recordings.keep_before.0) {
+            return wrong("recordings.keep_before", "must be 0s (nothing) or at least 1s");
+        }
+        let mut told = self.events.webhook_events.iter();
+        if let Some(name) = told.find(|name| !NAMES.contains(&name.as_str())) {
+            return wrong("events.webhook_events", &format!("there is no event `{name}`"));
+        }
+        if !(Nanos::SECOND..=Nanos::from_mins(60)).contains(&self.otlp.every) {
+            return wrong("otlp.every", "must be between 1s and 1h");
         }
         let rules = self.processes.include.iter().chain(&self.processes.exclude);
         if rules.into_iter().any(Rule::is_empty) {
@@ -292,7 +365,7 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
 }
 
 /// `30s`, or a number of seconds.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Nanos, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Nanos, D::Error> {
     match NumberOrText::deserialize(deserializer)? {
         NumberOrText::Number(seconds) => Ok(Nanos::from_secs(seconds)),
         NumberOrText::Text(text) => parse_duration(&text).ok_or_else(|| {
@@ -341,6 +414,8 @@ mod tests {
             ("scan_every = 0", "scan_every"),
             ("[processes]\nmax = 0", "processes.max"),
             ("[census]\npause_budget = 90.0", "pause_budget"),
+            ("[tracing]\nmax_overhead = 90.0", "max_overhead"),
+            ("[tracing]\nmax_overhead = 1.0\nasync_origin = true", "async_origin"),
             ("[[processes.include]]\nname = \"api\"", "must name"),
         ] {
             let error = read(text).unwrap_err();

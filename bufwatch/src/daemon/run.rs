@@ -19,8 +19,10 @@ use crate::daemon::config::{Config, Listen, SettingError};
 use crate::daemon::config_file::{ConfigError, read_config, read_token};
 use crate::daemon::events::Events;
 use crate::daemon::fleet::{Done, Fleet};
-use crate::daemon::http::{Access, ListenError, Listener, Order, Secret, Sources, serve};
+use crate::daemon::http::{Access, ListenError, Listener, Secret, Sources, serve};
 use crate::daemon::notify::Notify;
+use crate::daemon::outgoing::webhook::Webhook;
+use crate::daemon::outgoing::{Outgoing, otlp};
 use crate::node::plan::PlanCache;
 use crate::sys::heap;
 
@@ -119,7 +121,8 @@ async fn watch_host(options: &Options, config: Config, access: Access) -> Result
     let listener = Listener::bind(&config.listen).await?;
     let archive = config.recordings.directory.as_deref().map(Archive::open).transpose()?;
     let notify = Notify::new(options.notify_socket.as_ref());
-    let events = Events::start()?;
+    let outgoing = Arc::new(Outgoing::default());
+    let events = Events::start(Webhook::start(&config.events, Arc::clone(&outgoing)))?;
     let (board, boards) = watch::channel(Arc::new(Board::default()));
     let (give_orders, mut orders) = mpsc::channel(ORDERS);
     let (admit, accesses) = watch::channel(Arc::new(access));
@@ -130,11 +133,14 @@ async fn watch_host(options: &Options, config: Config, access: Access) -> Result
         "config": options.config_file,
     });
     events.tell("daemon_started", started);
+    let (push_to, pushed_to) = watch::channel(config.otlp.clone());
+    let pushing = otlp::push(pushed_to, boards.clone(), Arc::clone(&outgoing));
+    let pushing = tokio::spawn(pushing);
     let sources = Sources { board: boards, orders: give_orders, access: accesses };
     let server = tokio::spawn(serve(listener, sources));
     let mut config = Arc::new(config);
-    let mut fleet =
-        Fleet::new(Arc::clone(&config), options.plan_cache.clone(), events, board, archive);
+    let cache = options.plan_cache.clone();
+    let mut fleet = Fleet::new(Arc::clone(&config), cache, events, board, archive, outgoing);
     let mut tasks: JoinSet<Done> = JoinSet::new();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -152,15 +158,12 @@ async fn watch_host(options: &Options, config: Config, access: Access) -> Result
                 }
             }
             Some(done) = tasks.join_next() => take(done, &mut fleet, &mut tasks),
-            Some(Order::Census { pid }) = orders.recv() => {
-                if !fleet.census(pid) {
-                    tracing::debug!(pid, "a census of a process that is not watched");
-                }
-            }
+            Some(order) = orders.recv() => fleet.take_order(order),
             _ = hang_up.recv() => {
                 notify.reloading();
                 if let Some(new) = reload(options, &config, fleet.events(), &admit) {
                     config = Arc::new(new);
+                    push_to.send_replace(config.otlp.clone());
                     fleet.reload(Arc::clone(&config), &mut tasks);
                 }
                 notify.ready();
@@ -180,6 +183,8 @@ async fn watch_host(options: &Options, config: Config, access: Access) -> Result
     };
     let is_whole = tokio::time::timeout(STOP_LIMIT, stop).await.is_ok();
     fleet.events().tell("daemon_stopped", json!({ "all_probes_removed": is_whole }));
+    fleet.into_events().finish().await;
+    pushing.abort();
     server.abort();
     // The socket goes with it.
     drop(server.await);

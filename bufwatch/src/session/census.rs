@@ -30,6 +30,10 @@ pub struct CensusInterval {
 }
 
 impl CensusInterval {
+    /// Whoever has the session says when, also where nothing else shows what came.
+    pub const NEVER: Self =
+        Self { every: Nanos(u64::MAX), first_after: Nanos(u64::MAX), pause_budget: 1.0 };
+
     /// When the next one is due after one that began at `began_at` and stopped the target for so long.
     pub fn next(self, began_at: Nanos, stopped: Nanos) -> Nanos {
         let by_budget = Nanos((stopped.0 as f64 / self.pause_budget) as u64);

@@ -32,6 +32,8 @@ mod packages;
 mod parts_of_rss;
 mod probes;
 mod program;
+#[path = "../it/daemon/receiver.rs"]
+mod receiver;
 mod recording;
 mod recordings;
 mod residency;

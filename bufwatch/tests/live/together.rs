@@ -61,6 +61,8 @@ fn a_daemon_tells_what_leaks() {
     assert_all(&[
         ("daemon", "18", daemon::leaks_are_told),
         ("daemon", "26", daemon::leaks_are_told),
+        ("recorded", "20", daemon::recorded_when_wanted),
+        ("kept", "22", daemon::kept_around_findings),
     ]);
 }
 

@@ -1,21 +1,30 @@
 //! What is answered to which request: JSON, and metrics as text. Nothing of a request but its path and a few headers is used.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::analysis::Snapshot;
+use crate::analysis::query::parse_duration;
+use crate::base::Nanos;
 use crate::daemon::board::{Board, Row};
 use crate::daemon::events::{finding_id, rfc3339};
+use crate::daemon::http::Sources;
 use crate::daemon::http::access::Refusal;
-use crate::daemon::http::{Order, Sources, metrics};
+use crate::daemon::metrics;
+use crate::daemon::order::{
+    NotRecorded, Order, RECORD_FOR, RECORD_FOR_MAX, RECORD_FOR_MIN, Recorded,
+};
 use crate::export::census_json::{self, Subject};
 use crate::export::finding::to_value;
 use crate::export::sample_json;
@@ -28,6 +37,13 @@ const PLAIN_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Array buffers of a census that are listed, the largest first.
 const PARENTS_SHOWN: usize = 100;
 
+/// The fleet looks at its orders many times a second.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+const NO_PID: &str = "a pid is a number";
+const NOT_WATCHED: &str = "no such process is watched";
+const TOO_MUCH: &str = "too much is asked for; try again later";
+
 type PidPath = Result<Path<u32>, PathRejection>;
 
 pub(super) fn router(sources: Sources) -> Router {
@@ -37,6 +53,7 @@ pub(super) fn router(sources: Sources) -> Router {
         .route("/v1/processes/{pid}/snapshot", get(snapshot))
         .route("/v1/processes/{pid}/findings", get(findings))
         .route("/v1/processes/{pid}/census", get(census).post(take_census))
+        .route("/v1/processes/{pid}/recording", post(record).delete(stop_recording))
         .layer(from_fn_with_state(sources.clone(), admit))
         .route("/healthz", get(|| async { plain(StatusCode::OK, "ok\n") }))
         .route("/readyz", get(ready))
@@ -68,7 +85,8 @@ async fn admit(State(sources): State<Sources>, request: Request, next: Next) -> 
 async fn metrics_page(State(sources): State<Sources>, headers: HeaderMap) -> Response {
     let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
     let is_openmetrics = accepted.is_some_and(|it| it.contains("application/openmetrics-text"));
-    let page = metrics::page(&board(&sources), is_openmetrics);
+    let page = metrics::page(&board(&sources));
+    let page = if is_openmetrics { page.finish() } else { page.finish_as_text() };
     let format = if is_openmetrics { OPENMETRICS } else { PLAIN_METRICS };
     ([(header::CONTENT_TYPE, format)], page).into_response()
 }
@@ -178,7 +196,57 @@ async fn take_census(State(sources): State<Sources>, pid: PidPath) -> Response {
             let told = json!({ "pid": pid, "census": "asked for", "n_taken": row.snapshot().map(|it| it.census.n_taken) });
             (StatusCode::ACCEPTED, json_text(&told)).into_response()
         }
-        Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, "too much is asked for; try again later"),
+        Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, TOO_MUCH),
+    }
+}
+
+/// Has a process recorded for a while: `?duration=10m`.
+async fn record(
+    State(sources): State<Sources>,
+    pid: PidPath,
+    RawQuery(query): RawQuery,
+) -> Response {
+    match lasts(query.as_deref()) {
+        Ok(lasts) => order_recording(&sources, pid, Some(lasts)).await,
+        Err(what) => error(StatusCode::BAD_REQUEST, what),
+    }
+}
+
+async fn stop_recording(State(sources): State<Sources>, pid: PidPath) -> Response {
+    order_recording(&sources, pid, None).await
+}
+
+fn lasts(query: Option<&str>) -> Result<Nanos, &'static str> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(RECORD_FOR) };
+    let text = query.strip_prefix("duration=").ok_or("only `duration` is known, as in 10m")?;
+    let lasts = parse_duration(text).ok_or("no duration; use 600 or 10m")?;
+    let is_fine = (RECORD_FOR_MIN..=RECORD_FOR_MAX).contains(&lasts);
+    if is_fine { Ok(lasts) } else { Err("a duration is between 1s and 24h") }
+}
+
+async fn order_recording(sources: &Sources, pid: PidPath, lasts: Option<Nanos>) -> Response {
+    let Ok(Path(pid)) = pid else { return error(StatusCode::BAD_REQUEST, NO_PID) };
+    let (answer, answered) = oneshot::channel();
+    let order = Order::Record { pid, lasts, answer };
+    if sources.orders.try_send(order).is_err() {
+        return error(StatusCode::SERVICE_UNAVAILABLE, TOO_MUCH);
+    }
+    let status = if lasts.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    match timeout(ANSWER_LIMIT, answered).await {
+        Ok(Ok(Ok(Recorded { path, until }))) => {
+            let until = until.map(rfc3339);
+            let told = json!({ "pid": pid, "recording": path, "wanted_until": until });
+            (status, json_text(&told)).into_response()
+        }
+        Ok(Ok(Err(NotRecorded::NotWatched))) => error(StatusCode::NOT_FOUND, NOT_WATCHED),
+        Ok(Ok(Err(NotRecorded::NoDirectory))) => {
+            error(StatusCode::CONFLICT, "recordings.directory is not set")
+        }
+        Ok(Ok(Err(NotRecorded::Always))) => {
+            let what = "all is recorded as it is: recordings.when is \"always\"";
+            error(StatusCode::CONFLICT, what)
+        }
+        Ok(Err(_)) | Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, TOO_MUCH),
     }
 }
 
@@ -189,12 +257,12 @@ fn board(sources: &Sources) -> Arc<Board> {
 /// A process that is watched, with its newest snapshot.
 fn find(sources: &Sources, pid: &PidPath) -> Result<(Row, Arc<Snapshot>), Box<Response>> {
     let Ok(Path(pid)) = pid else {
-        return Err(Box::new(error(StatusCode::BAD_REQUEST, "a pid is a number")));
+        return Err(Box::new(error(StatusCode::BAD_REQUEST, NO_PID)));
     };
     let board = board(sources);
     let row = board.processes.iter().find(|row| row.key.pid == *pid);
     let found = row.and_then(|row| Some((row.clone(), row.snapshot()?)));
-    found.ok_or_else(|| Box::new(error(StatusCode::NOT_FOUND, "no such process is watched")))
+    found.ok_or_else(|| Box::new(error(StatusCode::NOT_FOUND, NOT_WATCHED)))
 }
 
 fn json_text(value: &Value) -> Response {

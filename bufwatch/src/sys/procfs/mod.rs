@@ -161,6 +161,12 @@ pub fn cgroup(pid: u32) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
 }
 
+/// What this host is called; not sanitized.
+pub fn host_name() -> Option<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned())
+}
+
 /// The container that a process is in.
 pub fn container(pid: u32) -> Option<Container> {
     let text = read_text(pid, "cgroup").ok()?;
