@@ -313,6 +313,8 @@ pub struct Health {
     /// Share of one core used by bufwatch since it began and over the last seconds, and its memory.
     pub cpu_share: Option<f64>,
     pub rss: Option<Bytes>,
+    /// Of the time since the attach, that in which probes were in place; `None` where that is always so.
+    pub coverage: Option<f64>,
     /// What could not be done at attach (missing probes and the like), in words.
     pub notices: Vec<String>,
 }

@@ -101,6 +101,11 @@ pub struct WatchArgs {
     #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = parse_percent)]
     pub pause_budget: f64,
 
+    /// What probes may cost the process, in percent of one core: above it they are in place for part of the time, and what is shown is
+    /// sampled; censuses (each 10 s then, or as --census-every says) find what came meanwhile
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub max_overhead: Option<f64>,
+
     /// Record what is seen into a file as well: see `bufwatch record --help`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,

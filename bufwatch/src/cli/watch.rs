@@ -128,6 +128,7 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32, is_new: bool) -
         has_source_maps: !args.no_source_maps,
         has_async_origin: args.async_origin,
         has_faults: args.faults,
+        max_overhead: args.max_overhead.map(|percent| percent / 100.0),
         min_size: args.min_size,
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
         plan_cache: environment.plan_cache.clone(),

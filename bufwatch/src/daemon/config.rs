@@ -102,6 +102,8 @@ pub struct Tracing {
     pub max_stores: u32,
     pub source_maps: bool,
     pub async_origin: bool,
+    /// What probes may cost each process, in percent of one core.
+    pub max_overhead: Option<f64>,
 }
 
 impl Default for Tracing {
@@ -113,6 +115,7 @@ impl Default for Tracing {
             max_stores: 1 << 17,
             source_maps: true,
             async_origin: false,
+            max_overhead: None,
         }
     }
 }
@@ -329,6 +332,13 @@ impl Config {
         if !(1_024..=1 << 20).contains(&self.tracing.max_stores) {
             return wrong("tracing.max_stores", "must be between 1024 and 1048576");
         }
+        if self.tracing.max_overhead.is_some_and(|it| !(0.001..=50.0).contains(&it)) {
+            return wrong("tracing.max_overhead", "must be between 0.001 and 50 percent");
+        }
+        if self.tracing.max_overhead.is_some() && self.tracing.async_origin {
+            let what = "cannot be had with async_origin, which must see every callback";
+            return wrong("tracing.max_overhead", what);
+        }
         if self.census.every.0 != 0 && self.census.every < Nanos::SECOND {
             return wrong("census.every", "must be 0s (never) or at least 1s");
         }
@@ -456,6 +466,8 @@ mod tests {
             ("[census]\nsampled_every = 0", "census.sampled_every"),
             ("[processes]\nmax = 0", "processes.max"),
             ("[census]\npause_budget = 90.0", "pause_budget"),
+            ("[tracing]\nmax_overhead = 90.0", "max_overhead"),
+            ("[tracing]\nmax_overhead = 1.0\nasync_origin = true", "async_origin"),
             ("[[processes.include]]\nname = \"api\"", "must name"),
         ] {
             let error = read(text).unwrap_err();

@@ -12,8 +12,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use crate::base::Nanos;
 use crate::node::processes::is_node_name;
 use crate::node::screening::{Screened, Screening};
-use crate::source::ebpf::LoadError;
-use crate::source::ebpf::execs::{Exec, ExecSource};
+use crate::session::execs::{Exec, ExecSource, LoadError};
 
 /// Processes that may wait for the fleet.
 const QUEUE: usize = 256;

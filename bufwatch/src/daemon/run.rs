@@ -105,7 +105,8 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("bw-blocking")
-        .thread_keep_alive(Duration::from_secs(5))
+        // Looks at /proc come each second, and would keep as many threads as fit into this.
+        .thread_keep_alive(Duration::from_secs(2))
         .build()?;
     let outcome = runtime.block_on(watch_host(options, config, access));
     // A session that does not end is not waited for any longer.

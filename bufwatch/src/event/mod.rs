@@ -111,6 +111,11 @@ pub enum Payload {
     HeapsSampled(Arc<[HeapSampled]>),
     /// Boxed: a kilobyte, while other events are a tenth of that.
     CountersSampled(Box<CountersSampled>),
+    /// How long the probes were in place so far, and of how long, where what they cost is limited.
+    CoverageSampled {
+        watched: Nanos,
+        whole: Nanos,
+    },
     /// Boxed for its rareness.
     ResidencyScanned(Box<ResidencyScanned>),
     FirstTouchesRead(Arc<[StoreTouch]>),
@@ -354,6 +359,8 @@ pub struct MemorySampled {
     pub n_isolates: u32,
     /// RSS as Node reads it, from /proc/PID/stat: the kernel adds up its per-CPU counters later there.
     pub rss_in_node: Option<Bytes>,
+    /// Page faults of all its threads since it began. Not recorded.
+    pub n_faults: Option<u64>,
 }
 
 /// One isolate's heap by V8's own counters.

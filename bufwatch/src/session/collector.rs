@@ -207,7 +207,7 @@ impl Collector<'_> {
             {
                 tracing::debug!("the sampler has ended");
             }
-            if let Some(event) = self.census.poll(now) {
+            if let Some(event) = self.census.poll(now, source.needs_censuses()) {
                 self.looked(source, &event);
                 snapshot_due = Nanos(0);
             }

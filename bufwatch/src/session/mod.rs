@@ -4,6 +4,7 @@
 pub mod backend;
 mod census;
 mod collector;
+pub mod execs;
 mod first_touch;
 pub mod pace;
 mod post_mortem;
@@ -53,6 +54,8 @@ pub struct SessionConfig {
     pub has_async_origin: bool,
     /// Page faults are followed, for exact first touches.
     pub has_faults: bool,
+    /// What probes may cost the target, as a share of the time of one core: above it they are in place for part of the time.
+    pub max_overhead: Option<f64>,
     pub min_size: Bytes,
     pub ring_bytes: u32,
     /// Where plans are kept between runs, if anywhere.
@@ -103,6 +106,12 @@ pub enum SessionError {
     Target(#[from] TargetError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error("--max-overhead is about probes, which backend {} does not use", .0.name())]
+    NoOverheadLimit(Backend),
+    #[error(
+        "--async-origin must see every callback, and with --max-overhead probes are in place part of the time"
+    )]
+    NoAsyncOrigin,
     #[error("--faults follows page faults by eBPF, which backend {} does not use", .0.name())]
     NoFaults(Backend),
     #[error("process `{pid}` may not be traced: {source}")]
@@ -128,6 +137,10 @@ impl SessionError {
             Self::Identity { source, .. } => source.hint(),
             Self::Target(error) => error.hint(),
             Self::Load(error) => error.hint(),
+            Self::NoOverheadLimit(_) => {
+                "leave out --max-overhead: with backend ptrace --pause-budget limits what is done to the process"
+            }
+            Self::NoAsyncOrigin => "leave out one of them",
             Self::NoFaults(_) => {
                 "leave out --faults, or use --backend ebpf: `bufwatch doctor` says what that needs here"
             }

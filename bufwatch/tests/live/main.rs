@@ -27,6 +27,7 @@ mod first_touch;
 mod harness;
 mod heap_snapshot;
 mod lifecycle;
+mod max_overhead;
 mod namespaces;
 mod packages;
 mod parts_of_rss;

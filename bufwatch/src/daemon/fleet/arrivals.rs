@@ -14,7 +14,8 @@ use crate::daemon::left_alone::Reason;
 use crate::daemon::selection::select;
 use crate::daemon::service::name_of;
 use crate::daemon::watched::{Subject, Watched};
-use crate::session::{Pace, RecordTo, Session, SessionConfig, SessionError};
+use crate::event::Backend;
+use crate::session::{CensusInterval, Pace, RecordTo, Session, SessionConfig, SessionError};
 use crate::sys::clock;
 
 /// Processes that are attached to at once: it takes 0.2 s of a core each.
@@ -145,6 +146,7 @@ impl Fleet {
 
     fn session_config(&self, pid: u32, file: Option<PathBuf>) -> SessionConfig {
         let tracing = &self.config.tracing;
+        let has_probes = self.backend == Backend::Ebpf;
         SessionConfig {
             pid,
             backend: self.backend,
@@ -153,12 +155,14 @@ impl Fleet {
             has_source_maps: tracing.source_maps,
             has_async_origin: tracing.async_origin,
             has_faults: false,
+            // Where there are no probes, they cost nothing.
+            max_overhead: has_probes.then_some(tracing.max_overhead).flatten().map(|it| it / 100.0),
             min_size: tracing.min_size,
             ring_bytes: u32::try_from(tracing.ring_size.0).unwrap_or(u32::MAX),
             plan_cache: self.plan_cache.clone(),
             record_reads: None,
             // The fleet says when: one at a time on the whole host.
-            census_interval: None,
+            census_interval: Some(CensusInterval::NEVER),
             record: file.map(|path| RecordTo {
                 path,
                 is_overwriting: false,

@@ -59,6 +59,11 @@ fn process(page: &mut Page, snapshot: &Snapshot) {
         }
         let lost = snapshot.health.n_lost;
         page.counter("bufwatch_events_lost", "Records of the kernel that were lost", &[("", lost)]);
+        if let Some(share) = snapshot.health.coverage {
+            let help =
+                "Share of the time in which probes were in place; absent where that is always so";
+            page.ratio("bufwatch_watched_ratio", help, share);
+        }
     }
     census(page, snapshot);
     findings(page, snapshot);
@@ -76,8 +81,9 @@ fn alive(page: &mut Page, snapshot: &Snapshot) {
     let is_alive = matches!(snapshot.target.state, TargetState::Attaching | TargetState::Live);
     let help = "1 while the process runs";
     page.gauge("bufwatch_target_alive", "", help, &[("", Some(u64::from(is_alive)))]);
-    let is_sampled = !snapshot.target.backend.sees().every_store;
-    let help = "1 where stores are seen by censuses only: counts are at least that many";
+    let is_sampled =
+        !snapshot.target.backend.sees().every_store || snapshot.health.coverage.is_some();
+    let help = "1 where not every store is seen as it comes: counts are at least that many";
     page.gauge("bufwatch_target_sampled", "", help, &[("", Some(u64::from(is_sampled)))]);
 }
 

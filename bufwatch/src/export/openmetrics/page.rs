@@ -172,6 +172,12 @@ impl Page {
         }
     }
 
+    /// A share of a whole; `name` ends in `_ratio`.
+    pub fn ratio(&mut self, name: &str, help: &str, value: f64) {
+        let family = self.family(name, Kind::Gauge, "ratio", help);
+        self.sample(family, "", Value::Fraction(value));
+    }
+
     /// `name` is the family's, without `_total`.
     pub fn counter(&mut self, name: &str, help: &str, samples: &[(&str, u64)]) {
         let unit = if name.ends_with("_bytes") { "bytes" } else { "" };

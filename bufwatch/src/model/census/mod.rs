@@ -6,7 +6,7 @@ pub(super) mod recall;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use crate::base::{Bytes, FastMap, Nanos, StoreKey};
+use crate::base::{Bytes, FastMap, Nanos, StackId, StoreKey};
 use crate::event::Frame;
 use crate::event::census::{Census, ParentKind};
 use crate::model::Model;
@@ -128,7 +128,9 @@ pub(super) fn join(model: &Model, at: Nanos, census: &Arc<Census>) -> JoinedCens
     let mut sites: FastMap<SiteId, Arc<TracedSite>> = FastMap::default();
     let sees = model.target.backend.sees();
     let mut of_store = |store: &Store| {
-        let site = sees.stacks.then(|| {
+        // What came while no probe was in place was allocated somewhere.
+        let is_unseen = store.stack == StackId::NONE && model.own.is_sampled();
+        let site = (sees.stacks && !is_unseen).then(|| {
             let site = || Arc::new(site_in(&model.sites, store.site));
             Arc::clone(sites.entry(store.site).or_insert_with(site))
         });

@@ -25,6 +25,8 @@ pub enum LoadError {
     WakeUps(std::io::Error),
     #[error("page faults cannot be followed, tracepoint `{tracepoint}` is not attached: {source}")]
     Faults { tracepoint: &'static str, source: ProgramError },
+    #[error("what probes cost could not be measured: {0}")]
+    Cost(String),
     #[error("cannot attach `{symbol}`, without which stores are not seen: {source}")]
     Attach { symbol: String, source: ProgramError },
 }
@@ -37,6 +39,7 @@ impl LoadError {
             Self::Faults { .. } => {
                 "leave out --faults: first touches are then told by the looks at pages, about a second apart"
             }
+            Self::Cost(_) => "leave out --max-overhead, which needs it (Linux 5.8 or newer)",
             _ => {
                 "run as root (or with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN and CAP_SYS_PTRACE); `bufwatch doctor` says what is missing"
             }
