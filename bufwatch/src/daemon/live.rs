@@ -87,7 +87,7 @@ pub fn decode(bytes: &[u8], before: Option<&Snapshot>) -> Result<Snapshot, LiveE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::census::JoinedCensus;
+    use crate::analysis::snapshot::JoinedCensus;
 
     #[test]
     fn censuses_are_told_once() {
