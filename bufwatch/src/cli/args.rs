@@ -9,6 +9,7 @@ use crate::base::Bytes;
 use crate::cli::backend::BackendArgs;
 use crate::cli::census::CensusArgs;
 use crate::cli::check::CheckArgs;
+use crate::cli::connect::ConnectArgs;
 use crate::cli::daemon::DaemonArgs;
 use crate::cli::diff::DiffArgs;
 use crate::cli::doctor::DoctorArgs;
@@ -28,6 +29,8 @@ use crate::cli::sql::SqlArgs;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
+    #[command(flatten)]
+    pub connect: ConnectArgs,
     #[command(flatten)]
     pub watch: WatchArgs,
 }

@@ -283,7 +283,7 @@ fn has_been_live(snapshots: &Snapshots) -> bool {
     snapshots.borrow().as_ref().is_some_and(|s| s.target.state != TargetState::Attaching)
 }
 
-async fn print_samples(snapshots: Snapshots, args: &WatchArgs) -> io::Result<Ended> {
+pub(super) async fn print_samples(snapshots: Snapshots, args: &WatchArgs) -> io::Result<Ended> {
     let every = Duration::from_secs_f64(args.interval);
     print_each(snapshots, args.duration, every, |snapshot| print_sample(snapshot, args)).await
 }

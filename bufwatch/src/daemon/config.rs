@@ -1,5 +1,6 @@
 //! What the daemon is told: settings as a TOML file has them, with their defaults, checked. Reading the file is `config_file`'s part.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -274,6 +275,16 @@ impl Listen {
         match self {
             Self::Tcp(address) => !address.ip().is_loopback(),
             Self::Unix(_) => false,
+        }
+    }
+}
+
+/// As it is typed.
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod board;
+pub mod client;
 pub mod coming;
 pub mod config;
 pub mod config_file;
@@ -12,6 +13,7 @@ pub mod finding_log;
 pub mod fleet;
 pub mod http;
 pub mod left_alone;
+pub mod live;
 pub mod metrics;
 pub mod notify;
 pub mod order;
@@ -24,5 +26,5 @@ pub mod service;
 pub mod watched;
 
 pub use config::{Config, Listen};
-pub use config_file::ConfigError;
+pub use config_file::{ConfigError, read_token};
 pub use run::{DaemonError, Options, run};

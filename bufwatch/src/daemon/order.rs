@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tokio::sync::oneshot;
 
 use crate::base::Nanos;
+use crate::daemon::live::Look;
 
 /// Shortest and longest time that a request has a process recorded for, and what it is if nothing is said.
 pub const RECORD_FOR_MIN: Nanos = Nanos::SECOND;
@@ -16,6 +17,8 @@ pub const RECORD_FOR: Nanos = Nanos::from_mins(10);
 pub enum Order {
     /// A look at the heap of this process.
     Census { pid: u32 },
+    /// What a dashboard wants to see of this process; the last one that asks is shown it.
+    Look { pid: u32, look: Look },
     /// A recording of this process for so long, or, if `None`, no longer.
     Record {
         pid: u32,

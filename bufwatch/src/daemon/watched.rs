@@ -11,6 +11,7 @@ use crate::daemon::archive::size_of;
 use crate::daemon::board::{Row, State};
 use crate::daemon::config::{Census, Config, Recordings};
 use crate::daemon::finding_log::{Change, FindingLog};
+use crate::daemon::live::Look;
 use crate::daemon::selection::Traits;
 use crate::daemon::service::Place;
 use crate::session::{CensusInterval, RecordTo, Request, Session};
@@ -173,6 +174,16 @@ impl Watched {
     /// Asks it to end, without waiting.
     pub fn ask_to_stop(&self) {
         self.ask(Request::Stop);
+    }
+
+    /// Somebody looks at it.
+    pub fn look(&self, look: Look) {
+        if let Some(query) = look.query {
+            self.ask(Request::SetStoreQuery(query));
+        }
+        if let Some(detail) = look.detail {
+            self.ask(Request::SetDetail(detail));
+        }
     }
 
     fn ask(&self, request: Request) {

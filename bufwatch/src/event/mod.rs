@@ -9,6 +9,7 @@ pub mod place;
 pub mod recorded;
 pub mod residency;
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use bufwatch_common::{LiveStore, N_SIZE_CLASSES, RawFrame, SizeClassCounters};
@@ -207,7 +208,9 @@ pub struct AsyncOriginSeen {
 }
 
 /// What a backing store is for, from its flags.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum StoreKind {
     #[default]
     Plain,
@@ -262,14 +265,14 @@ impl StoreKind {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GcKind {
     Minor,
     Major,
 }
 
 /// A frame with what could be said about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Frame {
     pub kind: FrameKind,
     /// Demangled and shortened; for an unresolved JavaScript frame its identity, marked so.
@@ -288,7 +291,7 @@ pub struct Frame {
 }
 
 /// A place in a file that a script was made from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OriginalPlace {
     /// A path where the map's folder tells it, else as the map spells it (`webpack://…`).
     pub source: Arc<str>,
@@ -300,7 +303,7 @@ pub struct OriginalPlace {
     pub name: Option<Arc<str>>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FrameKind {
     /// JavaScript of the application.
     Js,

@@ -3,6 +3,7 @@
 use crate::base::{Bytes, Nanos};
 use crate::event::{Frame, FrameKind};
 use crate::model::latency::Latencies;
+use serde::{Deserialize, Serialize};
 
 /// What bufwatch itself costs and lost.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +24,7 @@ pub struct SelfState {
 }
 
 /// Frames of one kind, and how well they are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameCounts {
     pub n: u64,
     pub n_unresolved: u64,

@@ -121,6 +121,8 @@ pub enum SessionError {
     NoCensus(#[from] CensusError),
     #[error("the process `{0}` ended while bufwatch attached to it")]
     EndedDuringAttach(u32),
+    #[error("the end of process `{pid}` cannot be waited for (pidfd_open): {source}")]
+    NoPidFd { pid: u32, source: std::io::Error },
     #[error("thread `{name}` could not be started: {source}")]
     Thread { name: &'static str, source: std::io::Error },
     #[error("the recording could not be written to `{}`: {source}", path.display())]
@@ -149,6 +151,9 @@ impl SessionError {
             }
             Self::NoCensus(error) => error.hint(),
             Self::EndedDuringAttach(_) => "`bufwatch ps` lists the Node processes of this host",
+            Self::NoPidFd { .. } => {
+                "it needs Linux 5.3, and in a container a seccomp profile that allows pidfd_open"
+            }
             Self::Thread { .. } => "is the limit on threads or memory reached?",
             Self::Recording { .. } => "may bufwatch create this file, and does the disk have room?",
             Self::Recorded(error) => error.hint(),

@@ -74,7 +74,10 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         .map_err(|source| SessionError::Identity { pid: config.pid, source })?;
     let census = CensusTaker::new(&planned);
     let Planned { identity, plan, .. } = planned;
-    let pidfd = pidfd.map_err(|_| SessionError::EndedDuringAttach(config.pid))?;
+    let pidfd = pidfd.map_err(|source| match source.raw_os_error() {
+        Some(nix::libc::ESRCH) => SessionError::EndedDuringAttach(config.pid),
+        _ => SessionError::NoPidFd { pid: config.pid, source },
+    })?;
     let identified = identified(config, &identity, &plan);
     let (source, notices) = match config.backend {
         Backend::Ebpf => {

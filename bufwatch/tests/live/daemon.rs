@@ -386,3 +386,55 @@ pub(crate) fn nothing_is_left(lab: &Lab) {
     assert!(holds_within(LIMIT, is_idle), "{} threads", count("bufwatch_daemon_threads"));
     daemon.stop();
 }
+
+/// A dashboard elsewhere is shown what the daemon knows, and says what is wrong when it is not.
+pub(crate) fn shown_elsewhere(lab: &Lab) {
+    let mut leaking = lab.scenario("findings/pinned.mjs", &[]);
+    let daemon = Daemon::start(lab, "");
+    daemon.wait_until_watched(leaking.pid());
+    let truth = leaking.tell("map fault");
+    let pid = leaking.pid().to_string();
+    let to = ["--connect", &daemon.address, "--headless"];
+    let lines = ["--json", "--interval", "0.2", "--pid", &pid];
+    let watch = lab.bufwatch(&[&to[..], &lines].concat());
+    let sample = watch.wait_for_sample("the leak", |sample| {
+        let mut findings = sample.findings().iter();
+        findings.any(|it| it["kind"] == "PINNED_PARENT" && it["n_parents"] == truth["n_parents"])
+    });
+    // What the daemon itself says of the same moment is the same.
+    let mut same = None;
+    let is_same = || {
+        let here = watch.next_sample();
+        let there = daemon.json(&format!("/v1/processes/{pid}/snapshot"));
+        same = (here.value()["t_ns"] == there["t_ns"]).then_some((here.value().clone(), there));
+        same.is_some()
+    };
+    assert!(holds_within(LIMIT, is_same), "no two samples of one moment: {}", sample.value());
+    let (here, there) = same.unwrap();
+    assert_eq!(here, there);
+    drop(watch);
+
+    for (args, code, said) in [
+        (vec!["--connect", &daemon.address, "--headless"], 2, "no process was named"),
+        (
+            vec!["--connect", &daemon.address, "--headless", "--pid", "4194304"],
+            3,
+            "no such process",
+        ),
+        (vec!["--connect", "127.0.0.1:1", "--headless", "--pid", &pid], 2, "no daemon answers"),
+        (vec!["--connect", "unix:/nowhere", "--headless", "--pid", &pid], 2, "no daemon answers"),
+        (vec!["--connect", &daemon.address, "--faults"], 2, "cannot be used with"),
+    ] {
+        let mut program = lab.program(&args);
+        assert_eq!(program.wait(LIMIT).code(), Some(code), "{args:?}");
+        let told = program.stderr.so_far().join("\n");
+        assert!(told.contains(said) && !told.contains("panicked"), "{args:?}: {told}");
+    }
+
+    // It ends with the process.
+    let mut watch = lab.bufwatch(&[&to[..], &lines].concat());
+    watch.wait_for_sample("a sample", |sample| sample.state() == "live");
+    drop(leaking);
+    assert_eq!(watch.wait_for_exit(), Some(0), "{}", watch.stderr());
+    daemon.stop();
+}

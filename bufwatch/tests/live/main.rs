@@ -31,6 +31,7 @@ mod max_overhead;
 mod namespaces;
 mod packages;
 mod parts_of_rss;
+mod permissions;
 mod probes;
 mod program;
 #[path = "../it/daemon/receiver.rs"]
@@ -100,6 +101,7 @@ on_nodes!(async_origins_off, super::async_origin::nothing_without_the_flag, node
 on_nodes!(backends_agree, super::backends::the_same_findings, node_18 "18", node_26 "26");
 on_nodes!(ptrace_stores, super::backends::stores_by_ptrace, node_18 "18", node_26 "26");
 on_nodes!(ptrace_check, super::backends::check_of_an_ordinary_user, node_18 "18", node_26 "26");
+on_nodes!(less_rights, super::permissions::what_each_capability_is_for, node_22 "22");
 on_nodes!(ptrace_killed, super::backends::killed_sessions_leave_the_target_running, node_26 "26");
 on_every_node!(census_pinned, super::census::pinned_and_copied);
 on_every_node!(census_holders, super::census::holders);

@@ -64,6 +64,7 @@ fn a_daemon_tells_what_leaks() {
         ("daemon", "26", daemon::leaks_are_told),
         ("recorded", "20", daemon::recorded_when_wanted),
         ("kept", "22", daemon::kept_around_findings),
+        ("elsewhere", "24", daemon::shown_elsewhere),
     ]);
 }
 

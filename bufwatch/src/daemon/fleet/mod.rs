@@ -243,6 +243,11 @@ impl Fleet {
                     tracing::debug!(pid, "a census of a process that is not watched");
                 }
             }
+            Order::Look { pid, look } => {
+                if let Some(watched) = self.watched.get(&pid) {
+                    watched.look(look);
+                }
+            }
             Order::Record { pid, lasts, answer } => {
                 if answer.send(self.ask_recording(pid, lasts)).is_err() {
                     tracing::debug!(pid, "who asked for a recording did not wait");

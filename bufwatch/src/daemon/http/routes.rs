@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::analysis::Snapshot;
@@ -21,10 +23,10 @@ use crate::daemon::board::{Board, Row};
 use crate::daemon::events::{finding_id, rfc3339};
 use crate::daemon::http::Sources;
 use crate::daemon::http::access::Refusal;
-use crate::daemon::metrics;
 use crate::daemon::order::{
     NotRecorded, Order, RECORD_FOR, RECORD_FOR_MAX, RECORD_FOR_MIN, Recorded,
 };
+use crate::daemon::{live, metrics};
 use crate::event::Backend;
 use crate::export::census_json::{self, Subject};
 use crate::export::finding::to_value;
@@ -37,6 +39,9 @@ const PLAIN_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Array buffers of a census that are listed, the largest first.
 const PARENTS_SHOWN: usize = 100;
+
+/// Of a request: a filter for stores is a line.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// The fleet looks at its orders many times a second.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -54,7 +59,10 @@ pub(super) fn router(sources: Sources) -> Router {
         .route("/v1/processes/{pid}/snapshot", get(snapshot))
         .route("/v1/processes/{pid}/findings", get(findings))
         .route("/v1/processes/{pid}/census", get(census).post(take_census))
+        .route("/v1/processes/{pid}/live", get(show_live))
+        .route("/v1/processes/{pid}/look", post(look))
         .route("/v1/processes/{pid}/recording", post(record).delete(stop_recording))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(sources.clone(), admit))
         .route("/healthz", get(|| async { plain(StatusCode::OK, "ok\n") }))
         .route("/readyz", get(ready))
@@ -202,6 +210,43 @@ async fn take_census(State(sources): State<Sources>, pid: PidPath) -> Response {
             let told = json!({ "pid": pid, "census": "asked for", "n_taken": row.snapshot().map(|it| it.census.n_taken) });
             (StatusCode::ACCEPTED, json_text(&told)).into_response()
         }
+        Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, TOO_MUCH),
+    }
+}
+
+/// All of it, for a dashboard elsewhere (`daemon::live`).
+async fn show_live(
+    State(sources): State<Sources>,
+    pid: PidPath,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let snapshot = match find(&sources, &pid) {
+        Ok((_, snapshot)) => snapshot,
+        Err(response) => return *response,
+    };
+    let n_censuses = query.as_deref().and_then(|it| it.strip_prefix("censuses="));
+    let n_censuses = n_censuses.and_then(|n| n.parse().ok());
+    // A large one takes some ten milliseconds, and others want to be answered.
+    let encoded = spawn_blocking(move || live::encode(&snapshot, n_censuses)).await;
+    match encoded {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Ok(Err(_)) | Err(_) => {
+            error(StatusCode::INTERNAL_SERVER_ERROR, "the snapshot could not be written")
+        }
+    }
+}
+
+/// What the dashboard shows of it: an order of stores, a filter, one store.
+async fn look(State(sources): State<Sources>, pid: PidPath, body: Bytes) -> Response {
+    let (row, _) = match find(&sources, &pid) {
+        Ok(found) => found,
+        Err(response) => return *response,
+    };
+    let Ok(look) = serde_json::from_slice(&body) else {
+        return error(StatusCode::BAD_REQUEST, "that is no look of this bufwatch");
+    };
+    match sources.orders.try_send(Order::Look { pid: row.key.pid, look }) {
+        Ok(()) => (StatusCode::ACCEPTED, json_text(&json!({}))).into_response(),
         Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, TOO_MUCH),
     }
 }

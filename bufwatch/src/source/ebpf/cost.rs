@@ -1,7 +1,6 @@
 //! What probes cost the target, measured on this machine: the trap by a probe in our own code that does nothing, what programs do by the
 //! kernel's statistics, which count while this is held (`BPF_ENABLE_STATS`, bpf(2)).
 
-use std::arch::naked_asm;
 use std::os::fd::OwnedFd;
 
 use aya::Ebpf;
@@ -12,21 +11,12 @@ use aya::sys::{Stats, enable_stats};
 use crate::base::Nanos;
 use crate::source::ebpf::attach::ProgramName;
 use crate::source::ebpf::load::LoadError;
-use crate::sys::{clock, procfs};
+use crate::source::ebpf::own_code::{self, probed};
+use crate::sys::clock;
 
 /// Calls that are timed at once, and how often: the quickest counts, since whatever else happens makes them slower.
 const N_CALLS: u32 = 500;
 const N_TIMES: u32 = 5;
-
-const OWN_PROGRAM: &str = "/proc/self/exe";
-
-/// Begins as the functions of Node do that have probes: the kernel does the work of a `push` by itself, without a second trap
-/// (`push_emulate_op`, arch/x86/kernel/uprobes.c).
-/// What it pushes it pops.
-#[unsafe(naked)]
-extern "C" fn probed() {
-    naked_asm!("push rbp", "pop rbp", "ret")
-}
 
 /// The cost of the programs of one target.
 #[derive(Debug)]
@@ -78,20 +68,17 @@ impl Cost {
 /// What it costs a thread to meet a probe.
 fn measure_trap(ebpf: &mut Ebpf) -> Result<Nanos, LoadError> {
     let failed = |what: String| LoadError::Cost(format!("a probe in bufwatch itself: {what}"));
-    let address = probed as extern "C" fn() as usize as u64;
-    let maps = procfs::maps(std::process::id()).map_err(|error| failed(error.to_string()))?;
-    let mapping = maps.iter().find(|it| (it.start..it.end).contains(&address));
-    let mapping = mapping.ok_or_else(|| failed("its code is not mapped".to_owned()))?;
-    let offset = address - mapping.start + mapping.offset;
+    let offset = own_code::offset().map_err(|error| failed(error.to_string()))?;
     let alone = quickest();
     let name = ProgramName::Nothing.name();
     let program = ebpf.program_mut(name).ok_or(LoadError::Absent(name))?;
     let program: &mut UProbe =
         program.try_into().map_err(|source| LoadError::Program { name, source })?;
     program.load().map_err(|source| LoadError::Program { name, source })?;
+    let file = own_code::FILE.to_string_lossy();
     let location = UProbeAttachLocation::AbsoluteOffset(offset);
     let link = program
-        .attach(location, OWN_PROGRAM, UProbeScope::CallingProcess)
+        .attach(location, file.as_ref(), UProbeScope::CallingProcess)
         .and_then(|link| program.take_link(link))
         .map_err(|error| failed(error.to_string()))?;
     let trapped = quickest();

@@ -9,6 +9,7 @@ pub mod execs;
 mod faults;
 mod live_set;
 mod load;
+mod own_code;
 mod ring;
 mod windows;
 
@@ -369,7 +370,7 @@ pub fn obstacle() -> Option<String> {
         return Some(error.to_string());
     }
     match is_program_supported(ProgramType::KProbe) {
-        Ok(true) => None,
+        Ok(true) => probe_obstacle(),
         Ok(false) => Some("the kernel has no BPF programs for probes".to_owned()),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -377,6 +378,14 @@ pub fn obstacle() -> Option<String> {
             Some(format!("the kernel does not let this user load BPF programs ({reason})"))
         }
     }
+}
+
+/// The same for probes: a kernel, or a filter of system calls, may allow programs and not these. What fails for another reason is left to the
+/// attempt on the target, which knows more.
+fn probe_obstacle() -> Option<String> {
+    let error = own_code::try_to_probe().err()?;
+    let is_refused = error.kind() == std::io::ErrorKind::PermissionDenied;
+    is_refused.then(|| format!("the kernel does not let this user attach probes ({error})"))
 }
 
 fn take_hash(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, LoadError> {
