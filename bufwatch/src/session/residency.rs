@@ -49,20 +49,28 @@ pub(super) struct ScanSchedule {
     told: Option<Obstacle>,
 }
 
-/// What changes when pages come or go: each that comes is a fault, each that goes makes RSS smaller. And stores, which move between its parts.
+/// What changes when pages come or go: each that comes is a fault, each that goes makes RSS smaller. And what moves memory between the parts of
+/// RSS, and V8's own counters: stores, and collections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Traces {
     rss: Bytes,
     n_faults: u64,
     n_stores: [u64; 2],
+    n_collections: [u64; 2],
+    array_buffers: Option<Bytes>,
 }
 
 impl Traces {
     /// `None`: not known.
     fn of(model: &Model) -> Option<Self> {
+        if !model.target.backend.sees().collections {
+            return None;
+        }
         let (rss, n_faults) = model.memory.rss.zip(model.memory.n_faults)?;
         let n_stores = [model.totals.n_known(), model.totals.n_destroyed];
-        Some(Self { rss, n_faults, n_stores })
+        let n_collections = [model.gc.n_minor, model.gc.n_major];
+        let array_buffers = model.memory.array_buffers;
+        Some(Self { rss, n_faults, n_stores, n_collections, array_buffers })
     }
 }
 
