@@ -1,7 +1,8 @@
 //! What a detector says: a verdict with its evidence and remedy. Data only; the judging is `detect`'s part.
 
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, Nanos};
 

@@ -1,10 +1,11 @@
 //! What to list of the live stores, as plain data, and its text form (`size>1mb age>60s site~ingest`).
 //! Evaluating it is the snapshot's job.
 
+use serde::{Deserialize, Serialize};
+
 use crate::analysis::snapshot::StoreRow;
 use crate::base::{Bytes, Nanos, Tid};
 use crate::event::StoreKind;
-use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreSort {

@@ -1,7 +1,8 @@
 //! What a snapshot says of memory in RAM, and of Node's own counters. How it is found out is the model's business.
 
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, Nanos};
 use crate::event::residency::{PageBytes, RssPart, RssSplit};

@@ -1,10 +1,10 @@
 //! Everything a screen or an exporter may show, frozen at one moment. Who looks at it cannot tell whether
 //! it came from a live target or from a recording. Taking it from the model is `take`'s job.
 
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use bufwatch_common::DropReason;
+use serde::{Deserialize, Serialize};
 
 use crate::analysis::finding::Finding;
 use crate::analysis::query::StoreQuery;

@@ -1,8 +1,9 @@
 //! What one census of a V8 heap found: which array buffers and views are alive, which views pin which parent, and who holds them. Data only;
 //! how it is found is the part of `v8::census`, what follows from it that of `analysis` and `detect`.
 
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Avma, Bytes, Nanos, StoreKey};
 use crate::event::residency::PageBytes;

@@ -9,10 +9,10 @@ pub mod place;
 pub mod recorded;
 pub mod residency;
 
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use bufwatch_common::{LiveStore, N_SIZE_CLASSES, RawFrame, SizeClassCounters};
+use serde::{Deserialize, Serialize};
 
 use crate::base::{AsyncOriginId, Avma, Bytes, Nanos, StackId, StoreKey, Tid};
 pub use crate::event::backend::{Backend, Sees};

@@ -1,7 +1,8 @@
 //! What is in memory: of single stores, and of the whole process by what it is for. Data only; it is measured by `source::residency`.
 
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, Nanos, StoreKey};
 

@@ -1,7 +1,8 @@
 //! Garbage collections of each thread: how many, how long, and what a store lived through.
 
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{FastMap, Nanos, Tid};
 use crate::event::GcKind;

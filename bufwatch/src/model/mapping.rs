@@ -1,8 +1,9 @@
 //! The target's address space as mapping events and samples of /proc/PID/maps tell it, to say where the
 //! bytes of a store lie. The kernel merges neighbouring mappings in /proc, events keep them apart.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::Bytes;
 use crate::event::{Mapping, MappingKind};

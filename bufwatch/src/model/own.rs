@@ -1,9 +1,10 @@
 //! What bufwatch itself costs, lost and could not find out.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Bytes, Nanos};
 use crate::event::{Frame, FrameKind};
 use crate::model::latency::Latencies;
-use serde::{Deserialize, Serialize};
 
 /// What bufwatch itself costs and lost.
 #[derive(Clone, Debug, Default)]

@@ -1,8 +1,9 @@
 //! How much of what each line allocated outlives major collections, from one collection to the next: growth of that is what a leak looks
 //! like. Judges nothing.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, Nanos};
 use crate::model::Model;

@@ -1,7 +1,8 @@
 //! What the last minute was like: RSS by what it was for, and how much was live. Judges nothing.
 
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, Nanos};
 use crate::event::residency::RssSplit;

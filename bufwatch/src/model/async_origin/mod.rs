@@ -3,8 +3,9 @@
 
 mod turn;
 
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{AsyncOriginId, FastMap, StackId};
 use crate::event::{AsyncOriginSeen, Frame};

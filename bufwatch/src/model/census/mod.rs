@@ -3,9 +3,10 @@
 
 pub(super) mod recall;
 
-use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, FastMap, Nanos, StackId, StoreKey};
 use crate::event::Frame;

@@ -6,8 +6,9 @@ mod recall;
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, Nanos};
 use crate::event::residency::{RssPart, RssSplit};

@@ -5,8 +5,9 @@
 mod key;
 mod recall;
 
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{AsyncOriginId, Bytes, FastMap, Nanos, StackId};
 use crate::event::Frame;
