@@ -69,6 +69,13 @@ pub struct Snapshot {
     pub health: Health,
 }
 
+impl Snapshot {
+    /// Not every store was seen as it came: counts are at least that many.
+    pub fn is_sampled(&self) -> bool {
+        !self.target.backend.sees().every_store || self.health.coverage.is_some()
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     pub pid: u32,

@@ -32,7 +32,7 @@ pub fn sample(snapshot: &Snapshot) -> Value {
         "node_version": target.node_version,
         "v8_version": target.v8_version,
         "backend": target.backend.name(),
-        "is_sampled": !target.backend.sees().every_store || snapshot.health.coverage.is_some(),
+        "is_sampled": snapshot.is_sampled(),
         "watched_share": snapshot.health.coverage,
         "state": state,
         "exit_code": exit_code,

@@ -319,7 +319,8 @@ impl Model {
     /// What died unseen, and what uses its memory now, is not known from the first pause on.
     fn coverage_sampled(&mut self, watched: Nanos, whole: Nanos) {
         let was_sampled = self.own.is_sampled();
-        self.own.coverage = (whole.0 > 0).then(|| watched.as_secs_f64() / whole.as_secs_f64());
+        let share = || watched.as_secs_f64() / whole.as_secs_f64();
+        self.own.coverage = (watched < whole).then(share);
         if self.own.is_sampled() && !was_sampled {
             self.freed = FreedMemory::default();
             self.before_attach = None;

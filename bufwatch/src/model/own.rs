@@ -44,8 +44,8 @@ pub const fn frame_kind_index(kind: FrameKind) -> usize {
 
 impl SelfState {
     /// Probes were not in place all the time.
-    pub fn is_sampled(&self) -> bool {
-        self.coverage.is_some_and(|share| share < 1.0)
+    pub const fn is_sampled(&self) -> bool {
+        self.coverage.is_some()
     }
 
     pub(super) fn frames_resolved(&mut self, frames: &[Frame]) {

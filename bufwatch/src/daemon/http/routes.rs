@@ -134,9 +134,7 @@ fn process(row: &Row) -> Value {
         "node_version": row.node_version,
         "state": row.state.name(),
         "backend": backend.map(Backend::name),
-        "is_sampled": snapshot.as_ref().map(|snapshot| {
-            !snapshot.target.backend.sees().every_store || snapshot.health.coverage.is_some()
-        }),
+        "is_sampled": snapshot.as_ref().map(|snapshot| snapshot.is_sampled()),
         "watched_since": rfc3339(row.since),
         "rss_bytes": memory.and_then(|memory| memory.rss).map(|rss| rss.0),
         "array_buffers_bytes": memory.and_then(|memory| memory.array_buffers).map(|it| it.0),

@@ -81,10 +81,8 @@ fn alive(page: &mut Page, snapshot: &Snapshot) {
     let is_alive = matches!(snapshot.target.state, TargetState::Attaching | TargetState::Live);
     let help = "1 while the process runs";
     page.gauge("bufwatch_target_alive", "", help, &[("", Some(u64::from(is_alive)))]);
-    let is_sampled =
-        !snapshot.target.backend.sees().every_store || snapshot.health.coverage.is_some();
     let help = "1 where not every store is seen as it comes: counts are at least that many";
-    page.gauge("bufwatch_target_sampled", "", help, &[("", Some(u64::from(is_sampled)))]);
+    page.gauge("bufwatch_target_sampled", "", help, &[("", Some(u64::from(snapshot.is_sampled())))]);
 }
 
 fn memory(page: &mut Page, snapshot: &Snapshot) {
