@@ -405,6 +405,11 @@ impl CountersSampled {
     }
 }
 
+/// The identity of a store of the kernel's live map.
+pub const fn key_of(address: u64, store: &LiveStore) -> StoreKey {
+    StoreKey { address, id: store.id }
+}
+
 /// The individually tracked stores of the kernel's live map. Read between `started_at` and the event's time.
 #[derive(Clone, Debug)]
 pub struct LiveSetRead {

@@ -31,7 +31,7 @@ use bufwatch_common::LiveStore;
 use crate::base::{AsyncOriginId, Bytes, FastMap, FastSet, Nanos, StoreKey, Tid};
 use crate::event::{
     CountersSampled, Creates, Event, HeapSampled, LiveSetRead, MemorySampled, Payload,
-    StoreCreated, StoreKind, TargetIdentified,
+    StoreCreated, StoreKind, TargetIdentified, key_of,
 };
 use crate::model::census::CensusLog;
 use crate::model::freed::FreedMemory;
@@ -378,10 +378,6 @@ impl Model {
     pub fn site_label(&self, site: SiteId) -> Arc<str> {
         self.sites.label(site)
     }
-}
-
-fn key_of(address: u64, store: &LiveStore) -> StoreKey {
-    StoreKey { address, id: store.id }
 }
 
 fn created_from(address: u64, store: &LiveStore) -> StoreCreated {

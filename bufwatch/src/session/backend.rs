@@ -3,14 +3,11 @@
 
 use std::io;
 
-use crate::base::{Avma, MemoryError, ReadMemory as _};
+use crate::base::MemoryError;
 use crate::event::Backend;
 use crate::source::ebpf;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::ptrace::may_stop;
-
-/// Nothing is mapped there (`vm.mmap_min_addr`).
-const NOWHERE: Avma = Avma(8);
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,15 +51,13 @@ impl Chosen {
     }
 }
 
-/// Whether this user may read and stop the process. The kernel checks that before it looks at what is to be read, where nothing is mapped
-/// (`process_vm_readv(2)`, `ptrace(2)`, "Ptrace access mode checking").
+/// Whether this user may read and stop the process.
 pub fn check_ptrace(pid: u32) -> io::Result<()> {
-    match ProcessMemory::new(pid).read_u64(NOWHERE) {
-        Err(MemoryError::Denied) => return Err(io::ErrorKind::PermissionDenied.into()),
-        Err(MemoryError::Gone) => return Err(io::ErrorKind::NotFound.into()),
-        Ok(_) | Err(MemoryError::Unmapped(_) | MemoryError::TooMuch) => {}
+    match ProcessMemory::new(pid).check_access() {
+        Ok(()) if may_stop() => Ok(()),
+        Err(MemoryError::Gone) => Err(io::ErrorKind::NotFound.into()),
+        Ok(()) | Err(_) => Err(io::ErrorKind::PermissionDenied.into()),
     }
-    if may_stop() { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 #[cfg(test)]

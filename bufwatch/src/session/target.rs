@@ -13,11 +13,11 @@ use crate::session::backend::check_ptrace;
 use crate::session::{SessionConfig, SessionError};
 use crate::source::census::{CensusError, CensusTaker};
 use crate::source::ebpf::{AttachPoint, CostLimit, EbpfConfig, ProgramName};
-use crate::source::known_stores::StoresOf;
+use crate::source::known_stores::StoreTarget;
 use crate::source::sampler::SamplerFacts;
 use crate::symbolize::V8Facts;
 use crate::sys::pidfd::PidFd;
-use crate::sys::{kernel, procfs};
+use crate::sys::procfs;
 use crate::v8::heap_usage::HeapUsageFacts;
 use crate::v8::metadata::is_measured;
 use crate::v8::readable::Readable;
@@ -56,7 +56,7 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) enum SourceConfig {
     Ebpf(Box<EbpfConfig>),
-    Ptrace(StoresOf),
+    Ptrace(StoreTarget),
 }
 
 pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> {
@@ -79,18 +79,16 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         _ => SessionError::NoPidFd { pid: config.pid, source },
     })?;
     let identified = identified(config, &identity, &plan);
+    let stores = stores_of(config, &identified, &identity, &plan);
     let (source, notices) = match config.backend {
         Backend::Ebpf => {
-            let (mut ebpf, notices) = ebpf_config(config, &identity, &plan)?;
-            let stores = stores_of(config, &identified, &identity, &plan);
-            ebpf.limit = config.max_overhead.map(|share| CostLimit { share, stores });
+            let (ebpf, notices) = ebpf_config(config, &identity, &plan, stores)?;
             (SourceConfig::Ebpf(Box::new(ebpf)), notices)
         }
         Backend::Ptrace => {
             check_censuses(config, &census)?;
-            let ptrace = stores_of(config, &identified, &identity, &plan);
             (
-                SourceConfig::Ptrace(ptrace),
+                SourceConfig::Ptrace(stores),
                 config.backend.loss().map(notice_of_loss).into_iter().collect(),
             )
         }
@@ -118,6 +116,7 @@ fn ebpf_config(
     config: &SessionConfig,
     identity: &NodeIdentity,
     plan: &ProbePlan,
+    stores: StoreTarget,
 ) -> Result<(EbpfConfig, Vec<String>), SessionError> {
     if let Some(purpose) = missing_requirement(plan) {
         return Err(TargetError::Unusable(purpose, sanitize(&identity.node.path)).into());
@@ -141,7 +140,7 @@ fn ebpf_config(
         ring_bytes: config.ring_bytes,
         stores_max: config.stores_max,
         points,
-        limit: None,
+        limit: config.max_overhead.map(|share| CostLimit { share, stores }),
     };
     let is_missed =
         |purpose: ProbePurpose| config.has_async_origin || !purpose.is_for_async_origin();
@@ -170,8 +169,8 @@ fn stores_of(
     identified: &TargetIdentified,
     identity: &NodeIdentity,
     plan: &ProbePlan,
-) -> StoresOf {
-    StoresOf {
+) -> StoreTarget {
+    StoreTarget {
         pid: config.pid,
         min_size: config.min_size,
         flags: identified.store_flags,
@@ -321,9 +320,6 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         names.filter(|_| config.has_async_origin).unwrap_or_default();
     let (poll_start, poll_end) = code(&frames.event_poll);
     let (loop_start, loop_end) = code(&frames.event_loop);
-    let namespace = kernel::own_pid_namespace();
-    let (pid_namespace_device, pid_namespace_inode) =
-        namespace.map_or((0, 0), |it| (it.device, it.inode));
     ProbeConfig {
         min_size_bytes: config.min_size.0,
         text_start: avma(frames.text_start),
@@ -342,13 +338,12 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         shared_literal_id_offset: literal_id,
         script_id_offset: script_id,
         store_flags_offset: plan.layout.flags_offset.get().unwrap_or_default(),
-        pid_namespace_device,
-        pid_namespace_inode,
         tgid: config.pid,
         frames_max: FRAMES_MAX as u16,
         wake_up_records: config.pace.wake_up_records,
         script_name_offset,
         string_chars_offset,
+        ..ProbeConfig::default()
     }
 }
 

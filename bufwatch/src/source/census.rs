@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::base::{Avma, MemoryError, Nanos, ProcessKey, ReadMemory as _};
+use crate::base::{MemoryError, Nanos, ProcessKey};
 use crate::event::census::{Census, Timing};
 use crate::node::plan::Planned;
 use crate::source::census_cassette::{Facts, Tape, Taped};
@@ -210,9 +210,9 @@ impl CensusTaker {
         }
     }
 
-    /// It may be stopped, and not read. Nothing is mapped at that address.
+    /// It may be stopped, and not read.
     fn is_unreadable(&self) -> bool {
-        self.place.memory.read_u64(Avma(8)) == Err(MemoryError::Denied)
+        self.place.memory.check_access() == Err(MemoryError::Denied)
     }
 
     /// With one stop. `room` is kept between two.

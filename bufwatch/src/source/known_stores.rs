@@ -8,7 +8,7 @@ use crate::base::{
     AsyncOriginId, Avma, Bytes, FastMap, FastSet, Nanos, ReadMemory, StackId, StoreKey, Tid,
 };
 use crate::event::census::{Census, Parent, ParentKind};
-use crate::event::{Event, Payload, StoreCreated, StoreFlagBits};
+use crate::event::{Event, Payload, StoreCreated, StoreFlagBits, key_of};
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 use crate::v8::census::store::{StoreNow, look_again};
@@ -27,7 +27,7 @@ const UNREAD_ID: u32 = u32::MAX;
 
 /// What to track of whom.
 #[derive(Clone, Copy, Debug)]
-pub struct StoresOf {
+pub struct StoreTarget {
     pub pid: u32,
     pub min_size: Bytes,
     pub flags: StoreFlagBits,
@@ -38,7 +38,7 @@ pub struct StoresOf {
 /// The stores of one target.
 #[derive(Debug)]
 pub(super) struct KnownStores {
-    of: StoresOf,
+    of: StoreTarget,
     stores: Stores,
     memory: ProcessMemory,
     look_due: Nanos,
@@ -50,7 +50,7 @@ pub(super) struct KnownStores {
 }
 
 impl KnownStores {
-    pub(super) fn new(of: StoresOf) -> Self {
+    pub(super) fn new(of: StoreTarget) -> Self {
         let memory = ProcessMemory::new(of.pid);
         Self {
             of,
@@ -102,8 +102,11 @@ impl KnownStores {
 
     /// Events of a backend that sees stores come and go, which are known from then on; those of stores that are not are taken out.
     pub(super) fn follow(&mut self, events: &mut Vec<Event>, first: usize) {
-        let told = events.split_off(first);
-        events.extend(told.into_iter().filter(|event| self.stores.is_followed(event)));
+        let mut n = 0_usize;
+        events.retain(|event| {
+            n += 1;
+            n <= first || self.stores.is_followed(event)
+        });
     }
 
     /// All that are known and still there.
@@ -116,10 +119,12 @@ impl KnownStores {
         alive.map(|(key, now)| (key.address, self.stores.live_store(key, now))).collect()
     }
 
-    /// Those of `keys` that are not there any more.
-    pub(super) fn gone(&self, keys: &[StoreKey]) -> Vec<StoreKey> {
-        let now = look_again(&self.memory, keys);
-        keys.iter().zip(now).filter(|(_, now)| now.is_none()).map(|(key, _)| *key).collect()
+    /// Those that are not there any more.
+    pub(super) fn gone(&self, stores: &[(u64, LiveStore)]) -> FastSet<StoreKey> {
+        let keys: Vec<StoreKey> =
+            stores.iter().map(|(address, store)| key_of(*address, store)).collect();
+        let now = look_again(&self.memory, &keys);
+        keys.into_iter().zip(now).filter(|(_, now)| now.is_none()).map(|(key, _)| key).collect()
     }
 
     /// A limit that was reached, in words.
@@ -148,7 +153,7 @@ impl Stores {
     /// What a census shows that is new, and what is not there any more, as far as that can be asked.
     fn seen(
         &mut self,
-        of: &StoresOf,
+        of: &StoreTarget,
         at: Nanos,
         census: &Census,
         is_all: bool,
@@ -311,7 +316,7 @@ fn changes(at: Nanos, key: StoreKey, before: Known, now: Known) -> Option<Event>
 
 /// `unread`: stores of the census before whose identity was not known, by their bytes.
 fn created(
-    of: &StoresOf,
+    of: &StoreTarget,
     census: &Census,
     parent: &Parent,
     unread: &FastMap<u64, StoreKey>,
@@ -354,7 +359,7 @@ mod tests {
     use crate::base::MemoryError;
     use crate::event::census::{Isolate, StoreIdentity};
 
-    const OF: StoresOf = StoresOf {
+    const OF: StoreTarget = StoreTarget {
         pid: 1,
         min_size: Bytes(1_000),
         flags: StoreFlagBits { shared: 1, resizable: 2, wasm: 4, custom_deleter: 8 },

@@ -10,7 +10,7 @@ use crate::base::Nanos;
 use crate::event::census::Census;
 use crate::event::{Backend, Event, Payload};
 use crate::source::Source;
-use crate::source::known_stores::{KnownStores, StoresOf};
+use crate::source::known_stores::{KnownStores, StoreTarget};
 use crate::sys::clock;
 
 /// From so many looks on that do not find the program, it is another one.
@@ -24,7 +24,7 @@ pub struct PtraceSource {
 }
 
 impl PtraceSource {
-    pub fn new(of: StoresOf) -> Self {
+    pub fn new(of: StoreTarget) -> Self {
         Self { stores: KnownStores::new(of), is_over: false }
     }
 }

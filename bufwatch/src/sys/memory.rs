@@ -33,6 +33,15 @@ impl ProcessMemory {
         Self { pid: Pid::from_raw(pid as i32) }
     }
 
+    /// Whether it may be read. The kernel checks that before it looks at what is to be read (process_vm_readv(2); ptrace(2), "Ptrace access
+    /// mode checking"), which here is nothing (`vm.mmap_min_addr`).
+    pub fn check_access(self) -> Result<(), MemoryError> {
+        match self.read_u64(Avma(8)) {
+            Ok(_) | Err(MemoryError::Unmapped(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The same as long as its mappings do not change: what is not mapped is known without a system call.
     pub const fn standing_still(self, readable: Vec<Range<u64>>) -> StandingMemory {
         StandingMemory { memory: self, readable }

@@ -82,7 +82,12 @@ fn alive(page: &mut Page, snapshot: &Snapshot) {
     let help = "1 while the process runs";
     page.gauge("bufwatch_target_alive", "", help, &[("", Some(u64::from(is_alive)))]);
     let help = "1 where not every store is seen as it comes: counts are at least that many";
-    page.gauge("bufwatch_target_sampled", "", help, &[("", Some(u64::from(snapshot.is_sampled())))]);
+    page.gauge(
+        "bufwatch_target_sampled",
+        "",
+        help,
+        &[("", Some(u64::from(snapshot.is_sampled())))],
+    );
 }
 
 fn memory(page: &mut Page, snapshot: &Snapshot) {

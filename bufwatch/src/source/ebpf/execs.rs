@@ -2,7 +2,7 @@
 //! here.
 
 use aya::Ebpf;
-use aya::maps::{Array, MapData, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use bufwatch_common::layout::read;
 use bufwatch_common::{ExecRecord, ProbeConfig, kind};
 
@@ -10,7 +10,6 @@ use crate::base::Nanos;
 use crate::source::ebpf::attach::attach_tracepoint;
 use crate::source::ebpf::load::{self, LoadError};
 use crate::source::ebpf::ring::WakeUps;
-use crate::sys::kernel;
 
 /// A process runs another program from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,17 +37,7 @@ impl std::fmt::Debug for ExecSource {
 impl ExecSource {
     pub fn start() -> Result<Self, LoadError> {
         let mut ebpf = load::load_for_execs()?;
-        let namespace = kernel::own_pid_namespace();
-        let (pid_namespace_device, pid_namespace_inode) =
-            namespace.map_or((0, 0), |it| (it.device, it.inode));
-        let config = ProbeConfig {
-            pid_namespace_device,
-            pid_namespace_inode,
-            wake_up_records: 1,
-            ..ProbeConfig::default()
-        };
-        let mut settings: Array<_, ProbeConfig> = load::take_map(&mut ebpf, "CONFIG")?;
-        settings.set(0, config, 0).map_err(|source| LoadError::Map { name: "CONFIG", source })?;
+        load::configure(&mut ebpf, ProbeConfig { wake_up_records: 1, ..ProbeConfig::default() })?;
         let tracepoint = "sched_process_exec";
         attach_tracepoint(&mut ebpf, "program_begun", tracepoint)?.map_err(|source| {
             LoadError::Attach { symbol: format!("tracepoint {tracepoint}"), source }

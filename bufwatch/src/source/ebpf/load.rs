@@ -1,10 +1,12 @@
 //! Loading the object into the kernel, and its maps out of the object. Nothing is attached here.
 
-use aya::maps::{Map, MapError};
+use aya::maps::{Array, Map, MapError};
 use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use bufwatch_common::ProbeConfig;
 
 use crate::source::ebpf::EbpfConfig;
+use crate::sys::kernel;
 
 /// The programs, as `build.rs` left them; empty if it was told to skip them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bufwatch-ebpf"));
@@ -100,6 +102,16 @@ pub(super) fn load_for_execs() -> Result<Ebpf, LoadError> {
         loader.map_max_entries(name, 1);
     }
     Ok(loader.load(object)?)
+}
+
+/// Tells the programs what they go by. Pids are those of the namespace that bufwatch is in.
+pub(super) fn configure(ebpf: &mut Ebpf, config: ProbeConfig) -> Result<(), LoadError> {
+    let namespace = kernel::own_pid_namespace();
+    let (pid_namespace_device, pid_namespace_inode) =
+        namespace.map_or((0, 0), |it| (it.device, it.inode));
+    let config = ProbeConfig { pid_namespace_device, pid_namespace_inode, ..config };
+    let mut map: Array<_, ProbeConfig> = take_map(ebpf, "CONFIG")?;
+    map.set(0, config, 0).map_err(|source| LoadError::Map { name: "CONFIG", source })
 }
 
 pub(super) const fn find_object() -> Result<&'static [u8], LoadError> {

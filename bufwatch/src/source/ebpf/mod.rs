@@ -29,16 +29,19 @@ pub use load::LoadError;
 use crate::base::{FastSet, Nanos, StoreKey};
 use crate::event::census::Census;
 use crate::event::residency::FirstTouch;
-use crate::event::{Backend, Event, Payload};
+use crate::event::{Backend, Event, Payload, key_of};
 use crate::source::Source;
 use crate::source::ebpf::cost::Cost;
 use crate::source::ebpf::faults::Faults;
 use crate::source::ebpf::ring::{Received, WakeUps};
 use crate::source::ebpf::windows::{Turn, Windows};
-use crate::source::known_stores::StoresOf;
+use crate::source::known_stores::StoreTarget;
 
 /// Records read at once before a census is looked at.
 const DRAIN_BATCH: usize = 4_096;
+
+/// Of these, at most: a target that makes stores faster than they are read would keep it reading.
+const DRAIN_BATCHES_MAX: usize = 256;
 
 /// What to trace and how.
 #[derive(Clone, Debug)]
@@ -48,6 +51,7 @@ pub struct EbpfConfig {
     /// never is. Node's second thread schedules delayed platform tasks: idle, and there until the end
     /// (node: `src/node_platform.cc`, `DelayedTaskScheduler`).
     pub anchor_tid: u32,
+    /// The pid namespace in it is set when the programs are loaded.
     pub probe: ProbeConfig,
     /// Where V8's interpreter is mapped besides its place in the binary.
     pub interpreter_copies: Vec<u64>,
@@ -69,7 +73,7 @@ pub struct EbpfConfig {
 pub struct CostLimit {
     /// Of the time of one core.
     pub share: f64,
-    pub stores: StoresOf,
+    pub stores: StoreTarget,
 }
 
 /// An attached session. Dropping it detaches: the kernel removes the probes when the descriptors close,
@@ -107,10 +111,7 @@ impl EbpfSource {
     /// needed to see stores at all, which is an error.
     pub fn start(config: &EbpfConfig) -> Result<(Self, Vec<String>), LoadError> {
         let mut ebpf = load::load(config)?;
-        let mut settings: Array<_, ProbeConfig> = load::take_map(&mut ebpf, "CONFIG")?;
-        settings
-            .set(0, config.probe, 0)
-            .map_err(|source| LoadError::Map { name: "CONFIG", source })?;
+        load::configure(&mut ebpf, config.probe)?;
         let mut copies = InterpreterCopies::default();
         for (entry, start) in copies.starts.iter_mut().zip(&config.interpreter_copies) {
             *entry = *start;
@@ -221,15 +222,11 @@ impl EbpfSource {
         for map in &mut self.live {
             let mut stores = Vec::new();
             live_set::read(map, &mut stores)?;
-            let keys: Vec<StoreKey> = stores
-                .iter()
-                .map(|(address, it)| StoreKey { address: *address, id: it.id })
-                .collect();
-            let gone: FastSet<StoreKey> = windows.stores.gone(&keys).into_iter().collect();
+            let gone = windows.stores.gone(&stores);
             let mut map: HashMap<&mut MapData, LiveKey, LiveStore> =
                 HashMap::try_from(&mut *map).map_err(std::io::Error::other)?;
             for (address, store) in stores {
-                if !gone.contains(&StoreKey { address, id: store.id }) {
+                if !gone.contains(&key_of(address, &store)) {
                     continue;
                 }
                 match map.remove(&LiveKey { address }) {
@@ -293,7 +290,11 @@ impl Source for EbpfSource {
         if self.windows.as_ref().is_none_or(|windows| !windows.is_sampled()) {
             return;
         }
-        while self.drain(DRAIN_BATCH, events) {}
+        for _ in 0..DRAIN_BATCHES_MAX {
+            if !self.drain(DRAIN_BATCH, events) {
+                break;
+            }
+        }
         if let Some(windows) = &mut self.windows {
             windows.stores.census_taken(at, census, false, events);
         }
@@ -334,12 +335,10 @@ impl Source for EbpfSource {
         }
         stores.retain(|(_, store)| store.is_tracked != 0 && store.birth_ns >= self.forget_before.0);
         if let Some(windows) = self.windows.as_ref().filter(|it| it.is_sampled()) {
-            let key =
-                |(address, store): &(u64, LiveStore)| StoreKey { address: *address, id: store.id };
-            let keys: Vec<StoreKey> = stores.iter().map(key).collect();
-            let gone: FastSet<StoreKey> = windows.stores.gone(&keys).into_iter().collect();
-            stores.retain(|it| !gone.contains(&key(it)));
-            let known: FastSet<StoreKey> = keys.into_iter().collect();
+            let gone = windows.stores.gone(&stores);
+            stores.retain(|(address, store)| !gone.contains(&key_of(*address, store)));
+            let known: FastSet<StoreKey> =
+                stores.iter().map(|(address, store)| key_of(*address, store)).collect();
             stores.extend(windows.stores.alive(|key| known.contains(&key)));
         }
         Ok(stores)

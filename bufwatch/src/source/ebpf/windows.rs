@@ -12,7 +12,7 @@ use crate::source::ebpf::attach::{AttachPoint, attach_points};
 use crate::source::ebpf::budget::Budget;
 use crate::source::ebpf::cost::Cost;
 use crate::source::ebpf::load::LoadError;
-use crate::source::known_stores::{KnownStores, StoresOf};
+use crate::source::known_stores::{KnownStores, StoreTarget};
 use crate::sys::clock;
 
 /// Between two looks at what was spent.
@@ -51,7 +51,7 @@ impl Windows {
     pub(super) fn new(
         share: f64,
         cost: Cost,
-        of: StoresOf,
+        of: StoreTarget,
         points: Vec<AttachPoint>,
         links: Vec<UProbeLink>,
     ) -> Self {
