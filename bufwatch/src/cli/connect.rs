@@ -11,8 +11,8 @@ use crate::cli::Environment;
 use crate::cli::args::WatchArgs;
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
-use crate::cli::watch::{Ended, Signals, print_samples};
-use crate::daemon::client::remote::{Wish, follow};
+use crate::cli::watch::{Ended, Signals, print_samples, show};
+use crate::daemon::client::remote::follow;
 use crate::daemon::client::{Client, ClientError, Listed};
 use crate::daemon::{Listen, read_token};
 use crate::tui;
@@ -147,12 +147,12 @@ async fn look(
     environment: &Environment,
 ) -> io::Result<Looked> {
     let mut signals = Signals::new()?;
-    let (wish, wishes) = mpsc::unbounded_channel();
+    let (ask, asked) = mpsc::unbounded_channel();
     let (publish, snapshots) = watch::channel(None);
     // What fails before anything was seen is why nothing is shown; what ends later leaves its last state on the screen.
     let (has_begun, mut begun) = (snapshots.clone(), snapshots.clone());
     let following = async {
-        let outcome = follow(client, pid, wishes, publish).await;
+        let outcome = follow(client, pid, asked, publish).await;
         match outcome {
             Ok(()) => std::future::pending().await,
             Err(error) if has_begun.borrow().is_none() => error,
@@ -170,27 +170,8 @@ async fn look(
         if args.headless {
             return print_samples(snapshots.clone(), args).await;
         }
-        let (commands, mut inbox) = mpsc::unbounded_channel();
-        let forward = async {
-            while let Some(command) = inbox.recv().await {
-                let wanted = match command {
-                    tui::Command::SetStoreQuery(query) => Wish::Query(query),
-                    tui::Command::SetDetail(key) => Wish::Detail(key),
-                    tui::Command::TakeCensus => Wish::Census,
-                    // There is no time axis.
-                    tui::Command::Seek(_) => continue,
-                    tui::Command::Quit => return,
-                };
-                if wish.send(wanted).is_err() {
-                    tracing::debug!("nobody follows the process any more");
-                }
-            }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            shown = tui::run(snapshots.clone(), commands, environment.is_color) => shown.map(|()| Ended::User),
-            () = forward => Ok(Ended::User),
-        }
+        let send = |request| ask.send(request).is_ok();
+        show(snapshots.clone(), send, environment).await
     };
     tokio::select! {
         ended = shown => ended.map(Looked::Ended),

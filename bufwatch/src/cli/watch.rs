@@ -221,8 +221,22 @@ async fn watch_session(
     if !io::stdout().is_terminal() {
         return Err(io::Error::other("stdout is no terminal; --headless prints lines instead"));
     }
-    let (commands, mut inbox) = mpsc::unbounded_channel();
     let requests = session.requests();
+    let send = |request| requests.send(request).is_ok();
+    tokio::select! {
+        ended = show(session.snapshots(), send, environment) => ended,
+        () = failed_to_attach(session.snapshots()) => Ok(Ended::Session),
+        () = ending => Ok(Ended::Signal),
+    }
+}
+
+/// The dashboard, until its user ends it. `send` is told what it asks of the session, and says whether there still is one.
+pub(super) async fn show(
+    snapshots: Snapshots,
+    send: impl Fn(Request) -> bool,
+    environment: &Environment,
+) -> io::Result<Ended> {
+    let (commands, mut inbox) = mpsc::unbounded_channel();
     let forward = async {
         while let Some(command) = inbox.recv().await {
             let request = match command {
@@ -233,18 +247,16 @@ async fn watch_session(
                 tui::Command::Seek(_) => continue,
                 tui::Command::Quit => return,
             };
-            if requests.send(request).is_err() {
-                // The session has ended; what it showed last stays on the screen.
+            if !send(request) {
+                // What was shown last stays on the screen.
                 tracing::debug!("request after the end of the session");
             }
         }
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        shown = tui::run(session.snapshots(), commands, environment.is_color) => shown.map(|()| Ended::User),
+        shown = tui::run(snapshots, commands, environment.is_color) => shown.map(|()| Ended::User),
         () = forward => Ok(Ended::User),
-        () = failed_to_attach(session.snapshots()) => Ok(Ended::Session),
-        () = ending => Ok(Ended::Signal),
     }
 }
 

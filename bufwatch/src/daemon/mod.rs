@@ -8,6 +8,7 @@ pub mod config;
 pub mod config_file;
 pub mod discovery;
 pub mod events;
+mod exchange;
 pub mod execs;
 pub mod finding_log;
 pub mod fleet;

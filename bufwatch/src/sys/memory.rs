@@ -33,7 +33,7 @@ impl ProcessMemory {
         Self { pid: Pid::from_raw(pid as i32) }
     }
 
-    /// Whether it may be read. The kernel checks that before it looks at what is to be read (process_vm_readv(2); ptrace(2), "Ptrace access
+    /// Whether it may be read. The kernel checks that before it looks at what is to be read (`process_vm_readv(2)`; ptrace(2), "Ptrace access
     /// mode checking"), which here is nothing (`vm.mmap_min_addr`).
     pub fn check_access(self) -> Result<(), MemoryError> {
         match self.read_u64(Avma(8)) {

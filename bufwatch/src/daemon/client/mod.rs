@@ -6,17 +6,15 @@ pub mod remote;
 use std::io;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use hyper::client::conn::http1::handshake;
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::daemon::config::Listen;
+use crate::daemon::exchange::send;
 use crate::daemon::live::LiveError;
 
 /// From the connection to the end of the answer.
@@ -128,10 +126,6 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // Ends with this function, however that ends.
-        let mut tasks = JoinSet::new();
-        tasks.spawn(connection);
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -141,10 +135,9 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let response = sender.send_request(request.body(Body::from(body))?).await?;
-        let status = response.status();
-        let answer = to_bytes(Body::new(response.into_body()), ANSWER_BYTES_MAX).await;
-        let answer = answer.map(Vec::from).unwrap_or_default();
+        let answer = send(stream, request.body(Body::from(body))?).await?;
+        let status = answer.status;
+        let answer = answer.read(ANSWER_BYTES_MAX).await;
         match status {
             _ if status.is_success() => Ok(answer),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ClientError::NoToken),

@@ -7,11 +7,11 @@ use axum::http::Method;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::analysis::query::StoreQuery;
 use crate::analysis::{Snapshot, TargetState};
-use crate::base::{Nanos, StoreKey};
+use crate::base::Nanos;
 use crate::daemon::client::{Client, ClientError};
-use crate::daemon::live::{Look, decode};
+use crate::daemon::live::{LiveError, Look, decode};
+use crate::session::Request;
 
 /// Between two questions; a daemon takes snapshots less often than a session with somebody before it.
 const EVERY: Duration = Duration::from_millis(500);
@@ -19,19 +19,11 @@ const EVERY: Duration = Duration::from_millis(500);
 /// Questions in a row that may fail before it is over.
 const FAILURES_MAX: u32 = 10;
 
-/// What somebody wants to see.
-#[derive(Clone, Debug)]
-pub enum Wish {
-    Query(StoreQuery),
-    Detail(Option<StoreKey>),
-    Census,
-}
-
-/// Publishes what the daemon says of `pid`, and tells it what is wished, until it watches that process no longer.
+/// Publishes what the daemon says of `pid`, and tells it what is asked of it, until it watches that process no longer.
 pub async fn follow(
     client: &Client,
     pid: u32,
-    mut wishes: mpsc::UnboundedReceiver<Wish>,
+    mut asked: mpsc::UnboundedReceiver<Request>,
     publish: watch::Sender<Option<Arc<Snapshot>>>,
 ) -> Result<(), ClientError> {
     let mut ticks = interval(EVERY);
@@ -41,11 +33,11 @@ pub async fn follow(
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            wish = wishes.recv() => match wish {
-                Some(wish) => {
+            request = asked.recv() => match request {
+                Some(request) => {
                     // Whether the process is still watched, the next look says.
-                    if let Err(error) = tell(client, pid, wish).await {
-                        tracing::debug!(%error, "the daemon does not do what was wished");
+                    if let Err(error) = tell(client, pid, request).await {
+                        tracing::debug!(%error, "the daemon does not do what was asked");
                     }
                 }
                 None => return Ok(()),
@@ -83,16 +75,18 @@ async fn look(client: &Client, pid: u32, last: Option<&Snapshot>) -> Result<Snap
     Ok(decode(&answer, last)?)
 }
 
-async fn tell(client: &Client, pid: u32, wish: Wish) -> Result<(), ClientError> {
-    let look = match wish {
-        Wish::Query(query) => Look { query: Some(query), detail: None },
-        Wish::Detail(detail) => Look { query: None, detail: Some(detail) },
-        Wish::Census => {
+async fn tell(client: &Client, pid: u32, request: Request) -> Result<(), ClientError> {
+    let look = match request {
+        Request::SetStoreQuery(query) => Look { query: Some(query), detail: None },
+        Request::SetDetail(detail) => Look { query: None, detail: Some(detail) },
+        Request::TakeCensus => {
             let path = format!("/v1/processes/{pid}/census");
             return client.ask(Method::POST, &path, Vec::new()).await.map(drop);
         }
+        // What the daemon records, and when a session ends, is its own affair.
+        Request::Record(_) | Request::Stop => return Ok(()),
     };
-    let body = serde_json::to_vec(&look).map_err(crate::daemon::live::LiveError::Malformed)?;
+    let body = serde_json::to_vec(&look).map_err(LiveError::Malformed)?;
     client.ask(Method::POST, &format!("/v1/processes/{pid}/look"), body).await.map(drop)
 }
 

@@ -23,9 +23,14 @@ const FILES_EVERY: Nanos = Nanos::from_secs(5);
 impl Fleet {
     /// The file that a process is recorded into from its attach on, if it is.
     pub(super) fn first_file(&mut self, subject: &Subject, wall: Nanos) -> Option<PathBuf> {
-        let archive = self.archive.as_ref().filter(|_| self.config.recordings.is_unasked())?;
-        let path = archive.name(subject.key, &subject.place, wall);
+        if self.config.recordings.is_unasked() { self.next_file(subject, wall) } else { None }
+    }
+
+    /// The file that it is recorded into from now on; `None` if recordings go nowhere.
+    fn next_file(&mut self, subject: &Subject, wall: Nanos) -> Option<PathBuf> {
+        let path = self.archive.as_ref()?.name(subject.key, &subject.place, wall);
         if self.config.recordings.is_ring() {
+            // Whether it stays is told later.
             self.retention.began(&path, subject.key);
         }
         Some(path)
@@ -106,47 +111,39 @@ impl Fleet {
     }
 
     fn begin_recording(&mut self, pid: u32, by: Option<WantedBy>, now: Nanos) {
-        let (Some(archive), Some(watched)) = (&self.archive, self.watched.get_mut(&pid)) else {
-            return;
-        };
-        let subject = watched.subject.clone();
-        let path = archive.name(subject.key, &subject.place, clock::wall_now());
-        watched.record_to(path.clone(), now);
-        if self.config.recordings.is_ring() {
-            self.retention.began(&path, subject.key);
-        }
+        let Some((subject, path, _)) = self.record_into_next(pid, now) else { return };
         let by = by.map_or("settings", WantedBy::name);
         self.tell_of_file("recording_started", &subject, &path, json!({ "by": by }));
     }
 
     /// Recordings that are full go on in new files.
     fn turn_over(&mut self, now: Nanos) {
-        let Some(archive) = &self.archive else { return };
         let limits = &self.config.recordings;
-        let wall = clock::wall_now();
-        let mut over = Vec::new();
-        for watched in self.watched.values_mut() {
-            if !watched.is_recording_full(now, limits) {
-                continue;
-            }
-            let subject = watched.subject.clone();
-            let path = archive.name(subject.key, &subject.place, wall);
-            let before = watched.record_to(path.clone(), now);
-            over.push((subject, path, before));
-        }
         let is_ring = limits.is_ring();
-        for (subject, path, before) in over {
+        let full = self.watched.iter().filter(|(_, it)| it.is_recording_full(now, limits));
+        let full: Vec<u32> = full.map(|(pid, _)| *pid).collect();
+        for pid in full {
+            let Some((subject, path, before)) = self.record_into_next(pid, now) else { return };
             if let Some(before) = &before {
                 self.retention.completed(before, now);
             }
-            if is_ring {
-                // Whether it stays is told later.
-                self.retention.began(&path, subject.key);
-            } else {
+            if !is_ring {
                 let more = json!({ "before": before });
                 self.tell_of_file("recording_turned_over", &subject, &path, more);
             }
         }
+    }
+
+    /// Who is recorded into which file now, and which one is complete, if there was one.
+    fn record_into_next(
+        &mut self,
+        pid: u32,
+        now: Nanos,
+    ) -> Option<(Subject, PathBuf, Option<PathBuf>)> {
+        let subject = self.watched.get(&pid)?.subject.clone();
+        let path = self.next_file(&subject, clock::wall_now())?;
+        let before = self.watched.get_mut(&pid)?.record_to(path.clone(), now);
+        Some((subject, path, before))
     }
 
     /// Files that nobody wants go, and those that are too old or too many.

@@ -1,17 +1,14 @@
-//! One POST to somebody who is told something: a connection of its own, and a limit of time for all of it. Plain HTTP: there is no TLS in
-//! this program. When it is tried again is decided by others.
+//! One POST to somebody who is told something, with a limit of time for all of it. When it is tried again is decided by others.
 
 use std::io;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::{Request, header};
-use hyper::client::conn::http1::handshake;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::daemon::exchange::send;
 use crate::daemon::outgoing::settings::Endpoint;
 
 /// From the connection to the end of the answer.
@@ -59,23 +56,17 @@ async fn exchange(
     content_type: &'static str,
     body: Vec<u8>,
 ) -> Result<Vec<u8>, PostError> {
-    let stream = TcpStream::connect(to.authority()).await.map_err(PostError::Connect)?;
-    let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // Ends with this function, however that ends.
-    let mut tasks = JoinSet::new();
-    tasks.spawn(connection);
     let request = Request::post(to.path())
         .header(header::HOST, to.authority())
         .header(header::USER_AGENT, concat!("bufwatch/", env!("CARGO_PKG_VERSION")))
         .header(header::CONTENT_TYPE, content_type)
         .header(header::CONNECTION, "close")
         .body(Body::from(body))?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    if !status.is_success() {
-        return Err(PostError::Status(status.as_u16()));
+    let stream = TcpStream::connect(to.authority()).await.map_err(PostError::Connect)?;
+    let answer = send(stream, request).await?;
+    if !answer.status.is_success() {
+        return Err(PostError::Status(answer.status.as_u16()));
     }
     // It was taken, whatever is said about it.
-    let answer = to_bytes(Body::new(response.into_body()), ANSWER_BYTES_MAX).await;
-    Ok(answer.map(Vec::from).unwrap_or_default())
+    Ok(answer.read(ANSWER_BYTES_MAX).await)
 }
