@@ -320,6 +320,7 @@ impl Fleet {
         SessionConfig {
             pid,
             backend: Backend::Ebpf,
+            tracer: None,
             anchor_tid: None,
             has_empty_probes: false,
             has_source_maps: tracing.source_maps,

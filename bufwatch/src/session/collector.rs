@@ -22,7 +22,7 @@ use crate::session::residency::ScanSchedule;
 use crate::session::sampling::Sampling;
 use crate::session::target::{Prepared, SourceConfig, interpreter_copies};
 use crate::session::{RecordTo, Request, SessionConfig, SessionError};
-use crate::source::{EbpfSource, PtraceSource, Source};
+use crate::source::{BreakpointSource, EbpfSource, PtraceSource, Source};
 use crate::symbolize::cassette::Recorder;
 use crate::symbolize::{Symbolizer, Trust};
 use crate::sys::clock;
@@ -118,6 +118,12 @@ pub(super) fn run(
             for _ in 0..2 {
                 source.add_copies(&interpreter_copies(&identity, interpreter))?;
             }
+            Box::new(source)
+        }
+        SourceConfig::Breakpoints(breakpoints) => {
+            collector.symbolizer.prepare(Avma(breakpoints.probe.text_start));
+            let source = BreakpointSource::start(*breakpoints)
+                .map_err(|source| SessionError::Breakpoints { pid, source })?;
             Box::new(source)
         }
         SourceConfig::Ptrace(config) => Box::new(PtraceSource::new(config)),

@@ -15,5 +15,6 @@ pub mod priority;
 pub mod procfs;
 pub mod ptrace;
 pub mod root;
+pub mod tracer;
 pub mod turns;
 pub mod wake;

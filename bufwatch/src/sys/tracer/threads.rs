@@ -1,0 +1,403 @@
+//! The thread that traces a program: takes what its threads meet, lets them run on, and does what it is ordered between two of these. What a
+//! breakpoint means is the observer's business.
+
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::unistd::{Pid, gettid};
+
+use crate::base::FastMap;
+use crate::sys::clock;
+use crate::sys::launch::Outcome;
+use crate::sys::ptrace::{GATHER_LIMIT, StoppedThread};
+use crate::sys::tracer::breakpoints::Breakpoints;
+use crate::sys::tracer::raw::{self, Change};
+use crate::sys::tracer::{Hit, Observer, Order, Standing, Tracer};
+
+/// Between two looks at threads that have not stopped yet.
+const LOOK_INTERVAL: Duration = Duration::from_micros(50);
+
+/// Looks without a pause in between.
+const IMPATIENT_LOOKS: u32 = 20;
+
+/// `si_code` of a signal that a breakpoint raised (`SI_KERNEL`, `TRAP_BRKPT`), not another process.
+const CODES_OF_TRAPS: [i32; 2] = [0x80, 1];
+
+/// The first thing that is told of a program that was started.
+#[derive(Debug)]
+pub(in crate::sys) enum Arrival {
+    /// It is the awaited one and held where its second thread begins.
+    Held(Tracer),
+    Ended(Outcome),
+}
+
+/// How a thread that stands still goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// With a signal, if it is not zero.
+    Run(i32),
+    /// Not before another signal lets it: it was stopped by one.
+    Listen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    Stopped(Next),
+    /// It has ended and is not told so yet: a main thread that others outlive.
+    Ending,
+}
+
+struct Tracing<'a> {
+    pid: i32,
+    is_awaited: &'a dyn Fn(u32) -> bool,
+    threads: FastMap<i32, State>,
+    breakpoints: Breakpoints,
+    observer: Option<Box<dyn Observer>>,
+    /// Whoever stops stays so.
+    stands_still: bool,
+    has_arrived: bool,
+    outcome: Option<Outcome>,
+}
+
+/// Traces `pid`, a child of this thread that waits to be traced, until it has ended. `is_awaited` says whether it is the program that is to be
+/// held, whenever it begins its second thread; `tell` is told what came of that.
+pub(in crate::sys) fn trace(
+    pid: u32,
+    is_awaited: &dyn Fn(u32) -> bool,
+    tell: &mut dyn FnMut(Arrival),
+) -> Result<Outcome, Errno> {
+    let pid = pid.cast_signed();
+    raw::hang_doorbell()?;
+    let options = Options::PTRACE_O_EXITKILL
+        | Options::PTRACE_O_TRACECLONE
+        | Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEEXEC;
+    ptrace::seize(Pid::from_raw(pid), options)?;
+    let mut tracing = Tracing {
+        pid,
+        is_awaited,
+        threads: FastMap::default(),
+        breakpoints: Breakpoints::default(),
+        observer: None,
+        stands_still: false,
+        has_arrived: false,
+        outcome: None,
+    };
+    tracing.threads.insert(pid, State::Running);
+    tracing.run(tell)
+}
+
+impl Tracing<'_> {
+    fn run(&mut self, tell: &mut dyn FnMut(Arrival)) -> Result<Outcome, Errno> {
+        let (sender, orders) = mpsc::channel();
+        let mut tracer = Some(Tracer { orders: sender, tid: gettid().as_raw() });
+        loop {
+            if let Some(outcome) = self.outcome {
+                if !self.has_arrived {
+                    tell(Arrival::Ended(outcome));
+                }
+                return Ok(outcome);
+            }
+            match raw::next_change(true) {
+                Ok(Some((tid, change))) => self.changed(tid, change),
+                Ok(None) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+            if self.stands_still && self.are_all_stopped() {
+                if let Some(tracer) = tracer.take() {
+                    tell(Arrival::Held(tracer));
+                }
+                self.hold(&orders);
+            }
+            while self.take_order(&orders) {}
+        }
+    }
+
+    /// Until it is let go. One whose starter has gone never runs.
+    fn hold(&mut self, orders: &Receiver<Order>) {
+        while self.stands_still {
+            match orders.recv() {
+                Ok(Order::Run) => self.resume(),
+                Ok(order) => self.obey(order),
+                Err(_) => {
+                    self.kill();
+                    self.resume();
+                }
+            }
+        }
+    }
+
+    fn take_order(&mut self, orders: &Receiver<Order>) -> bool {
+        match orders.try_recv() {
+            Ok(order) => {
+                let was_still = self.stands_still;
+                if !was_still {
+                    self.gather();
+                }
+                self.obey(order);
+                if !was_still {
+                    self.resume();
+                }
+                true
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => false,
+        }
+    }
+
+    /// While all threads stand still.
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Run => {}
+            Order::Watch { addresses, observer, answer } => {
+                let outcome = match self.any_stopped() {
+                    Some(tid) => {
+                        self.breakpoints.remove(tid);
+                        self.breakpoints.set(tid, &addresses)
+                    }
+                    None => Ok(()),
+                };
+                if outcome.is_ok() {
+                    self.observer = Some(observer);
+                }
+                send(&answer, outcome);
+            }
+            Order::Forget { answer } => {
+                if let Some(tid) = self.any_stopped() {
+                    self.breakpoints.remove(tid);
+                }
+                self.observer = None;
+                send(&answer, ());
+            }
+            Order::StandStill { answer, until } => {
+                send(&answer, self.standing());
+                // Nothing is ever sent: that it closes is the message.
+                if until.recv().is_ok() {
+                    tracing::debug!("nothing is sent on this channel");
+                }
+            }
+        }
+    }
+
+    fn changed(&mut self, tid: i32, change: Change) {
+        match change {
+            Change::Exited(code) => self.ended(tid, Outcome::Exited(code)),
+            Change::Killed(signal) => self.ended(tid, Outcome::Killed(signal)),
+            Change::Stopped { signal, event: 0 } => {
+                let is_ours = signal == libc::SIGTRAP && self.trapped(tid);
+                self.stopped(tid, Next::Run(if is_ours { 0 } else { signal }));
+            }
+            Change::Stopped { signal, event: libc::PTRACE_EVENT_STOP } => {
+                let is_by_signal = matches!(
+                    signal,
+                    libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU
+                );
+                self.stood(tid, if is_by_signal { Next::Listen } else { Next::Run(0) });
+            }
+            Change::Stopped { event: libc::PTRACE_EVENT_CLONE, .. } => self.cloned(tid),
+            Change::Stopped { event: libc::PTRACE_EVENT_EXEC, .. } => {
+                self.breakpoints.forget();
+                // The others have ended, and it has the first one's number now.
+                self.threads.retain(|known, _| *known == self.pid);
+                if let Some(observer) = &mut self.observer {
+                    observer.execed();
+                }
+                self.stopped(tid, Next::Run(0));
+            }
+            Change::Stopped { .. } => self.stopped(tid, Next::Run(0)),
+        }
+    }
+
+    fn ended(&mut self, tid: i32, outcome: Outcome) {
+        self.threads.remove(&tid);
+        if tid == self.pid {
+            self.outcome = Some(outcome);
+        }
+        if let Some(observer) = &mut self.observer {
+            observer.thread_ended(tid.cast_unsigned());
+        }
+    }
+
+    /// It stopped on its own account: it was told to, or has just begun.
+    fn stood(&mut self, tid: i32, next: Next) {
+        let is_known = self.threads.contains_key(&tid);
+        if !is_known && !self.is_thread(tid) {
+            return self.let_go(tid);
+        }
+        if is_known || self.has_arrived {
+            return self.stopped(tid, next);
+        }
+        // Its beginning is not told yet: whether it is awaited is decided then.
+        self.threads.insert(tid, State::Stopped(next));
+    }
+
+    fn is_thread(&self, tid: i32) -> bool {
+        Path::new(&format!("/proc/{}/task/{tid}", self.pid)).exists()
+    }
+
+    /// A process that was forked: nobody looks at it, so what was written into its copy of the code must go.
+    fn let_go(&self, tid: i32) {
+        self.breakpoints.remove_from_copy(tid);
+        if let Err(error) = ptrace::detach(Pid::from_raw(tid), None) {
+            tracing::debug!(tid, %error, "a forked process had ended");
+        }
+    }
+
+    /// A thread has begun another one.
+    fn cloned(&mut self, tid: i32) {
+        let begun = ptrace::getevent(Pid::from_raw(tid)).ok().map(|begun| begun as i32);
+        if let Some(begun) = begun.filter(|begun| self.is_thread(*begun)) {
+            self.threads.entry(begun).or_insert(State::Running);
+        }
+        if let Some(observer) = &mut self.observer {
+            observer.thread_began();
+        }
+        if !self.has_arrived {
+            if (self.is_awaited)(self.pid.cast_unsigned()) {
+                self.has_arrived = true;
+                self.stands_still = true;
+            } else {
+                self.resume();
+            }
+        }
+        self.stopped(tid, Next::Run(0));
+    }
+
+    /// True if it met a breakpoint.
+    fn trapped(&mut self, tid: i32) -> bool {
+        let thread = Pid::from_raw(tid);
+        let Ok(mut all) = ptrace::getregs(thread) else { return false };
+        let Some(n) = self.breakpoints.met(&all) else { return false };
+        let is_trap = ptrace::getsiginfo(thread)
+            .is_ok_and(|signal| CODES_OF_TRAPS.contains(&signal.si_code));
+        if !is_trap {
+            return false;
+        }
+        if let Some(observer) = self.observer.as_mut().filter(|_| self.breakpoints.are_set) {
+            observer.hit(&Hit {
+                n,
+                tid: tid.cast_unsigned(),
+                stack_pointer: all.rsp,
+                frame_pointer: all.rbp,
+                arguments: [all.rdi, all.rsi, all.rdx],
+            });
+        }
+        if let Err(error) = self.breakpoints.pass(tid, &mut all) {
+            // It was killed, or has no stack left, which ends it at this instruction without us, too.
+            tracing::debug!(tid, %error, "a thread does not pass a breakpoint");
+        }
+        true
+    }
+
+    fn stopped(&mut self, tid: i32, next: Next) {
+        if self.stands_still {
+            self.threads.insert(tid, State::Stopped(next));
+        } else {
+            self.go_on(tid, next);
+        }
+    }
+
+    fn go_on(&mut self, tid: i32, next: Next) {
+        let outcome = match next {
+            Next::Run(signal) => raw::let_run(tid, signal),
+            Next::Listen => raw::listen(tid),
+        };
+        if let Err(error) = outcome {
+            // It was killed: the next change says so.
+            tracing::debug!(tid, %error, "a thread does not go on");
+        }
+        self.threads.insert(tid, State::Running);
+    }
+
+    /// Lets all threads run that stand still.
+    fn resume(&mut self) {
+        self.stands_still = false;
+        let mut stopped: Vec<(i32, Next)> = Vec::new();
+        for (tid, state) in &self.threads {
+            if let State::Stopped(next) = state {
+                stopped.push((*tid, *next));
+            }
+        }
+        stopped.sort_unstable_by_key(|(tid, _)| *tid);
+        for (tid, next) in stopped {
+            self.go_on(tid, next);
+        }
+    }
+
+    /// Stops all threads, but those that do not stop in time.
+    fn gather(&mut self) {
+        self.stands_still = true;
+        let mut running: Vec<i32> = self.in_state(State::Running);
+        running.sort_unstable();
+        for tid in running {
+            if ptrace::interrupt(Pid::from_raw(tid)).is_err() {
+                self.threads.insert(tid, State::Ending);
+            }
+        }
+        let start = clock::now();
+        let mut n_looks = 0_u32;
+        while !self.are_all_stopped() && clock::now().since(start) < GATHER_LIMIT {
+            match raw::next_change(false) {
+                Ok(Some((tid, change))) => self.changed(tid, change),
+                Ok(None) | Err(Errno::EINTR) => {
+                    n_looks = n_looks.saturating_add(1);
+                    if n_looks > IMPATIENT_LOOKS {
+                        thread::sleep(LOOK_INTERVAL);
+                    } else {
+                        thread::yield_now();
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn in_state(&self, state: State) -> Vec<i32> {
+        let all = self.threads.iter().filter(|(_, its)| **its == state);
+        all.map(|(tid, _)| *tid).collect()
+    }
+
+    fn are_all_stopped(&self) -> bool {
+        self.threads.values().all(|state| *state != State::Running)
+    }
+
+    fn any_stopped(&self) -> Option<i32> {
+        let stopped = self.threads.iter().filter(|(_, its)| matches!(its, State::Stopped(_)));
+        stopped.map(|(tid, _)| *tid).min()
+    }
+
+    fn standing(&self) -> Standing {
+        let mut standing = Standing { threads: Vec::new(), running: Vec::new(), n_threads: 0 };
+        let mut tids: Vec<i32> = self.threads.keys().copied().collect();
+        tids.sort_unstable();
+        for tid in tids {
+            match (self.threads.get(&tid), ptrace::getregs(Pid::from_raw(tid))) {
+                (Some(State::Stopped(_)), Ok(all)) => {
+                    standing.threads.push(StoppedThread::new(tid.cast_unsigned(), &all));
+                }
+                (Some(State::Ending), _) => continue,
+                _ => standing.running.push(tid.cast_unsigned()),
+            }
+            standing.n_threads += 1;
+        }
+        standing
+    }
+
+    fn kill(&self) {
+        let pid = Pid::from_raw(self.pid);
+        if let Err(error) = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL) {
+            tracing::debug!(%error, "it had ended");
+        }
+    }
+}
+
+fn send<T>(to: &Sender<T>, what: T) {
+    if to.send(what).is_err() {
+        tracing::debug!("nobody waits for the answer any more");
+    }
+}
