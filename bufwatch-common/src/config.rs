@@ -34,6 +34,10 @@ pub struct ProbeConfig {
     pub loop_start: u64,
     /// End (exclusive) of `uv_run`; zero if not known.
     pub loop_end: u64,
+    /// Device of the pid namespace that user space is in, as the kernel numbers devices (major << 20 | minor).
+    pub pid_namespace_device: u64,
+    /// Its inode; zero if it is the initial one.
+    pub pid_namespace_inode: u64,
     /// Byte offset of `JSFunction::shared`; zero turns reading of JavaScript frames off.
     pub function_shared_offset: u32,
     /// Byte offset of `SharedFunctionInfo::script`.
@@ -44,7 +48,7 @@ pub struct ProbeConfig {
     pub script_id_offset: u32,
     /// Byte offset of the flags word (u16) in `v8::internal::BackingStore`.
     pub store_flags_offset: u32,
-    /// Thread-group id of the target as the kernel's initial pid namespace numbers it.
+    /// Thread-group id of the target as the pid namespace of user space numbers it.
     pub tgid: u32,
     /// Most frames walked for one stack; at most [`crate::FRAMES_MAX`].
     pub frames_max: u16,

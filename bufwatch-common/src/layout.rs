@@ -33,7 +33,7 @@ macro_rules! wire {
 }
 
 wire! {
-    ProbeConfig = 8 * 12 + 4 * 7 + 2 * 2;
+    ProbeConfig = 8 * 14 + 4 * 7 + 2 * 2;
     InterpreterCopies = 8 * N_COPIES;
     CallbackFunctions = 8 * 2 * N_CALLBACK_FUNCTIONS;
     SizeClassCounters = 8 * 4;

@@ -46,9 +46,9 @@ pub mod kind {
 pub struct RecordHeader {
     /// `CLOCK_MONOTONIC` nanoseconds (`bpf_ktime_get_ns`).
     pub ktime_ns: u64,
-    /// Thread-group id in the initial pid namespace.
+    /// Thread-group id in the pid namespace of user space; in the initial one if the target is in a third.
     pub pid: u32,
-    /// Thread id in the initial pid namespace.
+    /// Thread id, likewise.
     pub tid: u32,
     /// One of [`kind`].
     pub kind: u16,

@@ -11,7 +11,7 @@ use bufwatch_common::{
 use crate::emit::{add, drop_event, emit, header};
 use crate::maps::{CONFIG, RESIZING, SIZE_CLASSES};
 use crate::stack::{self, Captured};
-use crate::{async_origin, live, user_memory};
+use crate::{async_origin, live, task, user_memory};
 
 /// `v8::internal::BackingStore` as far as all supported versions agree; the flags are at 56 or 64
 /// (js-stacks.md §1.1).
@@ -60,7 +60,7 @@ pub fn attached<const IS_ASYNC: bool>(ctx: &ProbeContext, shared_ptr: u64) -> u3
         // SAFETY: an entry of the map, valid until the program ends.
         let live = unsafe { &mut *live };
         if live.id == fields.id {
-            attached_again(address, &fields, live);
+            attached_again(config, address, &fields, live);
             return 0;
         }
     }
@@ -100,8 +100,8 @@ pub fn attached<const IS_ASYNC: bool>(ctx: &ProbeContext, shared_ptr: u64) -> u3
 
 /// A transfer, a clone of a shared store, or a WebAssembly memory that grew in place.
 #[inline(always)]
-fn attached_again(address: u64, fields: &StoreFields, live: &mut LiveStore) {
-    let tid = bpf_get_current_pid_tgid() as u32;
+fn attached_again(config: &ProbeConfig, address: u64, fields: &StoreFields, live: &mut LiveStore) {
+    let tid = task::current(config).tid;
     let is_resized = live.size_bytes != fields.byte_length;
     if live.is_tracked == 0 || (!is_resized && live.tid == tid) {
         return;

@@ -3,7 +3,6 @@
 use core::ffi::c_void;
 
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_output,
 };
@@ -13,6 +12,7 @@ use bufwatch_common::{
 
 use crate::atomic;
 use crate::maps::{CONFIG, DROPS, EVENTS, SEQUENCES, WOKEN_UP};
+use crate::task::{self, Current};
 
 /// Counts that the program gave up on something.
 #[inline(always)]
@@ -32,13 +32,13 @@ pub fn add(counter: *mut u64, n: u64) {
 /// The header of a record of `kind` about the current task, now; its sequence number comes with `emit`.
 #[inline(always)]
 pub fn header(kind: u16) -> RecordHeader {
-    let pid_tgid = bpf_get_current_pid_tgid();
+    let current = CONFIG.get(0).map_or(Current { tgid: 0, tid: 0 }, task::current);
     // SAFETY: helpers without arguments.
     let (ktime_ns, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
     RecordHeader {
         ktime_ns,
-        pid: (pid_tgid >> 32) as u32,
-        tid: pid_tgid as u32,
+        pid: current.tgid,
+        tid: current.tid,
         kind,
         cpu: cpu as u16,
         sequence: 0,

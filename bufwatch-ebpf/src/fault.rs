@@ -2,7 +2,6 @@
 //! the machine, and return at once for others; they are attached only if that was asked for.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use bufwatch_common::DropReason;
 use bufwatch_common::fault::{
@@ -11,6 +10,7 @@ use bufwatch_common::fault::{
 
 use crate::emit::drop_event;
 use crate::maps::{CONFIG, FAULTS};
+use crate::task;
 
 /// `X86_PF_WRITE` (arch/x86/include/asm/trap_pf.h). A page that is only read is the kernel's page of zeros, and faults again when it is
 /// written.
@@ -25,7 +25,7 @@ pub fn happened(address: u64, error_code: u64, is_in_kernel: bool) -> i32 {
         return 0;
     }
     let Some(config) = CONFIG.get(0) else { return 0 };
-    if (bpf_get_current_pid_tgid() >> 32) as u32 != config.tgid {
+    if task::current(config).tgid != config.tgid {
         return 0;
     }
     let key = address / FAULT_BLOCK_BYTES;

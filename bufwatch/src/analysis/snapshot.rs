@@ -71,6 +71,10 @@ pub struct Snapshot {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     pub pid: u32,
+    /// Its pid as it sees it itself, if that is another one.
+    pub inner_pid: Option<u32>,
+    /// The container that it is in, as people name it.
+    pub container: Option<String>,
     /// What the facts come from, and with it which there are.
     pub backend: Backend,
     pub command: String,

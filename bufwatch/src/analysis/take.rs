@@ -82,6 +82,8 @@ fn gc(model: &Model) -> Option<GcTotals> {
 fn target(model: &Model) -> Target {
     Target {
         pid: model.target.pid,
+        inner_pid: model.target.inner_pid,
+        container: model.target.container.clone(),
         backend: model.target.backend,
         command: model.target.command.clone(),
         node_version: model.target.node_version.clone(),

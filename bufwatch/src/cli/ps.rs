@@ -25,6 +25,9 @@ struct Document {
 #[derive(serde::Serialize)]
 struct Row {
     pid: u32,
+    inner_pid: Option<u32>,
+    container: Option<String>,
+    pod: Option<String>,
     node_version: Option<String>,
     rss_bytes: Option<u64>,
     command: String,
@@ -37,6 +40,9 @@ impl From<NodeProcess> for Row {
     fn from(process: NodeProcess) -> Self {
         Self {
             pid: process.pid,
+            inner_pid: process.inner_pid,
+            container: process.container.as_ref().map(|it| it.id.clone()),
+            pod: process.container.and_then(|it| it.pod),
             node_version: process.node_version.map(|version| version.to_string()),
             rss_bytes: process.rss.map(|rss| rss.0),
             command: sanitize(&process.command),
@@ -66,6 +72,13 @@ pub fn run(args: &PsArgs, cache: Option<&PlanCache>, out: &mut dyn Write) -> any
         let rss = process.rss.map_or_else(|| "?".to_owned(), |it| it.to_string());
         let command = sanitize(&process.command);
         writeln!(out, "{:>8}  {version:10}  {rss:>9}  {command}", process.pid)?;
+        let inner = process.inner_pid.filter(|pid| *pid != process.pid);
+        let inside = inner.map(|pid| format!("pid {pid} inside")).into_iter();
+        let container = process.container.map(|it| format!("container {it}"));
+        let facts: Vec<String> = inside.chain(container).collect();
+        if !facts.is_empty() {
+            writeln!(out, "{:>8}  {}", "", facts.join(", "))?;
+        }
         if let Some(obstacle) = process.obstacle {
             let obstacle = sanitize(&obstacle.to_string());
             writeln!(out, "{:>8}  cannot be watched: {obstacle}", "")?;

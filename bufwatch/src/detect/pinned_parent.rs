@@ -185,6 +185,7 @@ mod tests {
     use super::*;
     use crate::detect::made_up::{MadeUp, Scene, parent};
     use crate::event::census::RootKind;
+    use crate::event::residency::PageBytes;
 
     const MB: u64 = 1_000_000;
 
@@ -324,7 +325,7 @@ mod tests {
         assert!(said(80 * MB).contains("never written"));
         assert!(!said(8_000 * MB).contains("never written"));
         let mut looked_at = pinned(10 * MB).done();
-        looked_at.resident = Some(Bytes(4_096));
+        looked_at.pages = Some(PageBytes { resident: Bytes(4_096), ..PageBytes::default() });
         let found = find_in(&Scene::new().parent(looked_at)).pop().unwrap();
         assert!(found.evidence.contains(&"4.00 KiB of the 9.54 MiB is in RAM".to_owned()));
     }

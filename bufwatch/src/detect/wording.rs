@@ -149,7 +149,7 @@ pub(super) fn finding(
 pub(super) fn in_ram(look: &Look<'_>, group: &Group<'_>) -> Option<String> {
     let size = group.sum(look, |parent| parent.size);
     let members = group.members.iter().filter_map(|index| look.parent(*index));
-    let resident: Option<Vec<Bytes>> = members.map(|parent| parent.resident).collect();
+    let resident: Option<Vec<Bytes>> = members.map(Parent::resident).collect();
     if let Some(resident) = resident {
         let resident: Bytes = resident.into_iter().sum();
         return Some(format!("{resident} of the {size} is in RAM"));

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::base::{Avma, Bytes, Nanos, StoreKey};
+use crate::event::residency::PageBytes;
 
 /// Everything that one census found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,8 +170,8 @@ pub struct Parent {
     pub has_aliases: bool,
     /// A view shows a part of what another view shows.
     pub has_overlaps: bool,
-    /// In memory, right after the stop; `None` if nobody looked.
-    pub resident: Option<Bytes>,
+    /// Where its bytes are, right after the stop; `None` if nobody looked.
+    pub pages: Option<PageBytes>,
     /// By offset; of a parent with many, the first ones.
     pub views: Vec<View>,
     /// The most frequent first.
@@ -178,6 +179,19 @@ pub struct Parent {
     /// What would die with its views; without views with its array buffers. Less than its size off the heap if something else holds the
     /// array buffer too.
     pub retained: Option<Retained>,
+}
+
+impl Parent {
+    /// In RAM, if somebody looked.
+    pub fn resident(&self) -> Option<Bytes> {
+        self.pages.map(|pages| pages.resident)
+    }
+
+    /// Neither written to nor read since they were asked for, or given back since, if somebody looked.
+    pub fn untouched(&self) -> Option<Bytes> {
+        let pages = self.pages?;
+        Some(Bytes(self.size.0.saturating_sub((pages.held() + pages.zero).0)))
+    }
 }
 
 /// What would be unreachable without some objects, in the sense of DevTools: themselves, and all that only they keep alive.

@@ -145,6 +145,10 @@ pub enum Payload {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TargetIdentified {
     pub pid: u32,
+    /// Its pid as it sees it itself, if that is another one.
+    pub inner_pid: Option<u32>,
+    /// The container that it is in, as people name it.
+    pub container: Option<String>,
     /// What the events come from, and with it what there are events of.
     pub backend: Backend,
     pub command: String,

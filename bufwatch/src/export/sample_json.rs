@@ -26,6 +26,8 @@ pub fn sample(snapshot: &Snapshot) -> Value {
         "t_ns": snapshot.taken_at.0,
         "elapsed_ns": snapshot.elapsed.0,
         "pid": (target.pid != 0).then_some(target.pid),
+        "inner_pid": target.inner_pid,
+        "container": target.container,
         "command": (!target.command.is_empty()).then_some(&target.command),
         "node_version": target.node_version,
         "v8_version": target.v8_version,

@@ -83,7 +83,9 @@ fn heading_line(snapshot: &Snapshot) -> String {
     if !target.command.is_empty() {
         parts.push(fit(&sanitize(&target.command), 40));
     }
-    parts.push(format!("pid {}", known((target.pid != 0).then_some(target.pid))));
+    let inside = target.inner_pid.map(|pid| format!(" ({pid} inside)")).unwrap_or_default();
+    parts.push(format!("pid {}{inside}", known((target.pid != 0).then_some(target.pid))));
+    parts.extend(target.container.as_ref().map(|it| format!("container {}", sanitize(it))));
     if let Some(version) = &target.node_version {
         parts.push(format!("node {}", sanitize(version).trim_start_matches('v')));
     }

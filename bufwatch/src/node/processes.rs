@@ -9,7 +9,7 @@ use crate::node::identity::{self, IdentityError};
 use crate::node::plan::{self, PlanCache};
 use crate::node::survey::NodeVersion;
 use crate::sys::file::ImageFile;
-use crate::sys::procfs::{self, ProcfsError};
+use crate::sys::procfs::{self, Container, ProcfsError};
 
 /// Executables below this size are not searched for a Node linked into them (single executable applications,
 /// renamed copies): Node has 90 MB.
@@ -19,6 +19,9 @@ const STATIC_NODE_BYTES_MIN: u64 = 32 << 20;
 #[derive(Clone, Debug)]
 pub struct NodeProcess {
     pub pid: u32,
+    /// Its pid as it sees it itself.
+    pub inner_pid: Option<u32>,
+    pub container: Option<Container>,
     pub node_version: Option<NodeVersion>,
     pub rss: Option<Bytes>,
     /// Not sanitized.
@@ -154,7 +157,15 @@ fn describe(
 ) -> NodeProcess {
     let command = procfs::command_line(pid).unwrap_or_default();
     let command = if command.is_empty() { procfs::comm(pid).unwrap_or_default() } else { command };
-    NodeProcess { pid, node_version, rss: procfs::rss(pid).ok(), command, obstacle }
+    NodeProcess {
+        pid,
+        inner_pid: procfs::status(pid).ok().and_then(|status| status.inner_pid()),
+        container: procfs::container(pid),
+        node_version,
+        rss: procfs::rss(pid).ok(),
+        command,
+        obstacle,
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::event::census::{
     Census, Counts, Holder, HolderGroup, Isolate, Parent, Retained, Timing, View,
 };
 use crate::event::recorded::{RecalledCensuses, RecordedCensus, RecordedFailure, RecordedTraced};
+use crate::event::residency::PageBytes;
 use crate::recording::value::{Columns, int, read_list, read_texts};
 use crate::recording::{Reader, names, value};
 
@@ -152,10 +153,14 @@ fn parents(reader: &Reader, id: i64) -> rusqlite::Result<Parents> {
     for (parent, holder) in found {
         holders.entry(parent).or_default().push(holder);
     }
-    let sql = "SELECT position, address, size, kind, is_resizable, is_held_itself, isolates, n_views, views_bytes, covered, has_aliases, \
-         has_overlaps, resident, retained_heap, retained_off_heap, store, store_address, store_id, age, n_major_survived, site \
-         FROM parent WHERE census = ? ORDER BY position LIMIT ?";
-    let found = reader.rows(sql, params![id, ROWS_MAX], |row| {
+    // Older recordings do not have them.
+    let more = if reader.has_parent_pages { "swapped, zero" } else { "NULL, NULL" };
+    let sql = format!(
+        "SELECT position, address, size, kind, is_resizable, is_held_itself, isolates, n_views, views_bytes, covered, has_aliases, \
+         has_overlaps, resident, {more}, retained_heap, retained_off_heap, store, store_address, store_id, age, n_major_survived, site \
+         FROM parent WHERE census = ? ORDER BY position LIMIT ?"
+    );
+    let found = reader.rows(&sql, params![id, ROWS_MAX], |row| {
         let position = row.number()?;
         let mut parent = parent(row)?;
         parent.views = views.remove(&position).unwrap_or_default();
@@ -182,9 +187,20 @@ fn parent(row: &mut Columns<'_, '_>) -> rusqlite::Result<Parent> {
     parent.covered = row.bytes()?;
     parent.has_aliases = row.flag()?;
     parent.has_overlaps = row.flag()?;
-    parent.resident = row.known_bytes()?;
+    parent.pages = pages(row)?;
     parent.retained = retained(row)?;
     Ok(parent)
+}
+
+fn pages(row: &mut Columns<'_, '_>) -> rusqlite::Result<Option<PageBytes>> {
+    let resident = row.known_bytes()?;
+    let (swapped, zero) = (row.known_bytes()?, row.known_bytes()?);
+    let rest = PageBytes {
+        swapped: swapped.unwrap_or_default(),
+        zero: zero.unwrap_or_default(),
+        ..PageBytes::default()
+    };
+    Ok(resident.map(|resident| PageBytes { resident, ..rest }))
 }
 
 fn retained(row: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Retained>> {

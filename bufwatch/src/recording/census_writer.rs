@@ -125,7 +125,7 @@ impl Rows<'_> {
         let isolates: Vec<u64> = parent.isolates.iter().map(|it| u64::from(*it) + 1).collect();
         let (heap, off_heap) = retained(parent.retained);
         self.execute(
-            "INSERT INTO parent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO parent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 self.census,
                 position,
@@ -140,7 +140,7 @@ impl Rows<'_> {
                 int(parent.covered.0),
                 parent.has_aliases,
                 parent.has_overlaps,
-                known(parent.resident.map(|it| it.0)),
+                known(parent.resident().map(|it| it.0)),
                 heap,
                 off_heap,
                 store.map(|it| int(it.number)),
@@ -149,6 +149,8 @@ impl Rows<'_> {
                 store.map(|it| int(it.age.0)),
                 store.and_then(|it| it.n_major_survived),
                 store.map(|it| it.site),
+                known(parent.pages.map(|it| it.swapped.0)),
+                known(parent.pages.map(|it| it.zero.0)),
             ],
         )?;
         for (at, view) in (0_i64..).zip(parent.views.iter().take(VIEWS_MAX)) {

@@ -67,6 +67,8 @@ pub struct Reader {
     /// Older files lack these columns.
     pub(super) has_live_totals: bool,
     pub(super) has_dropped_censuses: bool,
+    /// What of a parent is swapped out or only read is there.
+    pub(super) has_parent_pages: bool,
     /// Censuses that were read last, with their numbers: one has a hundred thousand rows, and is that of many moments.
     pub(super) censuses: RefCell<Vec<(i64, RecordedCensus)>>,
 }
@@ -111,6 +113,7 @@ impl Reader {
             curves: Vec::new(),
             has_live_totals: false,
             has_dropped_censuses: false,
+            has_parent_pages: false,
             censuses: RefCell::default(),
         };
         let failed = RecordingError::reading(path);
@@ -118,8 +121,14 @@ impl Reader {
         identify(&reader.connection, path)?;
         reader.about = reader.read_about().map_err(&failed)?;
         let has = |table, column| reader.has_column(table, column).map_err(&failed);
-        (reader.has_live_totals, reader.has_dropped_censuses) =
-            (has("site_total", "young_bytes")?, has("census", "is_dropped")?);
+        let (has_live_totals, has_dropped_censuses, has_parent_pages) = (
+            has("site_total", "young_bytes")?,
+            has("census", "is_dropped")?,
+            has("parent", "swapped")?,
+        );
+        reader.has_live_totals = has_live_totals;
+        reader.has_dropped_censuses = has_dropped_censuses;
+        reader.has_parent_pages = has_parent_pages;
         if reader.about.last_at.0 == 0 {
             return Err(RecordingError::Empty(path.to_owned()));
         }
@@ -182,6 +191,8 @@ impl Reader {
         let last = self.row("SELECT max(t) FROM moment WHERE is_flush", [], value::known_nanos)?;
         let target = TargetIdentified {
             pid: number("pid")?.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
+            inner_pid: number("inner_pid")?.and_then(|pid| u32::try_from(pid).ok()),
+            container: text("container")?,
             command: text("command")?.unwrap_or_default(),
             backend: text("backend")?.and_then(|name| Backend::read(&name)).unwrap_or_default(),
             node_version: text("node_version")?,

@@ -101,6 +101,7 @@ CREATE TABLE parent (
   views_bytes INTEGER NOT NULL, covered INTEGER NOT NULL, has_aliases INTEGER NOT NULL, has_overlaps INTEGER NOT NULL,
   resident INTEGER, retained_heap INTEGER, retained_off_heap INTEGER,
   store INTEGER, store_address INTEGER, store_id INTEGER, age INTEGER, n_major_survived INTEGER, site INTEGER,
+  swapped INTEGER, zero INTEGER,
   PRIMARY KEY (census, position)) WITHOUT ROWID;
 CREATE TABLE array_view (
   census INTEGER NOT NULL, parent INTEGER NOT NULL, position INTEGER NOT NULL, type TEXT NOT NULL, offset INTEGER NOT NULL,
@@ -182,7 +183,7 @@ CREATE VIEW censuses AS
   SELECT id AS census, (t - (SELECT t FROM start)) / 1e9 AS t_s, stop_ns / 1e6 AS stop_ms, total_ns / 1e6 AS total_ms, heap_bytes, n_parents,
     live_bytes, is_thinned, is_dropped FROM census;
 CREATE VIEW parents AS
-  SELECT p.census, p.position AS parent, p.size, p.kind, p.n_views, p.views_bytes, p.covered, p.resident, p.size - p.covered AS uncovered,
+  SELECT p.census, p.position AS parent, p.size, p.kind, p.n_views, p.views_bytes, p.covered, p.resident, p.swapped, p.zero, p.size - p.covered AS uncovered,
     p.store, p.age / 1e9 AS age_s, p.n_major_survived, p.site, s.label, s.via, printf('0x%x', p.address) AS address
   FROM parent p LEFT JOIN site s ON s.id = p.site;
 CREATE VIEW views AS SELECT census, parent, position AS view, type, offset, length FROM array_view;

@@ -18,7 +18,7 @@ use crate::source::ptrace::PtraceConfig;
 use crate::source::sampler::SamplerFacts;
 use crate::symbolize::V8Facts;
 use crate::sys::pidfd::PidFd;
-use crate::sys::procfs;
+use crate::sys::{kernel, procfs};
 use crate::v8::heap_usage::HeapUsageFacts;
 use crate::v8::metadata::is_measured;
 use crate::v8::readable::Readable;
@@ -267,6 +267,8 @@ fn identified(
     let flags = plan.layout.flags.get();
     TargetIdentified {
         pid: config.pid,
+        inner_pid: identity.inner_pid.filter(|pid| *pid != config.pid),
+        container: procfs::container(config.pid).map(|it| it.to_string()),
         backend: config.backend,
         command: sanitize(&identity.command),
         node_version: plan
@@ -354,6 +356,9 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         names.filter(|_| config.has_async_origin).unwrap_or_default();
     let (poll_start, poll_end) = code(&frames.event_poll);
     let (loop_start, loop_end) = code(&frames.event_loop);
+    let namespace = kernel::own_pid_namespace();
+    let (pid_namespace_device, pid_namespace_inode) =
+        namespace.map_or((0, 0), |it| (it.device, it.inode));
     ProbeConfig {
         min_size_bytes: config.min_size.0,
         text_start: avma(frames.text_start),
@@ -372,6 +377,8 @@ fn probe_config(config: &SessionConfig, identity: &NodeIdentity, plan: &ProbePla
         shared_literal_id_offset: literal_id,
         script_id_offset: script_id,
         store_flags_offset: plan.layout.flags_offset.get().unwrap_or_default(),
+        pid_namespace_device,
+        pid_namespace_inode,
         tgid: config.pid,
         frames_max: FRAMES_MAX as u16,
         wake_up_records: config.pace.wake_up_records,

@@ -229,11 +229,8 @@ impl CensusTaker {
         if pages.is_empty() {
             return Err(CensusError::NoHeap);
         }
-        let destination = std::mem::take(room).for_pages(
-            pages,
-            Room::new(prefer_large_pages),
-            self.n_threads,
-        );
+        let destination =
+            std::mem::take(room).for_pages(pages, Room::new(prefer_large_pages), self.n_threads);
         let prepared = clock::now();
         let look = |stopped: &Stopped| {
             if needs_all_threads && !stopped.running.is_empty() {

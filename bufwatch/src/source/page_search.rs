@@ -8,7 +8,8 @@ use crate::base::{Avma, FastSet, ReadMemory, ReadPart};
 use crate::malloc::{self, FIRST_BYTES};
 use crate::sys::pagemap::{PAGE_BYTES, PageMap, PageState};
 use crate::sys::procfs::MapEntry;
-use crate::v8::census::page_lists::{HeapPlace, heaps_of_platform, pages_of};
+use crate::v8::census::heap_place::{HeapPlace, heaps_of_platform};
+use crate::v8::census::page_lists::pages_of;
 use crate::v8::page::{
     CANDIDATES_MAX, MemoryRange, Page, PageLayout, find_pages_at, is_space_of, range_of, starts_in,
 };

@@ -1,7 +1,10 @@
 //! Facts about the running kernel: version and settings. Whether they suffice is decided above.
 
 use std::fs;
+use std::os::linux::fs::MetadataExt as _;
 use std::path::Path;
+
+use nix::sys::stat::{major, minor};
 
 /// Major and minor number of the release text, for example `6.18.1-foo`.
 pub fn parse_release(text: &str) -> Option<(u32, u32)> {
@@ -33,6 +36,25 @@ pub fn has_btf() -> bool {
 pub fn parse_chosen(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once('[')?;
     Some(rest.split_once(']')?.0)
+}
+
+/// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// A namespace as `bpf_get_ns_current_pid_tgid` wants it named (bpf-helpers(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceId {
+    /// As the kernel numbers devices inside: 20 bits of minor number.
+    pub device: u64,
+    pub inode: u64,
+}
+
+/// The pid namespace of this process, if it is not the initial one, by whose numbers the kernel tells of tasks otherwise.
+pub fn own_pid_namespace() -> Option<NamespaceId> {
+    let facts = fs::metadata("/proc/self/ns/pid").ok()?;
+    let device = facts.st_dev();
+    let device = major(device) << 20 | minor(device);
+    (facts.st_ino() != INITIAL_PID_NAMESPACE).then(|| NamespaceId { device, inode: facts.st_ino() })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use bufwatch::event::recorded::{
     Moment, RecordedCensus, RecordedDeath, RecordedGc, RecordedGcCounts, RecordedSite,
     RecordedStore, RecordedTraced, SiteTotal,
 };
-use bufwatch::event::residency::{RssPart, RssSplit};
+use bufwatch::event::residency::{PageBytes, RssPart, RssSplit};
 use bufwatch::event::{Frame, FrameKind, GcKind, MemorySampled};
 use bufwatch::recording::row::NoticeList;
 use bufwatch::recording::{Batch, Fact, FindingRow, Writer};
@@ -272,7 +272,7 @@ impl Made {
                 n_views: 1,
                 views_bytes: Bytes(16),
                 covered: Bytes(16),
-                resident: Some(size),
+                pages: Some(PageBytes { resident: size, ..PageBytes::default() }),
                 views: vec![view.clone()],
                 holders: vec![Holder {
                     path: path(&format!("[{number}]")),

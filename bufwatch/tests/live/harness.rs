@@ -144,6 +144,38 @@ impl Lab {
         Scenario { program, n_read: 0, ready: Value::Null }
     }
 
+    /// A scenario in namespaces of its own, as `unshare` (util-linux) makes them; its process is the child of the one that is started.
+    pub(crate) fn scenario_unshared(
+        &self,
+        namespaces: &[&str],
+        name: &str,
+        args: &[&str],
+    ) -> Scenario {
+        let script = workspace().join("bufwatch/tests/live/scenarios").join(name);
+        let mut command = bound_to_us(Path::new("unshare"));
+        command
+            .args(namespaces)
+            .arg("--")
+            .arg(&self.node)
+            .arg("--expose-gc")
+            .arg(script)
+            .args(args);
+        let program = Program::start(command, name);
+        let mut scenario = Scenario { program, n_read: 0, ready: Value::Null };
+        scenario.ready = scenario.answer();
+        scenario
+    }
+
+    /// `bufwatch run` of a scenario, both in the same namespaces.
+    pub(crate) fn run_unshared(&self, namespaces: &[&str], name: &str, record: &str) -> Watch {
+        let script = workspace().join("bufwatch/tests/live/scenarios").join(name);
+        let mut command = bound_to_us(Path::new("unshare"));
+        command.args(namespaces).arg("--").arg(&self.bufwatch);
+        command.args(["run", "--headless", "--json", "--interval", INTERVAL]);
+        command.args(["--record", record, "--"]).arg(&self.node).arg(script);
+        Watch { program: Program::start(command, "bufwatch"), recorded: None }
+    }
+
     /// A scenario that belongs to an ordinary user, ready to be told to go.
     pub(crate) fn scenario_of_nobody(&self, name: &str, args: &[&str]) -> Scenario {
         let script = workspace().join("bufwatch/tests/live/scenarios").join(name);

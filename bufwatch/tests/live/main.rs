@@ -26,6 +26,7 @@ mod first_touch;
 mod harness;
 mod heap_snapshot;
 mod lifecycle;
+mod namespaces;
 mod packages;
 mod parts_of_rss;
 mod probes;

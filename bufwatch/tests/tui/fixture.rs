@@ -184,6 +184,8 @@ pub(crate) fn snapshot(second: u64, query: &StoreQuery, key: Option<StoreKey>) -
         target: Target {
             backend: Backend::Ebpf,
             pid: 4121,
+            inner_pid: None,
+            container: None,
             command: "node ingest.js".to_owned(),
             node_version: Some("22.23.3".to_owned()),
             v8_version: Some("12.4.254.21".to_owned()),

@@ -45,8 +45,6 @@ const KERNEL_MIN: (u32, u32) = (5, 8);
 const KERNEL_MEMCG: (u32, u32) = (5, 11);
 /// The ring buffer and maps with default settings, where they count as locked memory.
 const LOCKED_BYTES_MIN: u64 = 64 << 20;
-/// Inode of the initial pid namespace (`PROC_PID_INIT_INO`).
-const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Every check, in the order shown.
 pub(super) fn check(host: &Host) -> Vec<Check> {
@@ -255,14 +253,14 @@ fn check_ptrace_scope(host: &Host) -> Check {
 
 fn check_pid_namespace() -> Check {
     let name = "pid namespace";
-    match std::fs::read_link("/proc/self/ns/pid") {
-        Ok(link) if link.to_str() == Some(INITIAL_PID_NAMESPACE) => Check::ok(name, "of the host"),
-        _ => Check::bad(
+    match kernel::own_pid_namespace() {
+        None => Check::ok(name, "of the host"),
+        Some(_) => Check::bad(
             name,
             Verdict::Limited,
-            "not that of the host",
-            "the kernel reports other pids and tids than are seen here: events may not match the target",
-            "run on the host, or in a container with `--pid=host`",
+            "a container's own",
+            "processes of other containers are not seen; threads of one inside a further namespace are not told apart",
+            "run on the host, or in a container with `--pid=host`, to see all",
         ),
     }
 }

@@ -20,6 +20,7 @@ use crate::export::census_json::{self, Subject};
 use crate::export::finding::to_value;
 use crate::export::sample_json;
 use crate::sys::clock;
+use crate::sys::procfs::Container;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -91,6 +92,7 @@ async fn processes(State(sources): State<Sources>) -> Response {
 fn process(row: &Row) -> Value {
     let snapshot = row.snapshot();
     let memory = snapshot.as_ref().map(|snapshot| snapshot.memory);
+    let container = row.cgroup.as_deref().and_then(Container::parse);
     json!({
         "pid": row.key.pid,
         "process_start_ticks": row.key.start_ticks,
@@ -99,6 +101,8 @@ fn process(row: &Row) -> Value {
         "command": row.command,
         "user": row.user,
         "cgroup": row.cgroup,
+        "container": container.as_ref().map(|it| &it.id),
+        "pod": container.as_ref().and_then(|it| it.pod.as_ref()),
         "node_version": row.node_version,
         "state": row.state.name(),
         "watched_since": rfc3339(row.since),

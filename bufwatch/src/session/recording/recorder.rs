@@ -263,10 +263,17 @@ impl Recorder {
         self.text("command", &target.command);
         self.text("backend", target.backend.name());
         self.number("min_size", target.min_size.0);
-        let versions = [("node_version", &target.node_version), ("v8_version", &target.v8_version)];
-        for (name, version) in versions {
-            if let Some(version) = version {
-                self.text(name, version);
+        if let Some(pid) = target.inner_pid {
+            self.number("inner_pid", u64::from(pid));
+        }
+        let texts = [
+            ("container", &target.container),
+            ("node_version", &target.node_version),
+            ("v8_version", &target.v8_version),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                self.text(name, text);
             }
         }
     }

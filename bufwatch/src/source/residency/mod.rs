@@ -358,7 +358,7 @@ pub fn look_at_parents(pid: u32, census: &mut Census) {
     let ranges: Vec<(Avma, Bytes)> =
         census.parents.iter().map(|parent| (parent.address, parent.size)).collect();
     for (parent, pages) in census.parents.iter_mut().zip(pages_of(pid, &ranges)) {
-        parent.resident = pages.map(|pages| pages.resident);
+        parent.pages = pages;
     }
 }
 

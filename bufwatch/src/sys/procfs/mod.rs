@@ -1,6 +1,7 @@
 //! Facts about processes from /proc. The parsers are total and tested on strings: names, command lines and
 //! paths are chosen by the process and go through `base::sanitize` before they are shown.
 
+pub mod cgroup;
 pub mod maps;
 pub mod status;
 
@@ -8,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 
+pub use cgroup::Container;
 pub use maps::{MapEntry, parse_maps};
 pub use status::{Status, parse_rss_pages, parse_start_ticks, parse_state, parse_status};
 
@@ -142,6 +144,13 @@ pub fn command_line(pid: u32) -> Result<String, ProcfsError> {
 pub fn cgroup(pid: u32) -> Option<String> {
     let text = read_text(pid, "cgroup").ok()?;
     text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
+/// The container that a process is in.
+pub fn container(pid: u32) -> Option<Container> {
+    let text = read_text(pid, "cgroup").ok()?;
+    // `hierarchy:controllers:path`; there are several where cgroup v1 is in use.
+    text.lines().find_map(|line| Container::parse(line.splitn(3, ':').nth(2)?))
 }
 
 /// Name of the main thread; not sanitized.

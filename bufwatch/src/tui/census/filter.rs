@@ -44,8 +44,8 @@ pub(super) fn matches_parent(
     filter.conditions.iter().all(|condition| match condition {
         Condition::SizeAtLeast(size) => parent.size >= *size,
         Condition::SizeAtMost(size) => parent.size <= *size,
-        Condition::InRamAtLeast(size) => parent.resident.is_some_and(|it| it >= *size),
-        Condition::InRamAtMost(size) => parent.resident.is_some_and(|it| it <= *size),
+        Condition::InRamAtLeast(size) => parent.resident().is_some_and(|it| it >= *size),
+        Condition::InRamAtMost(size) => parent.resident().is_some_and(|it| it <= *size),
         Condition::AgeAtLeast(age) => traced.is_some_and(|it| it.age >= *age),
         Condition::AgeAtMost(age) => traced.is_some_and(|it| it.age <= *age),
         Condition::MajorsAtLeast(n) => majors.is_some_and(|it| it >= *n),

@@ -97,7 +97,8 @@ fn left_parts(app: &App, latest: &Snapshot) -> Vec<(Part, Span)> {
         parts.push((Part::Command, span(Role::Title, format!("{command} "))));
     }
     if target.pid != 0 {
-        parts.push((Part::Pid, span(Role::Neutral, format!("pid {} ", target.pid))));
+        let inside = target.inner_pid.map(|pid| format!("({pid} inside) ")).unwrap_or_default();
+        parts.push((Part::Pid, span(Role::Neutral, format!("pid {} {inside}", target.pid))));
     }
     if let Some(version) = &target.node_version {
         let version = sanitize(version);

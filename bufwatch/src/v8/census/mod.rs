@@ -13,6 +13,7 @@ mod fill;
 mod frontier;
 mod function_name;
 mod handles;
+pub mod heap_place;
 pub mod maps;
 pub mod mark;
 mod marker;

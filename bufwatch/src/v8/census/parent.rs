@@ -151,7 +151,7 @@ impl Assembly<'_> {
             covered: cover.bytes,
             has_aliases: cover.has_overlaps && type_names.len() > 1,
             has_overlaps: cover.has_overlaps,
-            resident: None,
+            pages: None,
             views: listed,
             holders,
             retained: None,

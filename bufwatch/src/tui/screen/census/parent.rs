@@ -99,6 +99,9 @@ fn facts(
         let by = if parent.n_views > 0 { "its views" } else { "its array buffer" };
         say("retained", &words::retained(retained, by), Role::Neutral);
     }
+    if let Some(text) = in_ram(parent) {
+        say("in RAM then", &text, Role::Neutral);
+    }
     if parent.is_held_itself {
         let text = "held itself, not only through views: its holder can reach all bytes";
         say("array buffer", text, Role::Neutral);
@@ -124,6 +127,20 @@ fn facts(
     }
     say("data at", &parent.address.to_string(), Role::Neutral);
     page
+}
+
+/// `30.0 MiB, 2.00 MiB swapped out, 10.0 MiB never touched`
+fn in_ram(parent: &Parent) -> Option<String> {
+    let pages = parent.pages?;
+    let parts = [
+        (pages.swapped, "swapped out"),
+        (pages.zero, "only read"),
+        (parent.untouched()?, "never touched"),
+    ];
+    let parts = parts.into_iter().filter(|(bytes, _)| *bytes > Bytes(0));
+    let parts: String =
+        parts.map(|(bytes, what)| [", ", &bytes.to_string(), " ", what].concat()).collect();
+    Some(format!("{}{parts}", pages.resident))
 }
 
 /// What tracing knows of it by now, after the census; comes with the snapshot after it was asked for.
