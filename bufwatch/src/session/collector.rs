@@ -330,7 +330,13 @@ impl Collector<'_> {
                 self.interest.notices.extend(notice);
             }
             Payload::TearingDown { tid } => self.symbolizer.forget_thread(tid),
-            Payload::GcStarted { kind: GcKind::Major, .. } => self.symbolizer.forget_code(),
+            Payload::GcStarted { kind: GcKind::Major, .. } => {
+                self.symbolizer.forget_code();
+                // Without word of each, now and then.
+                if !self.model.target.backend.sees().mappings {
+                    self.symbolizer.mappings_changed(0, u64::MAX);
+                }
+            }
             // The kernel uses their numbers again.
             Payload::ThreadsSampled(_) => {
                 self.ended_threads.retain(|_, at| event.at.since(*at) < Nanos::SECOND);

@@ -178,7 +178,7 @@ pub fn launch_traced(
 ) -> io::Result<(Launched, Start)> {
     gate.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr);
     let (started, begun) = mpsc::channel();
-    let (end, ended) = mpsc::channel();
+    let (end_told, ended) = mpsc::channel();
     let trace = move || {
         let child = match gate.spawn() {
             Ok(child) => child,
@@ -192,9 +192,11 @@ pub fn launch_traced(
             }
         };
         match tracer::trace(pid, &is_awaited, &mut tell) {
-            Ok(outcome) => send(&end, outcome),
+            Ok(outcome) => send(&end_told, outcome),
             Err(error) => {
                 tracing::debug!(%error, "the tracer ends, and the command with it");
+                // Not if it could not be traced from the beginning.
+                end(Pid::from_raw(pid.cast_signed()));
                 // What was told is not told again.
                 if child.is_some() {
                     send(&started, Err(error.into()));

@@ -1,6 +1,7 @@
 //! What a breakpoint means: on the tracer's thread, while the thread that met it stands still, it becomes an event. The same rules as those of
 //! the eBPF programs (`bufwatch-ebpf::backing_store`): a store is known by its address and id, and small ones are only counted.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bufwatch_common::{
@@ -51,7 +52,7 @@ pub enum Meaning {
 /// What both threads have.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    pub(super) events: Vec<Event>,
+    pub(super) events: VecDeque<Event>,
     pub(super) size_classes: [SizeClassCounters; N_SIZE_CLASSES],
     pub(super) drops: [u64; DropReason::COUNT],
     /// By the address of their `BackingStore`.
@@ -124,7 +125,7 @@ impl Post {
         }
         let is_stack = matches!(event.payload, Payload::StackCaptured { .. });
         told.has_new_stack |= is_stack;
-        told.events.push(event);
+        told.events.push_back(event);
         drop(told);
         if is_stack {
             self.comes.notify_all();

@@ -1,6 +1,6 @@
 //! Breakpoints in the code of a program that is traced: `int3` in place of the first byte of an instruction whose work is done here instead.
-//! So no thread ever runs past one while it is away, and nobody needs to step. Only instructions that push a register are taken: with these
-//! functions begin.
+//! So no thread ever runs past one while it is away, and nobody needs to step. Only instructions that push a register are taken, and the mark
+//! of a branch target: with these functions begin.
 #![deny(clippy::indexing_slicing)]
 
 use nix::errno::Errno;
@@ -13,10 +13,14 @@ use crate::base::FastMap;
 /// The one-byte breakpoint.
 const INT3: u8 = 0xcc;
 
+/// What `-fcf-protection` puts first (`endbr64`). Where indirect branches are not checked it does nothing, and Linux checks none in programs.
+const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+
 /// What is done in place of an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Push {
-    register: Register,
+struct Instruction {
+    /// Which register it pushes, if it does anything.
+    pushed: Option<Register>,
     len: u64,
 }
 
@@ -51,20 +55,24 @@ const HIGH: [Register; 8] = {
     [R8, R9, R10, R11, R12, R13, R14, R15]
 };
 
-impl Push {
+impl Instruction {
     /// `push r64`: `50+r`, or `41 50+r` for the upper eight.
     fn decode(code: [u8; 8]) -> Option<Self> {
-        let at = |byte: u8, of: [Register; 8]| of.get(usize::from(byte & 7)).copied();
+        let push = |byte: u8, of: [Register; 8], len| {
+            Some(Self { pushed: Some(of.get(usize::from(byte & 7)).copied()?), len })
+        };
         match code {
-            [byte @ 0x50..=0x57, ..] => Some(Self { register: at(byte, LOW)?, len: 1 }),
-            [0x41, byte @ 0x50..=0x57, ..] => Some(Self { register: at(byte, HIGH)?, len: 2 }),
+            [byte @ 0x50..=0x57, ..] => push(byte, LOW, 1),
+            [0x41, byte @ 0x50..=0x57, ..] => push(byte, HIGH, 2),
+            _ if code.starts_with(&ENDBR64) => Some(Self { pushed: None, len: 4 }),
             _ => None,
         }
     }
 
-    /// The word to be written at the stack pointer that is left behind.
-    fn emulate(self, at: u64, all: &mut user_regs_struct) -> u64 {
-        let value = match self.register {
+    /// The word to be written at the stack pointer that is left behind, if it pushes one.
+    fn emulate(self, at: u64, all: &mut user_regs_struct) -> Option<u64> {
+        all.rip = at.wrapping_add(self.len);
+        let value = match self.pushed? {
             Register::Rax => all.rax,
             Register::Rcx => all.rcx,
             Register::Rdx => all.rdx,
@@ -83,25 +91,26 @@ impl Push {
             Register::R15 => all.r15,
         };
         all.rsp = all.rsp.wrapping_sub(8);
-        all.rip = at.wrapping_add(self.len);
-        value
+        Some(value)
     }
 }
 
-/// Why a breakpoint could not be set.
+/// Why breakpoints could not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BreakpointError {
     #[error("the instruction at {address:#x} is not one that bufwatch can do the work of ({byte:#04x})")]
     Instruction { address: u64, byte: u8 },
     #[error("the code at {address:#x} could not be changed: {source}")]
     Write { address: u64, source: Errno },
+    #[error("there are breakpoints already")]
+    Again,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Breakpoint {
     /// The number that was given to it.
     n: usize,
-    push: Push,
+    instruction: Instruction,
     /// What is there without it.
     byte: u8,
 }
@@ -109,32 +118,34 @@ struct Breakpoint {
 /// The breakpoints of one address space.
 #[derive(Debug, Default)]
 pub(super) struct Breakpoints {
-    /// By address; also those that were there, of which a thread may have met one and not been seen yet.
+    /// By address. They are kept when they are removed: a thread may have met one and not been seen yet.
     all: FastMap<u64, Breakpoint>,
-    pub(super) are_set: bool,
+    are_set: bool,
+    /// Of the program before, with the byte that belongs there: a process that it forked may not have been seen yet.
+    former: Vec<(u64, u8)>,
 }
 
 impl Breakpoints {
-    /// All threads must stand still, `tid` among them. If one cannot be set, none is.
+    /// All threads must stand still, `tid` among them. If one cannot be set, none is. Once for a program.
     pub(super) fn set(&mut self, tid: i32, addresses: &[u64]) -> Result<(), BreakpointError> {
+        if !self.all.is_empty() {
+            return Err(BreakpointError::Again);
+        }
+        let mut all = FastMap::default();
         for (n, address) in addresses.iter().enumerate() {
-            if self.all.contains_key(address) {
-                continue;
-            }
             let code = read(tid, *address)
                 .map_err(|source| BreakpointError::Write { address: *address, source })?;
             let [byte, ..] = code;
-            let push = Push::decode(code);
-            let push =
-                push.ok_or(BreakpointError::Instruction { address: *address, byte })?;
-            self.all.insert(*address, Breakpoint { n, push, byte });
+            let instruction = Instruction::decode(code)
+                .ok_or(BreakpointError::Instruction { address: *address, byte })?;
+            all.entry(*address).or_insert(Breakpoint { n, instruction, byte });
         }
+        self.all = all;
         self.are_set = true;
-        for address in self.addresses() {
-            if let Err(source) = write_byte(tid, address, INT3) {
+        for address in addresses {
+            if let Err(source) = write_byte(tid, *address, INT3) {
                 self.remove(tid);
-                self.all.clear();
-                return Err(BreakpointError::Write { address, source });
+                return Err(BreakpointError::Write { address: *address, source });
             }
         }
         Ok(())
@@ -143,29 +154,30 @@ impl Breakpoints {
     /// Writes back what was there, into the address space of `tid`, which stands still.
     pub(super) fn remove(&mut self, tid: i32) {
         if self.are_set {
-            self.remove_from_copy(tid);
+            restore(tid, &self.bytes());
             self.are_set = false;
         }
     }
 
-    /// The same for a process that has a copy of the memory.
+    /// The same for a process that was forked, and has a copy of the memory as it was at some time before.
     pub(super) fn remove_from_copy(&self, tid: i32) {
-        if !self.are_set {
-            return;
-        }
-        for address in self.addresses() {
-            let byte = self.all.get(&address).map(|it| it.byte);
-            let written = byte.map(|byte| write_byte(tid, address, byte));
-            if let Some(Err(error)) = written {
-                tracing::debug!(tid, %error, "a breakpoint stays");
-            }
+        restore(tid, &self.bytes());
+        // Its memory may be that of the program before; only there all of them are found.
+        let is_set = |(address, _): &(u64, u8)| read(tid, *address).is_ok_and(|it| it.starts_with(&[INT3]));
+        if self.former.iter().all(is_set) {
+            restore(tid, &self.former);
         }
     }
 
     /// The address space is another one now.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn execed(&mut self) {
+        self.former = self.bytes();
         self.all.clear();
         self.are_set = false;
+    }
+
+    pub(super) const fn are_set(&self) -> bool {
+        self.are_set
     }
 
     /// Which one a thread that was trapped with these registers has met.
@@ -174,22 +186,42 @@ impl Breakpoints {
     }
 
     /// Lets the thread go on behind the instruction, or to it if the breakpoint is not there any more.
-    pub(super) fn pass(&self, tid: i32, all: &mut user_regs_struct) -> Result<(), Errno> {
-        let at = all.rip.wrapping_sub(1);
+    pub(super) fn pass(&self, tid: i32, met: &user_regs_struct) -> Result<(), Errno> {
+        let mut all = *met;
+        let at = met.rip.wrapping_sub(1);
         let Some(breakpoint) = self.all.get(&at) else { return Ok(()) };
-        if self.are_set {
-            let value = breakpoint.push.emulate(at, all);
-            write(tid, all.rsp, value)?;
-        } else {
+        if !self.are_set {
             all.rip = at;
+        } else if let Some(value) = breakpoint.instruction.emulate(at, &mut all)
+            && let Err(error) = write(tid, all.rsp, value)
+        {
+            // There is no room on its stack, or it was killed. The processor does to it what is due then.
+            tracing::debug!(tid, %error, "a breakpoint is given up");
+            restore(tid, &[(at, breakpoint.byte)]);
+            all = user_regs_struct { rip: at, ..*met };
         }
-        ptrace::setregs(Pid::from_raw(tid), *all)
+        ptrace::setregs(Pid::from_raw(tid), all)
     }
 
-    fn addresses(&self) -> Vec<u64> {
-        let mut addresses: Vec<u64> = self.all.keys().copied().collect();
-        addresses.sort_unstable();
-        addresses
+    /// What belongs where.
+    fn bytes(&self) -> Vec<(u64, u8)> {
+        let mut bytes: Vec<(u64, u8)> =
+            self.all.iter().map(|(address, it)| (*address, it.byte)).collect();
+        bytes.sort_unstable();
+        bytes
+    }
+}
+
+/// Writes bytes where breakpoints are.
+fn restore(tid: i32, bytes: &[(u64, u8)]) {
+    for (address, byte) in bytes {
+        let restored = match read(tid, *address) {
+            Ok([INT3, ..]) => write_byte(tid, *address, *byte),
+            other => other.map(drop),
+        };
+        if let Err(error) = restored {
+            tracing::debug!(tid, %error, "a breakpoint stays");
+        }
     }
 }
 
@@ -259,27 +291,29 @@ mod tests {
     }
 
     #[test]
-    fn a_push_moves_the_stack_and_goes_on_behind_itself() {
+    fn an_instruction_is_done_and_left_behind() {
         for (code, len, value) in [
-            (&[0x55][..], 1, 4),
-            (&[0x41, 0x57][..], 2, 0),
-            (&[0x53][..], 1, 5),
+            (&[0x55][..], 1, Some(4)),
+            (&[0x41, 0x57][..], 2, Some(0)),
+            (&[0x53][..], 1, Some(5)),
             // The stack pointer as it was before.
-            (&[0x54][..], 1, 0x1000),
+            (&[0x54][..], 1, Some(0x1000)),
+            (&ENDBR64, 4, None),
         ] {
             let mut bytes = [0x90; 8];
             bytes[..code.len()].copy_from_slice(code);
-            let push = Push::decode(bytes).unwrap();
+            let instruction = Instruction::decode(bytes).unwrap();
             let mut all = registers();
-            assert_eq!(push.emulate(0x5000, &mut all), value, "{code:x?}");
-            assert_eq!((all.rsp, all.rip), (0xff8, 0x5000 + len));
+            assert_eq!(instruction.emulate(0x5000, &mut all), value, "{code:x?}");
+            let rsp = if value.is_some() { 0xff8 } else { 0x1000 };
+            assert_eq!((all.rsp, all.rip), (rsp, 0x5000 + len));
         }
     }
 
     #[test]
-    fn what_is_no_push_is_refused() {
+    fn any_other_instruction_is_refused() {
         for code in [[0x90; 8], [INT3; 8], [0x48, 0x89, 0xe5, 0, 0, 0, 0, 0], [0x41; 8]] {
-            assert_eq!(Push::decode(code), None, "{code:x?}");
+            assert_eq!(Instruction::decode(code), None, "{code:x?}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! A program that is traced from its start to its end: who orders what from its tracer, and who hears of what it meets. The kernel knows a
-//! thread as the tracer, so one thread does it all (`threads`); this is what others have of it.
+//! thread as the tracer, so one thread does it all (`threads`, `still`); this is what others have of it.
 //!
 //! The program was asked for by bufwatch and ends with it (`PTRACE_O_EXITKILL`, ptrace(2)): what is changed in its code goes with it.
 
 mod breakpoints;
 mod raw;
+mod still;
 mod threads;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -81,7 +82,7 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Watches from now on, in place of who did before. Addresses are of instructions that push a register.
+    /// Watches from now on, once for a program. Addresses are of functions' first instructions.
     pub fn watch(&self, addresses: Vec<u64>, observer: Box<dyn Observer>) -> Result<(), TraceError> {
         let (answer, answered) = mpsc::channel();
         self.order(Order::Watch { addresses, observer, answer }, &answered)?.map_err(Into::into)

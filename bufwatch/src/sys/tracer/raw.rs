@@ -57,6 +57,13 @@ pub(super) fn listen(tid: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::ptrace(libc::PTRACE_LISTEN, tid, 0_usize, 0_usize) }).map(drop)
 }
 
+/// Whether two processes have the same memory, not one a copy of the other's (`kcmp(2)`). False if the kernel does not tell.
+pub(super) fn share_memory(pid: i32, other: i32) -> bool {
+    const KCMP_VM: i32 = 1;
+    // SAFETY: a system call without pointers.
+    unsafe { libc::syscall(libc::SYS_kcmp, pid, other, KCMP_VM, 0, 0) == 0 }
+}
+
 /// From now on [`ring`] interrupts whatever a thread of ours waits for.
 pub(super) fn hang_doorbell() -> Result<(), Errno> {
     extern "C" fn nothing(_signal: libc::c_int) {}
@@ -73,8 +80,9 @@ pub(super) fn hang_doorbell() -> Result<(), Errno> {
 
 /// Interrupts a thread of ours if it waits in the kernel.
 pub(super) fn ring(tid: i32) {
+    let pid = nix::unistd::getpid().as_raw();
     // SAFETY: a system call without pointers; it reaches threads of this process only.
-    if unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, DOORBELL) } != 0 {
+    if unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, DOORBELL) } != 0 {
         tracing::debug!(error = %Errno::last(), "the tracer has ended");
     }
 }

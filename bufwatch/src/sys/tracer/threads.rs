@@ -3,8 +3,6 @@
 
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
-use std::thread;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -12,18 +10,10 @@ use nix::sys::ptrace::{self, Options};
 use nix::unistd::{Pid, gettid};
 
 use crate::base::FastMap;
-use crate::sys::clock;
 use crate::sys::launch::Outcome;
-use crate::sys::ptrace::{GATHER_LIMIT, StoppedThread};
 use crate::sys::tracer::breakpoints::Breakpoints;
 use crate::sys::tracer::raw::{self, Change};
-use crate::sys::tracer::{Hit, Observer, Order, Standing, Tracer};
-
-/// Between two looks at threads that have not stopped yet.
-const LOOK_INTERVAL: Duration = Duration::from_micros(50);
-
-/// Looks without a pause in between.
-const IMPATIENT_LOOKS: u32 = 20;
+use crate::sys::tracer::{Hit, Observer, Order, Tracer};
 
 /// `si_code` of a signal that a breakpoint raised (`SI_KERNEL`, `TRAP_BRKPT`), not another process.
 const CODES_OF_TRAPS: [i32; 2] = [0x80, 1];
@@ -38,7 +28,7 @@ pub(in crate::sys) enum Arrival {
 
 /// How a thread that stands still goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     /// With a signal, if it is not zero.
     Run(i32),
     /// Not before another signal lets it: it was stopped by one.
@@ -46,21 +36,22 @@ enum Next {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Running,
     Stopped(Next),
     /// It has ended and is not told so yet: a main thread that others outlive.
     Ending,
 }
 
-struct Tracing<'a> {
-    pid: i32,
+/// A program that is traced.
+pub(super) struct Tracing<'a> {
+    pub(super) pid: i32,
     is_awaited: &'a dyn Fn(u32) -> bool,
-    threads: FastMap<i32, State>,
+    pub(super) threads: FastMap<i32, State>,
     breakpoints: Breakpoints,
     observer: Option<Box<dyn Observer>>,
     /// Whoever stops stays so.
-    stands_still: bool,
+    pub(super) stands_still: bool,
     has_arrived: bool,
     outcome: Option<Outcome>,
 }
@@ -99,23 +90,35 @@ impl Tracing<'_> {
         let mut tracer = Some(Tracer { orders: sender, tid: gettid().as_raw() });
         loop {
             if let Some(outcome) = self.outcome {
-                if !self.has_arrived {
+                if tracer.is_some() {
                     tell(Arrival::Ended(outcome));
                 }
-                return Ok(outcome);
+                return self.let_all_go().map(|()| outcome);
             }
             match raw::next_change(true) {
                 Ok(Some((tid, change))) => self.changed(tid, change),
                 Ok(None) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error),
             }
-            if self.stands_still && self.are_all_stopped() {
+            if self.stands_still && self.outcome.is_none() && self.are_all_stopped() {
                 if let Some(tracer) = tracer.take() {
                     tell(Arrival::Held(tracer));
                 }
                 self.hold(&orders);
             }
             while self.take_order(&orders) {}
+        }
+    }
+
+    /// Processes that were forked and not seen yet would end with this thread.
+    fn let_all_go(&mut self) -> Result<(), Errno> {
+        loop {
+            match raw::next_change(true) {
+                Ok(Some((tid, change))) => self.changed(tid, change),
+                Ok(None) | Err(Errno::EINTR) => {}
+                Err(Errno::ECHILD) => return Ok(()),
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -155,19 +158,16 @@ impl Tracing<'_> {
         match order {
             Order::Run => {}
             Order::Watch { addresses, observer, answer } => {
-                let outcome = match self.any_stopped() {
-                    Some(tid) => {
-                        self.breakpoints.remove(tid);
-                        self.breakpoints.set(tid, &addresses)
-                    }
-                    None => Ok(()),
-                };
+                // If there is none it ends; then there is no answer.
+                let Some(tid) = self.any_stopped() else { return };
+                let outcome = self.breakpoints.set(tid, &addresses);
                 if outcome.is_ok() {
                     self.observer = Some(observer);
                 }
                 send(&answer, outcome);
             }
             Order::Forget { answer } => {
+                // Those that stay are passed and not told.
                 if let Some(tid) = self.any_stopped() {
                     self.breakpoints.remove(tid);
                 }
@@ -184,7 +184,7 @@ impl Tracing<'_> {
         }
     }
 
-    fn changed(&mut self, tid: i32, change: Change) {
+    pub(super) fn changed(&mut self, tid: i32, change: Change) {
         match change {
             Change::Exited(code) => self.ended(tid, Outcome::Exited(code)),
             Change::Killed(signal) => self.ended(tid, Outcome::Killed(signal)),
@@ -201,7 +201,7 @@ impl Tracing<'_> {
             }
             Change::Stopped { event: libc::PTRACE_EVENT_CLONE, .. } => self.cloned(tid),
             Change::Stopped { event: libc::PTRACE_EVENT_EXEC, .. } => {
-                self.breakpoints.forget();
+                self.breakpoints.execed();
                 // The others have ended, and it has the first one's number now.
                 self.threads.retain(|known, _| *known == self.pid);
                 if let Some(observer) = &mut self.observer {
@@ -240,9 +240,12 @@ impl Tracing<'_> {
         Path::new(&format!("/proc/{}/task/{tid}", self.pid)).exists()
     }
 
-    /// A process that was forked: nobody looks at it, so what was written into its copy of the code must go.
+    /// A process that was forked: nobody looks at it, so what was written into its copy of the code must go. One that was not given a copy
+    /// runs nothing of V8: it becomes another program (`vfork`).
     fn let_go(&self, tid: i32) {
-        self.breakpoints.remove_from_copy(tid);
+        if !raw::share_memory(self.pid, tid) {
+            self.breakpoints.remove_from_copy(tid);
+        }
         if let Err(error) = ptrace::detach(Pid::from_raw(tid), None) {
             tracing::debug!(tid, %error, "a forked process had ended");
         }
@@ -260,7 +263,7 @@ impl Tracing<'_> {
         if !self.has_arrived {
             if (self.is_awaited)(self.pid.cast_unsigned()) {
                 self.has_arrived = true;
-                self.stands_still = true;
+                self.stop_all();
             } else {
                 self.resume();
             }
@@ -271,14 +274,14 @@ impl Tracing<'_> {
     /// True if it met a breakpoint.
     fn trapped(&mut self, tid: i32) -> bool {
         let thread = Pid::from_raw(tid);
-        let Ok(mut all) = ptrace::getregs(thread) else { return false };
+        let Ok(all) = ptrace::getregs(thread) else { return false };
         let Some(n) = self.breakpoints.met(&all) else { return false };
         let is_trap = ptrace::getsiginfo(thread)
             .is_ok_and(|signal| CODES_OF_TRAPS.contains(&signal.si_code));
         if !is_trap {
             return false;
         }
-        if let Some(observer) = self.observer.as_mut().filter(|_| self.breakpoints.are_set) {
+        if let Some(observer) = self.observer.as_mut().filter(|_| self.breakpoints.are_set()) {
             observer.hit(&Hit {
                 n,
                 tid: tid.cast_unsigned(),
@@ -287,8 +290,8 @@ impl Tracing<'_> {
                 arguments: [all.rdi, all.rsi, all.rdx],
             });
         }
-        if let Err(error) = self.breakpoints.pass(tid, &mut all) {
-            // It was killed, or has no stack left, which ends it at this instruction without us, too.
+        if let Err(error) = self.breakpoints.pass(tid, &all) {
+            // It was killed.
             tracing::debug!(tid, %error, "a thread does not pass a breakpoint");
         }
         true
@@ -327,65 +330,6 @@ impl Tracing<'_> {
         for (tid, next) in stopped {
             self.go_on(tid, next);
         }
-    }
-
-    /// Stops all threads, but those that do not stop in time.
-    fn gather(&mut self) {
-        self.stands_still = true;
-        let mut running: Vec<i32> = self.in_state(State::Running);
-        running.sort_unstable();
-        for tid in running {
-            if ptrace::interrupt(Pid::from_raw(tid)).is_err() {
-                self.threads.insert(tid, State::Ending);
-            }
-        }
-        let start = clock::now();
-        let mut n_looks = 0_u32;
-        while !self.are_all_stopped() && clock::now().since(start) < GATHER_LIMIT {
-            match raw::next_change(false) {
-                Ok(Some((tid, change))) => self.changed(tid, change),
-                Ok(None) | Err(Errno::EINTR) => {
-                    n_looks = n_looks.saturating_add(1);
-                    if n_looks > IMPATIENT_LOOKS {
-                        thread::sleep(LOOK_INTERVAL);
-                    } else {
-                        thread::yield_now();
-                    }
-                }
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn in_state(&self, state: State) -> Vec<i32> {
-        let all = self.threads.iter().filter(|(_, its)| **its == state);
-        all.map(|(tid, _)| *tid).collect()
-    }
-
-    fn are_all_stopped(&self) -> bool {
-        self.threads.values().all(|state| *state != State::Running)
-    }
-
-    fn any_stopped(&self) -> Option<i32> {
-        let stopped = self.threads.iter().filter(|(_, its)| matches!(its, State::Stopped(_)));
-        stopped.map(|(tid, _)| *tid).min()
-    }
-
-    fn standing(&self) -> Standing {
-        let mut standing = Standing { threads: Vec::new(), running: Vec::new(), n_threads: 0 };
-        let mut tids: Vec<i32> = self.threads.keys().copied().collect();
-        tids.sort_unstable();
-        for tid in tids {
-            match (self.threads.get(&tid), ptrace::getregs(Pid::from_raw(tid))) {
-                (Some(State::Stopped(_)), Ok(all)) => {
-                    standing.threads.push(StoppedThread::new(tid.cast_unsigned(), &all));
-                }
-                (Some(State::Ending), _) => continue,
-                _ => standing.running.push(tid.cast_unsigned()),
-            }
-            standing.n_threads += 1;
-        }
-        standing
     }
 
     fn kill(&self) {

@@ -1,7 +1,8 @@
 // A native addon that makes Buffers over memory which V8 does not own, as image and database
 // libraries do, and counts their finalizers; and one that keeps what it is given for good. It also
-// lets the older Node versions become another program, and asks glibc's malloc what it has, which
-// they cannot do by themselves; and it keeps the heap from growing, as V8's code does by chance.
+// lets the older Node versions become another program, forks without becoming one, and asks glibc's
+// malloc what it has, which they cannot do by themselves; and it keeps the heap from growing, as V8's
+// code does by chance.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static uint32_t n_finalized;
@@ -88,6 +90,35 @@ static napi_value execute(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+// forked(callback): calls it in a copy of this process, which ends with the number that it returns;
+// returns that, or the negative number of the signal that ended the copy.
+static napi_value forked(napi_env env, napi_callback_info info) {
+  size_t n_arguments = 1;
+  napi_value callback;
+  napi_value result;
+  if (napi_get_cb_info(env, info, &n_arguments, &callback, NULL, NULL) != napi_ok ||
+      n_arguments != 1) {
+    napi_throw_type_error(env, NULL, "forked takes a function");
+    return NULL;
+  }
+  pid_t copy = fork();
+  if (copy == 0) {
+    napi_value this_value;
+    int32_t code = 255;
+    if (napi_get_undefined(env, &this_value) != napi_ok ||
+        napi_call_function(env, this_value, callback, 0, NULL, &result) != napi_ok ||
+        napi_get_value_int32(env, result, &code) != napi_ok) {
+      code = 255;
+    }
+    _exit(code);
+  }
+  int status = 0;
+  while (copy > 0 && waitpid(copy, &status, 0) < 0 && errno == EINTR) {
+  }
+  int32_t end = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return napi_create_int32(env, copy > 0 ? end : -1, &result) == napi_ok ? result : NULL;
+}
+
 // mallocTrim(): gives free memory back to the kernel.
 static napi_value trim(napi_env env, napi_callback_info info) {
   (void)info;
@@ -135,6 +166,7 @@ NAPI_MODULE_INIT() {
       {"externalBuffer", NULL, external_buffer, NULL, NULL, NULL, napi_enumerable, NULL},
       {"execute", NULL, execute, NULL, NULL, NULL, napi_enumerable, NULL},
       {"finalized", NULL, finalized, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"forked", NULL, forked, NULL, NULL, NULL, napi_enumerable, NULL},
       {"hold", NULL, hold, NULL, NULL, NULL, napi_enumerable, NULL},
       {"mallocTrim", NULL, trim, NULL, NULL, NULL, napi_enumerable, NULL},
       {"mallocInfo", NULL, malloc_numbers, NULL, NULL, NULL, napi_enumerable, NULL},
