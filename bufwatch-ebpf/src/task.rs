@@ -2,8 +2,8 @@
 //! rarely, and return at once for others.
 
 use aya_ebpf::bindings::bpf_pidns_info;
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
 use aya_ebpf::helpers::generated::bpf_get_ns_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
 use bufwatch_common::{ExecRecord, ProbeConfig, TaskRecord, kind};
 
 use crate::emit::{emit, header};
