@@ -10,8 +10,8 @@ use crate::config::{
 };
 use crate::fault::{FaultBlock, N_FAULT_PAGES};
 use crate::record::{
-    AsyncOriginRecord, GcRecord, LiveKey, LiveStore, MappingRecord, RecordHeader, StoreRecord,
-    TaskRecord,
+    AsyncOriginRecord, ExecRecord, GcRecord, LiveKey, LiveStore, MappingRecord, RecordHeader,
+    StoreRecord, TaskRecord,
 };
 use crate::stack::{FRAMES_MAX, RawFrame, StackRecord};
 
@@ -46,6 +46,7 @@ wire! {
     GcRecord = 24 + 8 + 4 + 4;
     MappingRecord = 24 + 8 * 4 + 4 + 4;
     TaskRecord = 24;
+    ExecRecord = 24 + 16;
     RawFrame = 8 * 3 + 4 * 2;
     StackRecord = 24 + 8 + 4 + 4 + FRAMES_MAX * 32;
 }

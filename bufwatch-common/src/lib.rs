@@ -20,7 +20,7 @@ pub use config::{
 };
 pub use drop_reason::DropReason;
 pub use record::{
-    AsyncOriginRecord, GcRecord, LiveKey, LiveStore, MappingRecord, RecordHeader, StoreRecord,
-    TaskRecord, kind,
+    AsyncOriginRecord, ExecRecord, GcRecord, LiveKey, LiveStore, MappingRecord, RecordHeader,
+    StoreRecord, TaskRecord, kind,
 };
 pub use stack::{FRAMES_MAX, RawFrame, StackRecord, frame_kind};

@@ -38,6 +38,8 @@ pub mod kind {
     pub const ASYNC_STACK_CAPTURED: u16 = 17;
     /// How an async resource was created, not sent before ([`super::AsyncOriginRecord`]).
     pub const ASYNC_ORIGIN: u16 = 18;
+    /// Any process of the machine runs another program ([`super::ExecRecord`]).
+    pub const PROGRAM_BEGUN: u16 = 19;
 }
 
 /// The beginning of each record.
@@ -178,4 +180,14 @@ pub struct MappingRecord {
 pub struct TaskRecord {
     /// Time, thread and kind.
     pub header: RecordHeader,
+}
+
+/// A process runs another program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ExecRecord {
+    /// Time, process and kind.
+    pub header: RecordHeader,
+    /// The start of the name of what it runs, filled up with zeros (`TASK_COMM_LEN`).
+    pub name: [u8; 16],
 }

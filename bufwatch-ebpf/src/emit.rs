@@ -7,7 +7,8 @@ use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_output,
 };
 use bufwatch_common::{
-    AsyncOriginRecord, DropReason, GcRecord, MappingRecord, RecordHeader, StoreRecord, TaskRecord,
+    AsyncOriginRecord, DropReason, ExecRecord, GcRecord, MappingRecord, RecordHeader, StoreRecord,
+    TaskRecord,
 };
 
 use crate::atomic;
@@ -70,7 +71,7 @@ macro_rules! record {
     )*};
 }
 
-record!(StoreRecord, GcRecord, MappingRecord, TaskRecord, AsyncOriginRecord);
+record!(StoreRecord, GcRecord, MappingRecord, TaskRecord, ExecRecord, AsyncOriginRecord);
 
 /// True if user space, which looks rarely, is to look at the buffer before it is full.
 #[inline(always)]

@@ -135,6 +135,12 @@ pub fn task_execed(_ctx: RawTracePointContext) -> i32 {
     task::happened(kind::EXECED)
 }
 
+/// For who waits for programs of the whole machine; attached by itself.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn program_begun(_ctx: RawTracePointContext) -> i32 {
+    task::begun()
+}
+
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn task_exited(_ctx: RawTracePointContext) -> i32 {
     task::happened(kind::THREAD_EXITED)

@@ -2,9 +2,9 @@
 //! rarely, and return at once for others.
 
 use aya_ebpf::bindings::bpf_pidns_info;
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_get_ns_current_pid_tgid;
-use bufwatch_common::{ProbeConfig, TaskRecord};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
+use bufwatch_common::{ExecRecord, ProbeConfig, TaskRecord, kind};
 
 use crate::emit::{emit, header};
 use crate::maps::CONFIG;
@@ -38,5 +38,12 @@ pub fn happened(kind: u16) -> i32 {
     if current(config).tgid == config.tgid {
         emit(TaskRecord { header: header(kind) });
     }
+    0
+}
+
+/// Any process runs another program: what it is, user space sees by a look at it.
+pub fn begun() -> i32 {
+    let name = bpf_get_current_comm().unwrap_or_default();
+    emit(ExecRecord { header: header(kind::PROGRAM_BEGUN), name });
     0
 }

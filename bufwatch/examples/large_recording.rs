@@ -207,6 +207,7 @@ impl Made {
                 v8_heap: Some(Bytes(40_000_000)),
                 n_isolates: 1,
                 rss_in_node: None,
+                n_faults: None,
             },
             n_live: self.n_live,
             live_bytes: Bytes(self.live),

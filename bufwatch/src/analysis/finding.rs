@@ -1,11 +1,12 @@
 //! What a detector says: a verdict with its evidence and remedy. Data only; the judging is `detect`'s part.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::base::{Bytes, Nanos};
 
 /// What is wrong with the target, as far as it can be shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub kind: FindingKind,
     pub confidence: Confidence,
@@ -28,7 +29,7 @@ pub struct Finding {
 }
 
 /// What to change.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remedy {
     pub words: String,
     /// JavaScript, a line or a few.
@@ -36,7 +37,7 @@ pub struct Remedy {
 }
 
 /// The verdicts (prior-art.md, verdict catalogue).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FindingKind {
     /// Small views keep large parents alive.
     PinnedParent,
@@ -123,7 +124,7 @@ impl FindingKind {
 }
 
 /// How sure a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Confidence {
     /// May be meant so.
     Low,

@@ -4,8 +4,9 @@
 use crate::analysis::snapshot::StoreRow;
 use crate::base::{Bytes, Nanos, Tid};
 use crate::event::StoreKind;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreSort {
     #[default]
     Size,
@@ -37,7 +38,7 @@ impl StoreSort {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreQuery {
     pub sort: StoreSort,
     pub is_ascending: bool,
@@ -61,14 +62,14 @@ impl Default for StoreQuery {
 }
 
 /// All conditions must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreFilter {
     pub conditions: Vec<Condition>,
     /// As typed, to show it again.
     pub text: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Condition {
     SizeAtLeast(Bytes),
     SizeAtMost(Bytes),

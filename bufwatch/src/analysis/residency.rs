@@ -1,5 +1,6 @@
 //! What a snapshot says of memory in RAM, and of Node's own counters. How it is found out is the model's business.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::base::{Bytes, Nanos};
@@ -10,7 +11,7 @@ pub use crate::model::survivors::SurvivorPoint;
 pub use crate::model::window::StoresAt;
 
 /// What `process.memoryUsage()` says, told from outside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryUsage {
     /// How long ago V8's counters were read.
     pub age: Nanos,
@@ -24,7 +25,7 @@ pub struct MemoryUsage {
 }
 
 /// V8's counters of one or more heaps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeapNumbers {
     /// Exact.
     pub total: Bytes,
@@ -44,7 +45,7 @@ pub fn kept_by_malloc(split: &RssSplit) -> Option<Bytes> {
 }
 
 /// From one look at all pages to a later one, and what changed in between.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RssStepRow {
     /// How long ago the later look was, and how long after the earlier one.
     pub ago: Nanos,
@@ -63,7 +64,7 @@ pub struct RssStepRow {
 }
 
 /// One reason why RSS changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepCauseRow {
     pub kind: CauseKind,
     pub bytes: i64,
@@ -74,7 +75,7 @@ pub struct StepCauseRow {
 }
 
 /// Pages of the live tracked stores, as far as they were looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResidencyTotals {
     pub n_known: u64,
     /// Sizes of those that were looked at, and their pages.
@@ -103,7 +104,7 @@ impl ResidencyTotals {
 }
 
 /// How much of a store is in memory, and since when.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StorePages {
     pub pages: PageBytes,
     /// How long ago it was looked at.
@@ -117,7 +118,7 @@ pub struct StorePages {
 }
 
 /// When a store was first written to, by page faults.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FirstWrite {
     /// Page faults are not followed, or it was not written to.
     #[default]
@@ -131,7 +132,7 @@ pub enum FirstWrite {
 }
 
 /// Memory of dead stores of one line that is still in RAM.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FreedRow {
     pub group: GroupId,
     pub site: Arc<str>,
@@ -141,7 +142,7 @@ pub struct FreedRow {
 }
 
 /// The last minute, oldest first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recent {
     /// When each look at the whole process began, and what it found.
     pub splits: Arc<[(Nanos, RssSplit)]>,
@@ -155,7 +156,7 @@ impl Default for Recent {
 }
 
 /// So many stores, and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     pub n: u64,
     pub bytes: Bytes,
@@ -174,7 +175,7 @@ impl Counted {
 }
 
 /// What the live stores of one line are like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveFacts {
     /// `SharedArrayBuffer`s.
     pub shared: Counted,

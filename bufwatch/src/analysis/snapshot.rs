@@ -1,6 +1,7 @@
 //! Everything a screen or an exporter may show, frozen at one moment. Who looks at it cannot tell whether
 //! it came from a live target or from a recording. Taking it from the model is `take`'s job.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use bufwatch_common::DropReason;
@@ -33,7 +34,7 @@ pub const SITES_MAX: usize = 1_000;
 /// Groups of a snapshot at most, chosen like the sites.
 pub const GROUPS_MAX: usize = 1_000;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
     /// What was found in the V8 heap, when somebody looked.
     pub census: CensusLog,
@@ -68,7 +69,7 @@ pub struct Snapshot {
     pub health: Health,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     pub pid: u32,
     /// Its pid as it sees it itself, if that is another one.
@@ -85,7 +86,7 @@ pub struct Target {
     pub min_size: Bytes,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TargetState {
     /// Probes are not in place yet.
     #[default]
@@ -100,7 +101,7 @@ pub enum TargetState {
 }
 
 /// What the process holds. `None`: not known (yet).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     pub rss: Option<Bytes>,
     /// Exact, read from Node's allocator (`process.memoryUsage().arrayBuffers`).
@@ -119,7 +120,7 @@ pub struct Memory {
 }
 
 /// Stores since attach. "Tracked" ones are those of at least `min_size`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoreTotals {
     pub n_live: u64,
     pub live_bytes: Bytes,
@@ -139,7 +140,7 @@ pub struct StoreTotals {
 }
 
 /// Stores too small to be tracked one by one, counted by the kernel: live now, created in all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SmallTotals {
     pub n_live: u64,
     pub live_bytes: Bytes,
@@ -147,7 +148,7 @@ pub struct SmallTotals {
     pub created_bytes: Bytes,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcTotals {
     pub n_minor: u64,
     pub n_major: u64,
@@ -159,7 +160,7 @@ pub struct GcTotals {
 }
 
 /// Curves over the whole session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct History {
     pub rss: Series,
     pub array_buffers: Series,
@@ -172,7 +173,7 @@ pub struct History {
 }
 
 /// A stack that allocated, and all that came from it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SiteRow {
     pub id: SiteId,
     pub stack: StackId,
@@ -195,7 +196,7 @@ pub struct SiteRow {
 }
 
 /// A line of the application and the API it called, with all that came from there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GroupRow {
     pub id: GroupId,
     /// The user frame in short; without one, what made it.
@@ -212,7 +213,7 @@ pub struct GroupRow {
 }
 
 /// The stack that stands for a group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Heaviest {
     pub stack: StackId,
     pub frames: Arc<[Frame]>,
@@ -223,7 +224,7 @@ pub struct Heaviest {
 }
 
 /// What came from somewhere since the attach.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TallyRow {
     pub n_live: u64,
     pub live_bytes: Bytes,
@@ -244,7 +245,7 @@ pub struct TallyRow {
 }
 
 /// The rows a query found, best first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoreTable {
     pub query: StoreQuery,
     pub rows: Arc<[StoreRow]>,
@@ -253,7 +254,7 @@ pub struct StoreTable {
 }
 
 /// One live store.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoreRow {
     pub key: StoreKey,
     /// Running number since attach: what people call it ("store #812").
@@ -278,7 +279,7 @@ pub struct StoreRow {
     pub residency: Option<StorePages>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoreDetail {
     /// As it is, or as it last was.
     pub row: StoreRow,
@@ -294,7 +295,7 @@ pub struct StoreDetail {
 }
 
 /// How well bufwatch itself is doing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     /// Records lost in all, and how often the live set was read again because of it.
     pub n_lost: u64,
@@ -302,6 +303,7 @@ pub struct Health {
     /// Stores whose death was noticed only by reading the live set, at an unknown time.
     pub n_closed_by_reconcile: u64,
     /// Reasons of the programs, with their counts; only those that occurred.
+    #[serde(with = "drops")]
     pub drops: Vec<(DropReason, u64)>,
     /// Limits that were reached, in words.
     pub limits: Vec<String>,
@@ -313,8 +315,32 @@ pub struct Health {
     /// Share of one core used by bufwatch since it began and over the last seconds, and its memory.
     pub cpu_share: Option<f64>,
     pub rss: Option<Bytes>,
+    /// Of the time since the attach, that in which probes were in place; `None` where that is always so.
+    pub coverage: Option<f64>,
     /// What could not be done at attach (missing probes and the like), in words.
     pub notices: Vec<String>,
+}
+
+/// Reasons by their numbers: the crate that names them has no serde.
+mod drops {
+    use bufwatch_common::DropReason;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        drops: &[(DropReason, u64)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let numbered: Vec<(u32, u64)> = drops.iter().map(|(it, n)| (it.index(), *n)).collect();
+        numbered.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(DropReason, u64)>, D::Error> {
+        let numbered: Vec<(u32, u64)> = Vec::deserialize(deserializer)?;
+        let reason = |index| DropReason::ALL.into_iter().find(|it| it.index() == index);
+        Ok(numbered.into_iter().filter_map(|(index, n)| Some((reason(index)?, n))).collect())
+    }
 }
 
 impl Health {

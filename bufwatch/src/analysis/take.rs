@@ -398,6 +398,7 @@ fn health(model: &Model, interest: &Interest) -> Health {
         resolve_p99: model.own.resolve_latency.quantile(0.99),
         cpu_share: model.own.cpu_share,
         rss: model.own.rss,
+        coverage: model.own.coverage.filter(|share| *share < 1.0),
         notices: interest.notices.clone(),
     }
 }

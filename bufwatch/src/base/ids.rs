@@ -1,7 +1,9 @@
 //! Identities: of the target, its threads, stores and stacks.
 
+use serde::{Deserialize, Serialize};
+
 /// A process: a pid alone is reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessKey {
     /// As bufwatch's pid namespace numbers it.
     pub pid: u32,
@@ -27,14 +29,18 @@ pub struct ProcessKey {
 pub struct Tid(pub u32);
 
 /// A backing store for as long as it lives: the address of its `BackingStore` object is reused, its id is not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct StoreKey {
     pub address: u64,
     pub id: u32,
 }
 
 /// Hash over the frames of a stack, computed in the kernel. Zero: no stack was captured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct StackId(pub u64);
 
 impl StackId {

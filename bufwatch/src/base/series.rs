@@ -1,8 +1,10 @@
 //! A time series of bounded length: when it is full, neighbours are merged and its step doubles, so that
 //! it always spans the whole session.
 
+use serde::{Deserialize, Serialize};
+
 /// Values at equal steps since the start; a step without a value repeats the one before.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Series {
     step_ns: u64,
     capacity: usize,

@@ -9,6 +9,7 @@ use crate::base::Bytes;
 use crate::cli::backend::BackendArgs;
 use crate::cli::census::CensusArgs;
 use crate::cli::check::CheckArgs;
+use crate::cli::connect::ConnectArgs;
 use crate::cli::daemon::DaemonArgs;
 use crate::cli::diff::DiffArgs;
 use crate::cli::doctor::DoctorArgs;
@@ -28,6 +29,8 @@ use crate::cli::sql::SqlArgs;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
+    #[command(flatten)]
+    pub connect: ConnectArgs,
     #[command(flatten)]
     pub watch: WatchArgs,
 }
@@ -100,6 +103,11 @@ pub struct WatchArgs {
     /// Share of time, in percent, that the process may be stopped by looks at its heap; longer stops make it look less often
     #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = parse_percent)]
     pub pause_budget: f64,
+
+    /// What probes may cost the process, in percent of one core: above it they are in place for part of the time, and what is shown is
+    /// sampled; censuses (each 10 s then, or as --census-every says) find what came meanwhile
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub max_overhead: Option<f64>,
 
     /// Record what is seen into a file as well: see `bufwatch record --help`
     #[arg(long, value_name = "FILE")]

@@ -246,6 +246,7 @@ fn config(
         has_source_maps: true,
         has_async_origin: false,
         has_faults: false,
+        max_overhead: None,
         min_size: args.min_size,
         ring_bytes: 8 << 20,
         plan_cache: environment.plan_cache.clone(),

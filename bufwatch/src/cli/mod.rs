@@ -4,6 +4,7 @@ pub mod args;
 pub mod backend;
 pub mod census;
 pub mod check;
+pub mod connect;
 pub mod daemon;
 pub mod diff;
 pub mod doctor;
@@ -91,7 +92,10 @@ pub fn main() -> ExitCode {
     start_log(std::env::var_os("BUFWATCH_LOG"), is_dashboard);
     let environment = Environment::read();
     let exit = match &cli.command {
-        None => watch::run(&cli.watch, &environment),
+        None => match &cli.connect.connect {
+            Some(to) => connect::run(to, &cli.connect, &cli.watch, &environment),
+            None => watch::run(&cli.watch, &environment),
+        },
         Some(Command::Census(args)) => {
             finish(census::run(args, environment.plan_cache.as_ref(), &mut io::stdout().lock()))
         }

@@ -51,6 +51,9 @@ pub struct RecordArgs {
     /// Share of time, in percent, that the process may be stopped by looks at its heap; longer stops make it look less often
     #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = parse_percent)]
     pub pause_budget: f64,
+    /// What probes may cost the process, in percent of one core (see `bufwatch --help`)
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub max_overhead: Option<f64>,
     /// Smallest store tracked one by one; smaller ones are counted by size. 1 tracks all
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_min_size)]
     pub min_size: Bytes,
@@ -110,6 +113,7 @@ fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
         has_source_maps: !args.no_source_maps,
         has_async_origin: args.async_origin,
         has_faults: args.faults,
+        max_overhead: args.max_overhead.map(|percent| percent / 100.0),
         min_size: args.min_size,
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
         plan_cache: environment.plan_cache.clone(),

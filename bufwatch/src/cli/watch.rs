@@ -134,6 +134,7 @@ fn config(
         has_source_maps: !args.no_source_maps,
         has_async_origin: args.async_origin,
         has_faults: args.faults,
+        max_overhead: args.max_overhead.map(|percent| percent / 100.0),
         min_size: args.min_size,
         ring_bytes: u32::try_from(args.ring_size.0).unwrap_or(u32::MAX),
         plan_cache: environment.plan_cache.clone(),
@@ -288,7 +289,7 @@ fn has_been_live(snapshots: &Snapshots) -> bool {
     snapshots.borrow().as_ref().is_some_and(|s| s.target.state != TargetState::Attaching)
 }
 
-async fn print_samples(snapshots: Snapshots, args: &WatchArgs) -> io::Result<Ended> {
+pub(super) async fn print_samples(snapshots: Snapshots, args: &WatchArgs) -> io::Result<Ended> {
     let every = Duration::from_secs_f64(args.interval);
     print_each(snapshots, args.duration, every, |snapshot| print_sample(snapshot, args)).await
 }

@@ -138,17 +138,26 @@ pub fn prune(
         if !is_old && total <= limits.keep_size {
             continue;
         }
-        fs::remove_file(&file.path)?;
-        for companion in COMPANIONS {
-            // Only a recording that was cut off has them.
-            if let Err(error) = fs::remove_file(beside(&file.path, companion)) {
-                tracing::trace!(%error, "nothing is left beside it");
-            }
-        }
+        remove(&file.path)?;
         total = total.saturating_sub(file.bytes);
         gone.push(file.path);
     }
     Ok(gone)
+}
+
+/// Removes a recording, with what is beside it; one that has gone already is none.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    for companion in COMPANIONS {
+        // Only a recording that was cut off has them.
+        if let Err(error) = fs::remove_file(beside(path, companion)) {
+            tracing::trace!(%error, "nothing is left beside it");
+        }
+    }
+    Ok(())
 }
 
 fn list(directory: &Path) -> io::Result<Vec<Kept>> {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::analysis::Snapshot;
 use crate::base::{Nanos, ProcessKey};
 use crate::daemon::finding_log::Told;
+use crate::daemon::outgoing::OutgoingCounts;
 use crate::daemon::service::Place;
 
 /// One moment.
@@ -16,6 +17,8 @@ pub struct Board {
     /// By service and slot.
     pub processes: Vec<Row>,
     pub counts: Counts,
+    /// When the daemon began, by the wall clock.
+    pub started: Nanos,
     /// The first look for processes is over, and every process that was found then is watched or was given up.
     pub is_ready: bool,
     pub is_stopping: bool,
@@ -27,12 +30,17 @@ pub struct Counts {
     pub n_watched: u64,
     pub n_ended: u64,
     pub n_failed: u64,
+    /// Node processes that ended before they were watched, of those that were seen to begin.
+    pub n_short_lived: u64,
+    /// Programs of all kinds that were seen to begin.
+    pub n_execs: u64,
     /// Found now, and left alone since there are enough.
     pub n_over_limit: u64,
     pub n_findings_opened: u64,
     pub n_findings_closed: u64,
     pub n_events_lost: u64,
     pub n_censuses: u64,
+    pub outgoing: OutgoingCounts,
     /// Looks for processes, and how long the last one took.
     pub n_scans: u64,
     pub last_scan: Nanos,

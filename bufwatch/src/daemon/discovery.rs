@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nix::unistd::{Uid, User};
 
 use crate::base::{FastMap, FastSet, Nanos, ProcessKey, sanitize};
+use crate::daemon::coming::Due;
 use crate::daemon::selection::Traits;
 use crate::node::identity::IdentityError;
 use crate::node::plan::PlanCache;
@@ -33,7 +34,10 @@ pub struct Discovery {
 #[derive(Debug)]
 pub struct Found {
     pub candidates: Vec<Candidate>,
-    pub took: Nanos,
+    /// How long it took to look at all processes, if that was done.
+    pub scan_took: Option<Nanos>,
+    /// Of those that were to be looked at, named as Node and over by then.
+    pub n_gone: u64,
 }
 
 impl Discovery {
@@ -49,7 +53,25 @@ impl Discovery {
         let processes = self.finder.look(cache, |pid| pid == own || known.contains(&pid))?;
         let candidates = processes.into_iter().filter_map(|it| self.candidate(it, min_age));
         let candidates = candidates.collect();
-        Ok(Found { candidates, took: clock::now().since(started_at) })
+        let scan_took = Some(clock::now().since(started_at));
+        Ok(Found { candidates, scan_took, n_gone: 0 })
+    }
+
+    /// These processes, however young.
+    pub fn look_at(&mut self, cache: Option<&PlanCache>, due: &[Due]) -> Found {
+        let mut found = Found { candidates: Vec::new(), scan_took: None, n_gone: 0 };
+        for Due { pid, is_named_node } in due {
+            let candidate = self
+                .finder
+                .look_at(cache, *pid)
+                .and_then(|process| self.candidate(process, Nanos(0)));
+            let is_gone = || *is_named_node && procfs::exe_path(*pid).is_err();
+            if candidate.is_none() && is_gone() {
+                found.n_gone += 1;
+            }
+            found.candidates.extend(candidate);
+        }
+        found
     }
 
     /// What was learned of files and users is forgotten.

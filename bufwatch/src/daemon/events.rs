@@ -1,4 +1,4 @@
-//! What happens, as JSON lines on stdout for journald or a log shipper, schema `bufwatch.event/1`. A reader that is slow does not hold the
+//! What happens, as JSON lines on stdout for journald or a log shipper, schema `bufwatch.event/1`, and for a webhook. A reader that is slow does not hold the
 //! daemon up: what it has no room for is lost and counted.
 
 use std::io::Write as _;
@@ -11,9 +11,31 @@ use serde_json::{Map, Value, json};
 
 use crate::base::{Nanos, ProcessKey, WallTime};
 use crate::daemon::finding_log::{Change, Told};
+use crate::daemon::outgoing::webhook::Webhook;
 use crate::daemon::service::Place;
 use crate::export::finding::to_value;
 use crate::sys::clock;
+
+/// The name of each event.
+pub const NAMES: [&str; 17] = [
+    "finding_opened",
+    "finding_closed",
+    "process_watched",
+    "process_ended",
+    "process_refused",
+    "process_failed",
+    "process_over_limit",
+    "recording_started",
+    "recording_stopped",
+    "recording_kept",
+    "recording_turned_over",
+    "recording_removed",
+    "daemon_started",
+    "daemon_stopping",
+    "daemon_stopped",
+    "config_reloaded",
+    "config_refused",
+];
 
 /// Lines that may wait for the reader.
 const QUEUE: usize = 1_024;
@@ -24,10 +46,12 @@ pub struct Events {
     sender: Option<SyncSender<String>>,
     thread: Option<JoinHandle<()>>,
     n_lost: Arc<AtomicU64>,
+    webhook: Option<Webhook>,
 }
 
 impl Events {
-    pub fn start() -> std::io::Result<Self> {
+    /// `webhook` is told what it wants to know.
+    pub fn start(webhook: Webhook) -> std::io::Result<Self> {
         let (sender, lines) = mpsc::sync_channel::<String>(QUEUE);
         let n_lost = Arc::new(AtomicU64::new(0));
         let lost = Arc::clone(&n_lost);
@@ -40,11 +64,22 @@ impl Events {
             }
         };
         let thread = Builder::new().name("bw-events".into()).spawn(write)?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), n_lost })
+        Ok(Self { sender: Some(sender), thread: Some(thread), n_lost, webhook: Some(webhook) })
     }
 
     pub fn n_lost(&self) -> u64 {
         self.n_lost.load(Ordering::Relaxed)
+    }
+
+    pub const fn webhook(&self) -> Option<&Webhook> {
+        self.webhook.as_ref()
+    }
+
+    /// No more will come: waits a moment for the webhook.
+    pub async fn finish(mut self) {
+        if let Some(webhook) = self.webhook.take() {
+            webhook.finish().await;
+        }
     }
 
     /// Tells `event` with what belongs to it.
@@ -58,7 +93,11 @@ impl Events {
         if let Value::Object(more) = more {
             object.extend(more);
         }
-        match sender.try_send(Value::Object(object).to_string()) {
+        let line = Value::Object(object).to_string();
+        if let Some(webhook) = &self.webhook {
+            webhook.tell(event, &line);
+        }
+        match sender.try_send(line) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.n_lost.fetch_add(1, Ordering::Relaxed);

@@ -100,6 +100,10 @@ impl FindingLog {
         told.map(|told| Change::Closed { told, is_process_over: true }).collect()
     }
 
+    pub fn is_any_open(&self) -> bool {
+        self.known.values().any(|known| known.opened.is_some())
+    }
+
     /// What is open, the most bytes first.
     pub fn open(&self) -> Vec<Told> {
         let mut open: Vec<Told> = self.known.values().filter_map(Known::told).collect();

@@ -2,20 +2,29 @@
 
 pub mod archive;
 pub mod board;
+pub mod client;
+pub mod coming;
 pub mod config;
 pub mod config_file;
 pub mod discovery;
 pub mod events;
+pub mod execs;
 pub mod finding_log;
 pub mod fleet;
 pub mod http;
 pub mod left_alone;
+pub mod live;
+pub mod metrics;
 pub mod notify;
+pub mod order;
+pub mod outgoing;
+mod privileges;
+pub mod retention;
 pub mod run;
 pub mod selection;
 pub mod service;
 pub mod watched;
 
 pub use config::{Config, Listen};
-pub use config_file::ConfigError;
+pub use config_file::{ConfigError, read_token};
 pub use run::{DaemonError, Options, run};

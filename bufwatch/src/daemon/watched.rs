@@ -11,6 +11,7 @@ use crate::daemon::archive::size_of;
 use crate::daemon::board::{Row, State};
 use crate::daemon::config::{Census, Config, Recordings};
 use crate::daemon::finding_log::{Change, FindingLog};
+use crate::daemon::live::Look;
 use crate::daemon::selection::Traits;
 use crate::daemon::service::Place;
 use crate::session::{CensusInterval, RecordTo, Request, Session};
@@ -39,6 +40,40 @@ pub struct Watched {
     log: FindingLog,
     census: CensusDue,
     recording: Option<OpenRecording>,
+    wanted: Wanted,
+}
+
+/// Until when a recording of it is wanted, and by what.
+#[derive(Debug, Default)]
+struct Wanted {
+    by_request: Option<Nanos>,
+    by_findings: Option<Nanos>,
+}
+
+/// What wants a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantedBy {
+    Request,
+    Finding,
+}
+
+impl WantedBy {
+    /// As scripts spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Finding => "finding",
+        }
+    }
+}
+
+/// What is left of a process that is no longer watched.
+#[derive(Debug)]
+pub struct Ended {
+    pub session: Option<Session>,
+    pub changes: Vec<Change>,
+    /// The file that it was recorded into.
+    pub recording: Option<PathBuf>,
 }
 
 /// A file that is being written.
@@ -82,6 +117,7 @@ impl Watched {
             log: FindingLog::default(),
             census: CensusDue::default(),
             recording: None,
+            wanted: Wanted::default(),
         }
     }
 
@@ -110,6 +146,11 @@ impl Watched {
         is_watched && !std::mem::replace(&mut self.is_told, true)
     }
 
+    /// Its probes were in place at some time.
+    pub const fn was_watched(&self) -> bool {
+        self.is_told
+    }
+
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.snapshots.as_ref()?.borrow().clone()
     }
@@ -121,14 +162,28 @@ impl Watched {
     }
 
     /// The session, to be ended by the caller; what was open is closed.
-    pub fn end(&mut self) -> (Option<Session>, Vec<Change>) {
+    pub fn end(&mut self) -> Ended {
         self.is_ending = true;
-        (self.session.take(), self.log.end())
+        Ended {
+            session: self.session.take(),
+            changes: self.log.end(),
+            recording: self.recording.take().map(|recording| recording.path),
+        }
     }
 
     /// Asks it to end, without waiting.
     pub fn ask_to_stop(&self) {
         self.ask(Request::Stop);
+    }
+
+    /// Somebody looks at it.
+    pub fn look(&self, look: Look) {
+        if let Some(query) = look.query {
+            self.ask(Request::SetStoreQuery(query));
+        }
+        if let Some(detail) = look.detail {
+            self.ask(Request::SetDetail(detail));
+        }
     }
 
     fn ask(&self, request: Request) {
@@ -217,7 +272,7 @@ impl Watched {
     pub fn is_recording_full(&self, now: Nanos, limits: &Recordings) -> bool {
         self.session.is_some()
             && self.recording.as_ref().is_some_and(|recording| {
-                now.since(recording.since) >= limits.max_age
+                now.since(recording.since) >= limits.file_age()
                     || size_of(&recording.path) >= limits.max_size
             })
     }
@@ -233,6 +288,32 @@ impl Watched {
         self.ask(Request::Record(Some(to)));
         let before = self.recording.replace(OpenRecording { path, since: now });
         before.map(|recording| recording.path)
+    }
+
+    /// Records no longer; returns the file that is complete a moment later.
+    pub fn stop_recording(&mut self) -> Option<PathBuf> {
+        let recording = self.recording.take()?;
+        self.ask(Request::Record(None));
+        Some(recording.path)
+    }
+
+    /// `None`: no longer.
+    pub const fn want_by_request(&mut self, until: Option<Nanos>) {
+        self.wanted.by_request = until;
+    }
+
+    /// While a finding is open, and for the time `after` it.
+    pub fn want_by_findings(&mut self, now: Nanos, after: Nanos) {
+        if self.log.is_any_open() {
+            self.wanted.by_findings = Some(now.after(after));
+        }
+    }
+
+    /// By what a recording is wanted at this moment.
+    pub fn wanted(&self, now: Nanos) -> Option<WantedBy> {
+        let is_now = |until: Option<Nanos>| until.is_some_and(|until| now < until);
+        let by_findings = is_now(self.wanted.by_findings).then_some(WantedBy::Finding);
+        by_findings.or_else(|| is_now(self.wanted.by_request).then_some(WantedBy::Request))
     }
 
     pub fn row(&self) -> Row {

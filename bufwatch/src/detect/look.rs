@@ -139,7 +139,8 @@ impl<'a> Look<'a> {
     fn survived_untraced(&self, parent: &Parent) -> Tenure {
         let is_tracked = parent.size >= self.snapshot.target.min_size
             && !parent.is_resizable
-            && self.snapshot.health.n_lost == 0;
+            && self.snapshot.health.n_lost == 0
+            && self.snapshot.health.coverage.is_none();
         match self.n_majors_since_attach {
             n if is_tracked && n >= SETTLED_MAJORS => Tenure::Settled,
             1 if is_tracked => Tenure::Seen,

@@ -1,8 +1,10 @@
 //! Which backend watches a target, and what it can tell of it. Nothing above `source` asks for the backend to decide what to do: it asks for
 //! what can be told.
 
+use serde::{Deserialize, Serialize};
+
 /// What produces the events of a target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Backend {
     /// Probes in the kernel: every store, with the stack that made it.
     #[default]

@@ -1,13 +1,14 @@
 //! What one census of a V8 heap found: which array buffers and views are alive, which views pin which parent, and who holds them. Data only;
 //! how it is found is the part of `v8::census`, what follows from it that of `analysis` and `detect`.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::base::{Avma, Bytes, Nanos, StoreKey};
 use crate::event::residency::PageBytes;
 
 /// Everything that one census found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Census {
     pub isolates: Vec<Isolate>,
     /// Live array buffers outside of V8's heap, each store once, the largest first.
@@ -21,7 +22,7 @@ pub struct Census {
 }
 
 /// How long the process stood still, and how long all took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
     /// When the last try began to stop it (`CLOCK_MONOTONIC`).
     pub stopped_at: Nanos,
@@ -30,7 +31,7 @@ pub struct Timing {
 }
 
 /// How the numbers came about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub heap_bytes: Bytes,
     pub n_pages: u64,
@@ -47,7 +48,7 @@ pub struct Counts {
 }
 
 /// A V8 heap of its own: the main thread's or a worker's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Isolate {
     /// `None` if no thread had entered it.
     pub tid: Option<u32>,
@@ -58,7 +59,7 @@ pub struct Isolate {
 }
 
 /// What kind of memory a parent is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ParentKind {
     /// Of one array buffer.
     #[default]
@@ -93,7 +94,9 @@ impl ParentKind {
 }
 
 /// What the path to an object begins with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub enum RootKind {
     /// V8 itself: the global object, compiled code, its tables.
     #[default]
@@ -138,7 +141,7 @@ impl RootKind {
 }
 
 /// The `BackingStore` of a parent: the same one, as long as its key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreIdentity {
     pub key: StoreKey,
     /// Most it can grow to.
@@ -148,7 +151,7 @@ pub struct StoreIdentity {
 
 /// A backing store that live objects refer to.
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parent {
     /// Of its bytes.
     pub address: Avma,
@@ -195,7 +198,7 @@ impl Parent {
 }
 
 /// What would be unreachable without some objects, in the sense of DevTools: themselves, and all that only they keep alive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retained {
     /// In V8's heap.
     pub heap: Bytes,
@@ -210,7 +213,7 @@ impl Retained {
 }
 
 /// A live view.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
     /// `Buffer`, `Uint8Array`, `DataView`, the name of a class.
     pub type_name: Arc<str>,
@@ -219,7 +222,7 @@ pub struct View {
 }
 
 /// Who keeps views of one parent alive.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// From the root to the view.
     pub path: Vec<String>,
@@ -231,7 +234,7 @@ pub struct Holder {
 }
 
 /// Who keeps parents alive.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderGroup {
     /// As that of a [`Holder`], with `[…]` for what differs.
     pub path: Vec<String>,

@@ -9,6 +9,7 @@ pub mod place;
 pub mod recorded;
 pub mod residency;
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use bufwatch_common::{LiveStore, N_SIZE_CLASSES, RawFrame, SizeClassCounters};
@@ -111,6 +112,11 @@ pub enum Payload {
     HeapsSampled(Arc<[HeapSampled]>),
     /// Boxed: a kilobyte, while other events are a tenth of that.
     CountersSampled(Box<CountersSampled>),
+    /// How long the probes were in place so far, and of how long, where what they cost is limited.
+    CoverageSampled {
+        watched: Nanos,
+        whole: Nanos,
+    },
     /// Boxed for its rareness.
     ResidencyScanned(Box<ResidencyScanned>),
     FirstTouchesRead(Arc<[StoreTouch]>),
@@ -202,7 +208,9 @@ pub struct AsyncOriginSeen {
 }
 
 /// What a backing store is for, from its flags.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum StoreKind {
     #[default]
     Plain,
@@ -257,14 +265,14 @@ impl StoreKind {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GcKind {
     Minor,
     Major,
 }
 
 /// A frame with what could be said about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Frame {
     pub kind: FrameKind,
     /// Demangled and shortened; for an unresolved JavaScript frame its identity, marked so.
@@ -283,7 +291,7 @@ pub struct Frame {
 }
 
 /// A place in a file that a script was made from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OriginalPlace {
     /// A path where the map's folder tells it, else as the map spells it (`webpack://…`).
     pub source: Arc<str>,
@@ -295,7 +303,7 @@ pub struct OriginalPlace {
     pub name: Option<Arc<str>>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FrameKind {
     /// JavaScript of the application.
     Js,
@@ -354,6 +362,8 @@ pub struct MemorySampled {
     pub n_isolates: u32,
     /// RSS as Node reads it, from /proc/PID/stat: the kernel adds up its per-CPU counters later there.
     pub rss_in_node: Option<Bytes>,
+    /// Page faults of all its threads since it began. Not recorded.
+    pub n_faults: Option<u64>,
 }
 
 /// One isolate's heap by V8's own counters.

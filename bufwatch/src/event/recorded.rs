@@ -207,6 +207,8 @@ pub struct OwnMoment {
     pub n_closed_by_reconcile: u64,
     pub cpu_share: Option<f64>,
     pub rss: Option<Bytes>,
+    /// Of the time since the attach, that in which probes were in place; `None`: always, or an older file.
+    pub coverage: Option<f64>,
     pub resolve_p50: Option<Nanos>,
     pub resolve_p99: Option<Nanos>,
     /// Of js, node, builtin, native: frames, those without a name, those with a line that is only about right.

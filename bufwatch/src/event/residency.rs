@@ -1,5 +1,6 @@
 //! What is in memory: of single stores, and of the whole process by what it is for. Data only; it is measured by `source::residency`.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::base::{Bytes, Nanos, StoreKey};
@@ -23,7 +24,7 @@ pub struct ResidencyScanned {
 }
 
 /// Where each page of one store is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreMap {
     pub key: StoreKey,
     /// Where its bytes were looked for: a store may move.
@@ -36,7 +37,7 @@ pub struct StoreMap {
 }
 
 /// Neighbouring bytes of a store whose pages are in the same place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MapRun {
     /// From the start of the store.
     pub offset: u64,
@@ -44,7 +45,7 @@ pub struct MapRun {
     pub place: PagePlace,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PagePlace {
     InRam,
     /// Read but never written.
@@ -97,7 +98,7 @@ pub struct RangeResidency {
 }
 
 /// Bytes of a range by where they are; what is nowhere was never touched, or given back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageBytes {
     /// In memory, huge pages included.
     pub resident: Bytes,
@@ -116,7 +117,7 @@ impl PageBytes {
 }
 
 /// What resident memory is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RssPart {
     /// Live stores with a mapping of their own.
     StoresMapped,
@@ -218,7 +219,7 @@ impl RssPart {
 }
 
 /// Who gives memory to native code, Buffers included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Allocator {
     Glibc,
     Jemalloc,
@@ -242,7 +243,7 @@ impl Allocator {
 }
 
 /// Why memory of the allocator could not be told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Obstacle {
     /// Not glibc's.
     OtherAllocator,
@@ -270,7 +271,7 @@ impl Obstacle {
 }
 
 /// What the allocator's own records say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocatorSurvey {
     /// `None` if it could not be found out.
     pub allocator: Option<Allocator>,
@@ -297,7 +298,7 @@ pub struct AllocatorSurvey {
 }
 
 /// What glibc decides by, as it is now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MallocThresholds {
     /// Blocks of this size and above get a mapping of their own, which goes back to the kernel when they are freed. Rises to the size of
     /// the largest such block that was freed, up to 32 MiB, unless it is fixed.
@@ -309,7 +310,7 @@ pub struct MallocThresholds {
 }
 
 /// Large blocks of the allocator that are no traced stores.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UntracedMapped {
     pub n: u64,
     /// In whole pages.
@@ -318,7 +319,7 @@ pub struct UntracedMapped {
 }
 
 /// RSS by what it is for, all parts of one pass over the page tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RssSplit {
     /// Indexed by [`RssPart`].
     pub parts: [Bytes; RssPart::COUNT],

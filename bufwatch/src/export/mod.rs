@@ -12,6 +12,8 @@ pub mod flamegraph;
 pub mod json_lines;
 pub mod junit;
 pub mod openmetrics;
+pub mod otlp;
+mod otlp_proto;
 pub mod perfetto;
 mod perfetto_proto;
 mod perfetto_track;

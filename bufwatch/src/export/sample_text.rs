@@ -51,7 +51,9 @@ fn gc_counts(snapshot: &Snapshot) -> String {
 }
 
 fn lost(snapshot: &Snapshot) -> String {
-    if snapshot.target.backend.sees().every_store {
+    if let Some(share) = snapshot.health.coverage {
+        format!("sampled, {} of the time", percent(share))
+    } else if snapshot.target.backend.sees().every_store {
         format!("lost {}", count(snapshot.health.n_lost))
     } else {
         "sampled".to_owned()
@@ -274,6 +276,11 @@ fn trust_lines(snapshot: &Snapshot) -> Vec<String> {
         say("nothing was traced");
     } else if !snapshot.target.backend.sees().every_store {
         say("sampled: what lives between two censuses only was not seen");
+    } else if let Some(share) = health.coverage {
+        say(&format!(
+            "sampled, {} of the time: births, deaths and rates are of that time; what came at others is found by censuses, without a line",
+            percent(share)
+        ));
     } else if health.n_lost == 0 {
         say("lost 0");
     } else {

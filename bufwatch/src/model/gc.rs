@@ -1,5 +1,6 @@
 //! Garbage collections of each thread: how many, how long, and what a store lived through.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use crate::base::{FastMap, Nanos, Tid};
@@ -7,7 +8,7 @@ use crate::event::GcKind;
 use crate::model::limits::GC_MARKS_MAX;
 
 /// Collections of one thread since attach. A Node thread has one isolate, and each isolate its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcCounts {
     pub n_minor: u32,
     pub n_major: u32,

@@ -1,6 +1,7 @@
 //! The target's address space as mapping events and samples of /proc/PID/maps tell it, to say where the
 //! bytes of a store lie. The kernel merges neighbouring mappings in /proc, events keep them apart.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::base::Bytes;
@@ -8,7 +9,7 @@ use crate::event::{Mapping, MappingKind};
 use crate::model::limits::MAPPINGS_MAX;
 
 /// Where the bytes of a store lie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Placement {
     #[default]
     Unknown,

@@ -196,6 +196,7 @@ impl Model {
                 self.census.failed(at, Arc::clone(message), Arc::clone(hint));
                 self.died_meanwhile = Vec::new();
             }
+            Payload::CoverageSampled { watched, whole } => self.coverage_sampled(*watched, *whole),
             Payload::SelfSampled { cpu, rss } => self.self_sampled(at, *cpu, *rss),
             Payload::LiveSetRead(read) => self.reconcile(at, read),
             Payload::RecordsLost { n } => self.own.n_lost += n,
@@ -274,7 +275,7 @@ impl Model {
             self.died_meanwhile.push((at, store.clone()));
         }
         // Whoever does not see mappings come and go does not know what has another use by now.
-        if self.target.backend.sees().mappings {
+        if self.target.backend.sees().mappings && !self.own.is_sampled() {
             self.freed.died(&store, at);
         }
         self.rss_steps.died(&store);
@@ -290,6 +291,7 @@ impl Model {
             v8_heap: memory.v8_heap.or(self.memory.v8_heap),
             n_isolates: memory.n_isolates.max(self.memory.n_isolates),
             rss_in_node: memory.rss_in_node.or(self.memory.rss_in_node),
+            n_faults: memory.n_faults,
         };
         self.infer_before_attach();
         self.totals.tick(at);
@@ -302,6 +304,9 @@ impl Model {
     /// Such stores can only become fewer, so the smallest difference seen holds: single ones are off by what
     /// was allocated between reading the allocators and reading the ring buffer.
     fn infer_before_attach(&mut self) {
+        if self.own.is_sampled() {
+            return;
+        }
         let Some((counters, array_buffers)) = self.counters.as_ref().zip(self.memory.array_buffers)
         else {
             return;
@@ -309,6 +314,16 @@ impl Model {
         let tracked = self.totals.live_allocator_bytes + counters.small_live().1;
         let beyond = array_buffers.saturating_sub(tracked);
         self.before_attach = Some(self.before_attach.map_or(beyond, |before| before.min(beyond)));
+    }
+
+    /// What died unseen, and what uses its memory now, is not known from the first pause on.
+    fn coverage_sampled(&mut self, watched: Nanos, whole: Nanos) {
+        let was_sampled = self.own.is_sampled();
+        self.own.coverage = (whole.0 > 0).then(|| watched.as_secs_f64() / whole.as_secs_f64());
+        if self.own.is_sampled() && !was_sampled {
+            self.freed = FreedMemory::default();
+            self.before_attach = None;
+        }
     }
 
     fn self_sampled(&mut self, at: Nanos, cpu: Nanos, rss: Bytes) {

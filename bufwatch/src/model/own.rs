@@ -3,6 +3,7 @@
 use crate::base::{Bytes, Nanos};
 use crate::event::{Frame, FrameKind};
 use crate::model::latency::Latencies;
+use serde::{Deserialize, Serialize};
 
 /// What bufwatch itself costs and lost.
 #[derive(Clone, Debug, Default)]
@@ -17,11 +18,13 @@ pub struct SelfState {
     pub cpu: Nanos,
     pub cpu_share: Option<f64>,
     pub rss: Option<Bytes>,
+    /// Of the time since the attach, that in which probes were in place; `None` where that is always so.
+    pub coverage: Option<f64>,
     pub(super) sampled_at: Option<Nanos>,
 }
 
 /// Frames of one kind, and how well they are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameCounts {
     pub n: u64,
     pub n_unresolved: u64,
@@ -39,6 +42,11 @@ pub const fn frame_kind_index(kind: FrameKind) -> usize {
 }
 
 impl SelfState {
+    /// Probes were not in place all the time.
+    pub fn is_sampled(&self) -> bool {
+        self.coverage.is_some_and(|share| share < 1.0)
+    }
+
     pub(super) fn frames_resolved(&mut self, frames: &[Frame]) {
         for frame in frames {
             let Some(counts) = self.frames.get_mut(frame_kind_index(frame.kind)) else { continue };

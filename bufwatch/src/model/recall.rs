@@ -191,6 +191,7 @@ fn own(moment: &Moment) -> SelfState {
         resolve_latency: Latencies::recalled(own.resolve_p50, own.resolve_p99),
         cpu_share: own.cpu_share,
         rss: own.rss,
+        coverage: own.coverage,
         ..SelfState::default()
     }
 }

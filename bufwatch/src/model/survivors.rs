@@ -1,6 +1,7 @@
 //! How much of what each line allocated outlives major collections, from one collection to the next: growth of that is what a leak looks
 //! like. Judges nothing.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::base::{Bytes, Nanos};
@@ -22,7 +23,7 @@ const PER_STORE: Nanos = Nanos(10_000);
 const BYTES_MIN: Bytes = Bytes(1 << 20);
 
 /// After one collection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SurvivorPoint {
     pub at: Nanos,
     /// Major collections of all threads so far.

@@ -1,5 +1,6 @@
 //! What the last minute was like: RSS by what it was for, and how much was live. Judges nothing.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use crate::base::{Bytes, Nanos};
@@ -14,7 +15,7 @@ const WINDOW: Nanos = Nanos::from_secs(60);
 const SPLITS_MIN: usize = 4;
 
 /// Tracked stores at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoresAt {
     pub at: Nanos,
     pub live: Bytes,

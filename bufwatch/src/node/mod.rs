@@ -4,6 +4,7 @@ pub mod allocator;
 pub mod identity;
 pub mod plan;
 pub mod processes;
+pub mod screening;
 pub mod survey;
 
 pub use identity::{IdentityError, NodeIdentity, identify};

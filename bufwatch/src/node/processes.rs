@@ -13,7 +13,7 @@ use crate::sys::procfs::{self, Container, ProcfsError};
 
 /// Executables below this size are not searched for a Node linked into them (single executable applications,
 /// renamed copies): Node has 90 MB.
-const STATIC_NODE_BYTES_MIN: u64 = 32 << 20;
+pub(super) const STATIC_NODE_BYTES_MIN: u64 = 32 << 20;
 
 /// One line of `bufwatch ps`.
 #[derive(Clone, Debug)]
@@ -80,6 +80,11 @@ impl Finder {
         Ok(found)
     }
 
+    /// The same of one process.
+    pub fn look_at(&mut self, cache: Option<&PlanCache>, pid: u32) -> Option<NodeProcess> {
+        examine(pid, cache, &mut self.files)
+    }
+
     /// What was learned of files is forgotten: they may have been replaced.
     pub fn forget_files(&mut self) {
         self.files.clear();
@@ -111,7 +116,7 @@ fn examine(pid: u32, cache: Option<&PlanCache>, known: &mut KnownFiles) -> Optio
 }
 
 /// `node`, `nodejs`, `node22`, `node (deleted)`, but not `node_exporter`.
-fn is_node_name(name: &str) -> bool {
+pub fn is_node_name(name: &str) -> bool {
     let name = name.strip_suffix(" (deleted)").unwrap_or(name);
     name.strip_prefix("node").is_some_and(|rest| {
         rest.is_empty()

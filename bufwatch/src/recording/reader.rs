@@ -55,6 +55,10 @@ const TABLES: [&str; 12] = [
 
 /// A recording, open for reading.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "which columns a file has is independent of each other"
+)]
 pub struct Reader {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
@@ -69,6 +73,8 @@ pub struct Reader {
     pub(super) has_dropped_censuses: bool,
     /// What of a parent is swapped out or only read is there.
     pub(super) has_parent_pages: bool,
+    /// For how much of the time probes were in place is there.
+    pub(super) has_coverage: bool,
     /// Censuses that were read last, with their numbers: one has a hundred thousand rows, and is that of many moments.
     pub(super) censuses: RefCell<Vec<(i64, RecordedCensus)>>,
 }
@@ -114,6 +120,7 @@ impl Reader {
             has_live_totals: false,
             has_dropped_censuses: false,
             has_parent_pages: false,
+            has_coverage: false,
             censuses: RefCell::default(),
         };
         let failed = RecordingError::reading(path);
@@ -121,14 +128,16 @@ impl Reader {
         identify(&reader.connection, path)?;
         reader.about = reader.read_about().map_err(&failed)?;
         let has = |table, column| reader.has_column(table, column).map_err(&failed);
-        let (has_live_totals, has_dropped_censuses, has_parent_pages) = (
+        let (has_live_totals, has_dropped_censuses, has_parent_pages, has_coverage) = (
             has("site_total", "young_bytes")?,
             has("census", "is_dropped")?,
             has("parent", "swapped")?,
+            has("moment", "watched_share")?,
         );
         reader.has_live_totals = has_live_totals;
         reader.has_dropped_censuses = has_dropped_censuses;
         reader.has_parent_pages = has_parent_pages;
+        reader.has_coverage = has_coverage;
         if reader.about.last_at.0 == 0 {
             return Err(RecordingError::Empty(path.to_owned()));
         }

@@ -313,7 +313,7 @@ impl Rows<'_> {
         let frames: Vec<u64> = own.frames.iter().flatten().copied().collect();
         self.execute(
             "INSERT OR REPLACE INTO moment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
-             ?, ?, ?, ?, ?, ?, ?)",
+             ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 int(moment.at.0),
                 moment.is_flush,
@@ -353,6 +353,7 @@ impl Rows<'_> {
                 known(own.resolve_p99.map(|it| it.0)),
                 list(&frames),
                 known(memory.rss_in_node.map(|it| it.0)),
+                own.coverage,
             ],
         )
     }

@@ -76,7 +76,7 @@ CREATE TABLE moment (
   n_small_live INTEGER, small_live_bytes INTEGER, n_small_created INTEGER, small_created_bytes INTEGER,
   n_minor INTEGER, n_major INTEGER, gc_last INTEGER, gc_longest INTEGER, gc_total INTEGER,
   n_lost INTEGER NOT NULL, n_reconciled INTEGER NOT NULL, n_closed_by_reconcile INTEGER NOT NULL, cpu_share REAL, own_rss INTEGER,
-  resolve_p50 INTEGER, resolve_p99 INTEGER, frame_counts TEXT NOT NULL, rss_in_node INTEGER);
+  resolve_p50 INTEGER, resolve_p99 INTEGER, frame_counts TEXT NOT NULL, rss_in_node INTEGER, watched_share REAL);
 CREATE INDEX moment_flush ON moment (t) WHERE is_flush;
 CREATE TABLE gc (
   tid INTEGER NOT NULL, t INTEGER NOT NULL, pause_ns INTEGER NOT NULL, kind TEXT NOT NULL,

@@ -91,7 +91,8 @@ impl Reader {
     }
 
     fn moment(&self, at: Nanos) -> rusqlite::Result<Option<Moment>> {
-        self.row("SELECT * FROM moment WHERE t = ?", params![int(at.0)], moment)
+        let more = if self.has_coverage { "" } else { ", NULL" };
+        self.row(&format!("SELECT *{more} FROM moment WHERE t = ?"), params![int(at.0)], moment)
     }
 
     /// Of each site the last row up to then.
@@ -241,6 +242,7 @@ fn moment(row: &mut Columns<'_, '_>) -> rusqlite::Result<Moment> {
         v8_heap: row.known_bytes()?,
         n_isolates: row.small()?,
         rss_in_node: None,
+        n_faults: None,
     };
     let mut moment = Moment {
         at,
@@ -275,9 +277,11 @@ fn moment(row: &mut Columns<'_, '_>) -> rusqlite::Result<Moment> {
             resolve_p50: row.known_nanos()?,
             resolve_p99: row.known_nanos()?,
             frames: frame_counts(&row.text()?),
+            coverage: None,
         },
     };
     moment.memory.rss_in_node = row.known_bytes()?;
+    moment.own.coverage = row.known_real()?;
     Ok(moment)
 }
 

@@ -1,12 +1,16 @@
 //! Which backend a session uses: the one that was asked for, or the best that may be used here. Why not a better one is said, and what that
 //! costs; who hears it is the caller's business.
 
-use std::fs::File;
 use std::io;
 
+use crate::base::{Avma, MemoryError, ReadMemory as _};
 use crate::event::Backend;
 use crate::source::ebpf;
-use crate::sys::procfs::process_path;
+use crate::sys::memory::ProcessMemory;
+use crate::sys::ptrace::may_stop;
+
+/// Nothing is mapped there (`vm.mmap_min_addr`).
+const NOWHERE: Avma = Avma(8);
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,10 +68,15 @@ impl Chosen {
     }
 }
 
-/// Whether this user may read and stop the process: opening makes the kernel check ptrace access, nothing is read (ptrace(2), "Ptrace access
-/// mode checking").
+/// Whether this user may read and stop the process. The kernel checks that before it looks at what is to be read, where nothing is mapped
+/// (`process_vm_readv(2)`, `ptrace(2)`, "Ptrace access mode checking").
 pub fn check_ptrace(pid: u32) -> io::Result<()> {
-    File::open(process_path(pid, "mem")).map(|_| ())
+    match ProcessMemory::new(pid).read_u64(NOWHERE) {
+        Err(MemoryError::Denied) => return Err(io::ErrorKind::PermissionDenied.into()),
+        Err(MemoryError::Gone) => return Err(io::ErrorKind::NotFound.into()),
+        Ok(_) | Err(MemoryError::Unmapped(_) | MemoryError::TooMuch) => {}
+    }
+    if may_stop() { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 #[cfg(test)]

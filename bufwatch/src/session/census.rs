@@ -15,6 +15,10 @@ use crate::v8::census::take::Detail;
 /// What of a census a session keeps: all parents with their holders, and of each as many views as a page of the dashboard can draw.
 const DETAIL: Detail = Detail { n_parents: 100_000, n_views: 2_000, min_size: Bytes(0) };
 
+/// Where nothing but a census shows what came while probes were not in place, and nobody said how often it is to be taken.
+const INTERVAL_OF_SAMPLED: CensusInterval =
+    CensusInterval { every: Nanos::from_secs(10), first_after: Nanos(0), pause_budget: 0.005 };
+
 /// When censuses are taken without being asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CensusInterval {
@@ -26,6 +30,10 @@ pub struct CensusInterval {
 }
 
 impl CensusInterval {
+    /// Whoever has the session says when, also where nothing else shows what came.
+    pub const NEVER: Self =
+        Self { every: Nanos(u64::MAX), first_after: Nanos(u64::MAX), pause_budget: 1.0 };
+
     /// When the next one is due after one that began at `began_at` and stopped the target for so long.
     pub fn next(self, began_at: Nanos, stopped: Nanos) -> Nanos {
         let by_budget = Nanos((stopped.0 as f64 / self.pause_budget) as u64);
@@ -105,7 +113,12 @@ impl CensusTaking {
     }
 
     /// The census that is done, or the beginning of one that is due.
-    pub(super) fn poll(&mut self, now: Nanos) -> Option<Event> {
+    /// `is_needed`: by what sees stores, if nobody has asked for any.
+    pub(super) fn poll(&mut self, now: Nanos, is_needed: bool) -> Option<Event> {
+        if is_needed && self.interval.is_none() {
+            self.interval = Some(INTERVAL_OF_SAMPLED);
+            self.first_after = Some(Nanos(0));
+        }
         if let Some(after) = self.first_after.take() {
             self.due = Some(Nanos(now.0.saturating_add(after.0)));
         }

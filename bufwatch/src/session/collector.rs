@@ -129,6 +129,8 @@ pub(super) fn run(
         SourceConfig::Ptrace(config) => Box::new(PtraceSource::new(config)),
     };
     collector.apply(&Event { at: clock::now(), payload: Payload::Attached });
+    // That it is watched is told at once: the first look at the buffer may wait for a second.
+    collector.publish();
     collector.watch(source.as_mut(), &sampling, inbox, config.pace);
     let recorded = collector.recording.finish(&collector.model);
     drop(publishing);
@@ -211,7 +213,7 @@ impl Collector<'_> {
             {
                 tracing::debug!("the sampler has ended");
             }
-            if let Some(event) = self.census.poll(now) {
+            if let Some(event) = self.census.poll(now, source.needs_censuses()) {
                 self.looked(source, &event);
                 snapshot_due = Nanos(0);
             }

@@ -4,6 +4,7 @@
 pub mod backend;
 mod census;
 mod collector;
+pub mod execs;
 mod first_touch;
 pub mod pace;
 mod post_mortem;
@@ -56,6 +57,8 @@ pub struct SessionConfig {
     pub has_async_origin: bool,
     /// Page faults are followed, for exact first touches.
     pub has_faults: bool,
+    /// What probes may cost the target, as a share of the time of one core: above it they are in place for part of the time.
+    pub max_overhead: Option<f64>,
     pub min_size: Bytes,
     pub ring_bytes: u32,
     /// Where plans are kept between runs, if anywhere.
@@ -110,6 +113,12 @@ pub enum SessionError {
     Breakpoints { pid: u32, source: TraceError },
     #[error("process `{0}` was not started by bufwatch to be traced: it can have no breakpoints")]
     NoTracer(u32),
+    #[error("--max-overhead is about probes, which backend {} does not use", .0.name())]
+    NoOverheadLimit(Backend),
+    #[error(
+        "--async-origin must see every callback, and with --max-overhead probes are in place part of the time"
+    )]
+    NoAsyncOrigin,
     #[error("--faults follows page faults by eBPF, which backend {} does not use", .0.name())]
     NoFaults(Backend),
     #[error("process `{pid}` may not be traced: {source}")]
@@ -119,6 +128,8 @@ pub enum SessionError {
     NoCensus(#[from] CensusError),
     #[error("the process `{0}` ended while bufwatch attached to it")]
     EndedDuringAttach(u32),
+    #[error("the end of process `{pid}` cannot be waited for (pidfd_open): {source}")]
+    NoPidFd { pid: u32, source: std::io::Error },
     #[error("thread `{name}` could not be started: {source}")]
     Thread { name: &'static str, source: std::io::Error },
     #[error("the recording could not be written to `{}`: {source}", path.display())]
@@ -135,6 +146,10 @@ impl SessionError {
             Self::Identity { source, .. } => source.hint(),
             Self::Target(error) => error.hint(),
             Self::Load(error) => error.hint(),
+            Self::NoOverheadLimit(_) => {
+                "leave out --max-overhead: with backend ptrace --pause-budget limits what is done to the process"
+            }
+            Self::NoAsyncOrigin => "leave out one of them",
             Self::NoFaults(_) => {
                 "leave out --faults, or use --backend ebpf: `bufwatch doctor` says what that needs here"
             }
@@ -146,6 +161,9 @@ impl SessionError {
             }
             Self::NoCensus(error) => error.hint(),
             Self::EndedDuringAttach(_) => "`bufwatch ps` lists the Node processes of this host",
+            Self::NoPidFd { .. } => {
+                "it needs Linux 5.3, and in a container a seccomp profile that allows pidfd_open"
+            }
             Self::Thread { .. } => "is the limit on threads or memory reached?",
             Self::Recording { .. } => "may bufwatch create this file, and does the disk have room?",
             Self::Recorded(error) => error.hint(),

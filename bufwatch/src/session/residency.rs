@@ -1,7 +1,7 @@
 //! Decides which stores to look at and when, so that the cost has a bound: new and partly resident ones every second, all of them and the
 //! whole process as often as a small share of a core allows. The looking is `source::residency`'s part.
 
-use crate::base::{Nanos, StoreKey};
+use crate::base::{Bytes, Nanos, StoreKey};
 use crate::event::StoreKind;
 use crate::event::residency::{Allocator, AllocatorSurvey, Obstacle};
 use crate::model::Model;
@@ -25,6 +25,9 @@ const PARTIAL_BYTES_MAX: u64 = 1 << 30;
 /// Stores that a partial scan looks at, at about 3 µs each.
 const PARTIAL_STORES_MAX: usize = 2_000;
 
+/// Where no page can have come or gone, all is looked at again so often: what malloc does within its pages is seen by nothing else.
+const QUIET_PAUSE: Nanos = Nanos::from_secs(5);
+
 /// An order that was not answered for so long never will be.
 const ANSWER_LIMIT: Nanos = Nanos::from_secs(30);
 
@@ -40,8 +43,35 @@ pub(super) struct ScanSchedule {
     is_hurried: bool,
     /// Of the store that is open, so that a huge one is looked at less often.
     map_due: Nanos,
+    /// What would have changed, as it was when all was looked at last.
+    before: Option<(Nanos, Traces)>,
     /// Why the allocator is not known, as it was told.
     told: Option<Obstacle>,
+}
+
+/// What changes when pages come or go: each that comes is a fault, each that goes makes RSS smaller. And what moves memory between the parts of
+/// RSS, and V8's own counters: stores, and collections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Traces {
+    rss: Bytes,
+    n_faults: u64,
+    n_stores: [u64; 2],
+    n_collections: [u64; 2],
+    array_buffers: Option<Bytes>,
+}
+
+impl Traces {
+    /// `None`: not known.
+    fn of(model: &Model) -> Option<Self> {
+        if !model.target.backend.sees().collections {
+            return None;
+        }
+        let (rss, n_faults) = model.memory.rss.zip(model.memory.n_faults)?;
+        let n_stores = [model.totals.n_known(), model.totals.n_destroyed];
+        let n_collections = [model.gc.n_minor, model.gc.n_major];
+        let array_buffers = model.memory.array_buffers;
+        Some(Self { rss, n_faults, n_stores, n_collections, array_buffers })
+    }
 }
 
 impl ScanSchedule {
@@ -53,6 +83,7 @@ impl ScanSchedule {
             is_underway: false,
             is_hurried: false,
             map_due: Nanos(0),
+            before: None,
             told: None,
         }
     }
@@ -73,10 +104,15 @@ impl ScanSchedule {
         if (now < self.due && !self.is_hurried) || !is_answered {
             return None;
         }
-        (self.is_underway, self.is_hurried) = (true, false);
         let map = self.map(model, now, open);
         self.due = Nanos(now.0.saturating_add(self.pace.scan.0));
+        if map.is_none() && self.is_quiet(model, now) {
+            self.is_hurried = false;
+            return None;
+        }
+        (self.is_underway, self.is_hurried) = (true, false);
         if now >= self.full_due {
+            self.before = Traces::of(model).map(|traces| (now, traces));
             return Some(ScanOrder {
                 stores: model.live.iter().map(range).collect(),
                 freed: model.freed.ranges().collect(),
@@ -86,6 +122,14 @@ impl ScanSchedule {
             });
         }
         Some(ScanOrder { stores: partial(model), map, ..ScanOrder::default() })
+    }
+
+    /// Nothing has changed since all was looked at, a moment ago.
+    fn is_quiet(&self, model: &Model, now: Nanos) -> bool {
+        self.before.is_some_and(|(at, before)| {
+            now.since(at) < QUIET_PAUSE.max(self.pace.full_scan)
+                && Traces::of(model) == Some(before)
+        })
     }
 
     fn map(&mut self, model: &Model, now: Nanos, open: Option<StoreKey>) -> Option<StoreRange> {
@@ -187,6 +231,35 @@ mod tests {
         assert_eq!(after(2), Nanos::from_millis(1_600));
         assert_eq!(after(25), Nanos::from_secs(3));
         assert_eq!(after(60), Nanos::from_secs(6));
+    }
+
+    #[test]
+    fn where_nothing_changes_it_is_looked_at_less_often() {
+        let mut model = Model::new(Nanos(0));
+        let mut scans = ScanSchedule::new(Pace::CLOSE);
+        let mut n_full = |model: &Model, seconds: std::ops::Range<u64>| {
+            let mut n = 0;
+            for tenth in seconds.start * 10..seconds.end * 10 {
+                let now = Nanos::from_millis(tenth * 100);
+                if let Some(order) = scans.order(model, now, None) {
+                    n += u32::from(order.is_full);
+                    scans.answered(order.is_full, now, Nanos::from_micros(100));
+                }
+            }
+            n
+        };
+        // As long as faults are not known, each second.
+        assert_eq!(n_full(&model, 1..11), 10);
+        model.memory.rss = Some(Bytes(1 << 30));
+        model.memory.n_faults = Some(7);
+        assert_eq!(n_full(&model, 11..31), 4);
+        for n in 0..10 {
+            model.memory.n_faults = Some(8 + n);
+            assert_eq!(n_full(&model, 31 + n..32 + n), 1, "second {n}");
+        }
+        model.memory.rss = Some(Bytes(1 << 29));
+        assert_eq!(n_full(&model, 41..42), 1);
+        assert_eq!(n_full(&model, 42..44), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bufwatch_common::{CallbackFunctions, FRAMES_MAX, ProbeConfig};
 
-use crate::base::{Avma, Svma, sanitize};
+use crate::base::{Svma, sanitize};
 use crate::event::{Backend, StoreFlagBits, TargetIdentified};
 use crate::node::allocator::allocator_of;
 use crate::node::identity::NodeIdentity;
@@ -13,8 +13,8 @@ use crate::session::backend::check_ptrace;
 use crate::session::{SessionConfig, SessionError};
 use crate::source::breakpoints::{BreakpointAt, BreakpointConfig, Meaning};
 use crate::source::census::{CensusError, CensusTaker};
-use crate::source::ebpf::{AttachPoint, EbpfConfig, ProgramName};
-use crate::source::ptrace::PtraceConfig;
+use crate::source::ebpf::{AttachPoint, CostLimit, EbpfConfig, ProgramName};
+use crate::source::known_stores::StoresOf;
 use crate::source::sampler::SamplerFacts;
 use crate::symbolize::V8Facts;
 use crate::sys::pidfd::PidFd;
@@ -58,23 +58,34 @@ pub(super) struct Prepared {
 pub(super) enum SourceConfig {
     Ebpf(Box<EbpfConfig>),
     Breakpoints(Box<BreakpointConfig>),
-    Ptrace(PtraceConfig),
+    Ptrace(StoresOf),
 }
 
 pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> {
     if config.has_faults && config.backend != Backend::Ebpf {
         return Err(SessionError::NoFaults(config.backend));
     }
+    if config.max_overhead.is_some() && config.backend != Backend::Ebpf {
+        return Err(SessionError::NoOverheadLimit(config.backend));
+    }
+    if config.max_overhead.is_some() && config.has_async_origin {
+        return Err(SessionError::NoAsyncOrigin);
+    }
     let pidfd = PidFd::open(config.pid);
     let planned = plan::obtain(config.pid, config.plan_cache.as_ref())
         .map_err(|source| SessionError::Identity { pid: config.pid, source })?;
     let census = CensusTaker::new(&planned).map(|it| it.stopped_by(config.tracer.clone()));
     let Planned { identity, plan, .. } = planned;
-    let pidfd = pidfd.map_err(|_| SessionError::EndedDuringAttach(config.pid))?;
+    let pidfd = pidfd.map_err(|source| match source.raw_os_error() {
+        Some(nix::libc::ESRCH) => SessionError::EndedDuringAttach(config.pid),
+        _ => SessionError::NoPidFd { pid: config.pid, source },
+    })?;
     let identified = identified(config, &identity, &plan);
     let (source, notices) = match config.backend {
         Backend::Ebpf => {
-            let (ebpf, notices) = ebpf_config(config, &identity, &plan)?;
+            let (mut ebpf, notices) = ebpf_config(config, &identity, &plan)?;
+            let stores = stores_of(config, &identified, &identity, &plan);
+            ebpf.limit = config.max_overhead.map(|share| CostLimit { share, stores });
             (SourceConfig::Ebpf(Box::new(ebpf)), notices)
         }
         Backend::Breakpoints => {
@@ -82,8 +93,8 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
             (SourceConfig::Breakpoints(Box::new(breakpoints)), notices)
         }
         Backend::Ptrace => {
-            let text_start = identity.node.bias.to_avma(plan.frames.text_start);
-            let ptrace = ptrace_config(config, &identified, text_start, &census)?;
+            check_censuses(config, &census)?;
+            let ptrace = stores_of(config, &identified, &identity, &plan);
             (
                 SourceConfig::Ptrace(ptrace),
                 config.backend.loss().map(notice_of_loss).into_iter().collect(),
@@ -136,6 +147,7 @@ fn ebpf_config(
         ring_bytes: config.ring_bytes,
         stores_max: config.stores_max,
         points,
+        limit: None,
     };
     let is_missed =
         |purpose: ProbePurpose| config.has_async_origin || !purpose.is_for_async_origin();
@@ -195,23 +207,31 @@ const fn meaning(purpose: ProbePurpose) -> Option<Meaning> {
 }
 
 /// Where censuses are all that there is, they must be possible.
-fn ptrace_config(
+fn check_censuses(
     config: &SessionConfig,
-    identified: &TargetIdentified,
-    text_start: Avma,
     census: &Result<CensusTaker, CensusError>,
-) -> Result<PtraceConfig, SessionError> {
+) -> Result<(), SessionError> {
     check_ptrace(config.pid)
         .map_err(|source| SessionError::NoPtrace { pid: config.pid, source })?;
     if let Err(CensusError::Unknown(what)) = census {
         return Err(CensusError::Unknown(what.clone()).into());
     }
-    Ok(PtraceConfig {
+    Ok(())
+}
+
+/// What has to be known to ask the process itself for its stores.
+fn stores_of(
+    config: &SessionConfig,
+    identified: &TargetIdentified,
+    identity: &NodeIdentity,
+    plan: &ProbePlan,
+) -> StoresOf {
+    StoresOf {
         pid: config.pid,
         min_size: config.min_size,
         flags: identified.store_flags,
-        text_start,
-    })
+        text_start: identity.node.bias.to_avma(plan.frames.text_start),
+    }
 }
 
 fn notice_of_loss(loss: &str) -> String {

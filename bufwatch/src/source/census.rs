@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::base::{Nanos, ProcessKey};
+use crate::base::{Avma, MemoryError, Nanos, ProcessKey, ReadMemory as _};
 use crate::event::census::{Census, Timing};
 use crate::node::plan::Planned;
 use crate::source::census_cassette::{Facts, Tape, Taped};
@@ -58,6 +58,8 @@ pub enum CensusError {
     Unknown(String),
     #[error("no V8 heap was found in the process")]
     NoHeap,
+    #[error("reading the memory of the process is not permitted (process_vm_readv)")]
+    Unreadable,
     #[error("the process began {age} ago and is still starting: {reason}")]
     Starting { age: Nanos, reason: Box<Self> },
     #[error("the process was collecting garbage at each of {0} stops")]
@@ -83,6 +85,9 @@ impl CensusError {
             Self::Process(error) => error.hint(),
             Self::Stop(error) => error.hint(),
             Self::Unknown(_) => "`bufwatch plan --pid PID` says what is known of this binary",
+            Self::Unreadable => {
+                "in a container, its seccomp profile must allow process_vm_readv and ptrace"
+            }
             Self::NoHeap => "is the process just starting or ending? try again",
             Self::Starting { .. } => "try again in a moment",
             Self::Collecting(_) | Self::Incomplete(_) => {
@@ -179,6 +184,7 @@ impl CensusTaker {
                     census.timing.total = clock::now().since(start);
                     return Ok(census);
                 }
+                Err(CensusError::NoHeap) if self.is_unreadable() => CensusError::Unreadable,
                 Err(error) => error,
             };
             let age = life.age().filter(|age| *age < STARTING_AGE);
@@ -213,6 +219,11 @@ impl CensusTaker {
                 (error, _) => error,
             });
         }
+    }
+
+    /// It may be stopped, and not read. Nothing is mapped at that address.
+    fn is_unreadable(&self) -> bool {
+        self.place.memory.read_u64(Avma(8)) == Err(MemoryError::Denied)
     }
 
     /// With one stop. `room` is kept between two.

@@ -4,6 +4,7 @@ pub mod breakpoints;
 pub mod census;
 pub mod census_cassette;
 pub mod ebpf;
+pub mod known_stores;
 mod page_search;
 pub mod ptrace;
 pub mod replay;
@@ -34,8 +35,13 @@ pub trait Source {
     /// Moves at most `limit` events into `events`; true if there may be more.
     fn drain(&mut self, limit: usize, events: &mut Vec<Event>) -> bool;
 
-    /// A census was taken at `at`: adds what follows from it for stores. A backend that sees every store has nothing to add.
+    /// A census was taken at `at`: adds what follows from it for stores. Where every store is seen there is nothing to add.
     fn census_taken(&mut self, _at: Nanos, _census: &Census, _events: &mut Vec<Event>) {}
+
+    /// Stores come that nothing but a census shows.
+    fn needs_censuses(&self) -> bool {
+        false
+    }
 
     /// A limit of its own that was reached, in words.
     fn limits(&self) -> Option<String> {

@@ -73,12 +73,14 @@ impl Sampler {
             self.rare_due = Nanos(started_at.0.saturating_add(pause.max(self.rare_min).0));
         }
         let Ok(rss) = procfs::rss(self.pid) else { return };
+        let in_stat = procfs::memory_in_stat(self.pid).ok();
         let memory = MemorySampled {
             rss: Some(rss),
             array_buffers: self.array_buffers(),
             v8_heap: self.v8_heap,
             n_isolates: self.allocators.len() as u32,
-            rss_in_node: procfs::rss_in_stat(self.pid).ok(),
+            rss_in_node: in_stat.map(|it| it.rss),
+            n_faults: in_stat.map(|it| it.n_faults),
         };
         events.push(event(Payload::MemorySampled(memory)));
         let own_rss = procfs::rss(std::process::id()).unwrap_or_default();

@@ -12,6 +12,7 @@ pub mod memory;
 pub mod pagemap;
 pub mod pidfd;
 pub mod priority;
+pub mod privileges;
 pub mod procfs;
 pub mod ptrace;
 pub mod root;

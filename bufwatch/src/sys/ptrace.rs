@@ -86,6 +86,12 @@ struct Seized {
     signal: Option<Signal>,
 }
 
+/// False if a filter of system calls refuses ptrace(2) whatever it is asked for.
+pub fn may_stop() -> bool {
+    // Nobody traces itself.
+    ptrace::getregs(Pid::this()) != Err(Errno::EPERM)
+}
+
 /// What a stop was like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StopReport {

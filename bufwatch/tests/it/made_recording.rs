@@ -177,6 +177,7 @@ impl Made {
                 v8_heap: Some(Bytes(6 * MIB)),
                 n_isolates: 1,
                 rss_in_node: None,
+                n_faults: None,
             },
             n_live: n_leaked + 4,
             live_bytes: Bytes(live),

@@ -195,6 +195,14 @@ impl Lab {
         Watch { program: Program::start(command, "bufwatch"), recorded: None }
     }
 
+    /// As root without one of its capabilities.
+    pub(crate) fn bufwatch_without<A: AsRef<OsStr>>(&self, capability: &str, args: &[A]) -> Watch {
+        let mut command = Command::new("setpriv");
+        let set = format!("--bounding-set=-{capability}");
+        command.args([&set, "--pdeathsig", "KILL", "--"]).arg(&self.bufwatch).args(args);
+        Watch { program: Program::start(command, "bufwatch"), recorded: None }
+    }
+
     /// Starts bufwatch with any arguments.
     pub(crate) fn bufwatch<A: AsRef<OsStr>>(&self, args: &[A]) -> Watch {
         Watch { program: self.program(args), recorded: None }

@@ -4,7 +4,10 @@
 use std::thread::{self, Builder};
 
 use crate::harness::{Lab, with_node};
-use crate::{allocator, daemon, findings, findings_in_ram, residency, residency_steps};
+use crate::{
+    allocator, daemon, daemon_host, findings, findings_in_ram, max_overhead, residency,
+    residency_steps,
+};
 
 /// What is to be seen, on which version of Node, and its name.
 type Check = (&'static str, &'static str, fn(&Lab));
@@ -59,6 +62,33 @@ fn a_daemon_tells_what_leaks() {
     assert_all(&[
         ("daemon", "18", daemon::leaks_are_told),
         ("daemon", "26", daemon::leaks_are_told),
+        ("recorded", "20", daemon::recorded_when_wanted),
+        ("kept", "22", daemon::kept_around_findings),
+        ("elsewhere", "24", daemon::shown_elsewhere),
+    ]);
+}
+
+/// Two programs at once: each of them takes all that a processor can give.
+#[test]
+fn what_probes_cost_is_limited_on_every_node() {
+    for [first, second] in [["18", "20"], ["22", "24"]] {
+        assert_all(&[
+            ("leak_above_budget", first, max_overhead::a_leak_is_found_above_the_budget),
+            ("leak_above_budget", second, max_overhead::a_leak_is_found_above_the_budget),
+        ]);
+    }
+    assert_all(&[
+        ("leak_above_budget", "26", max_overhead::a_leak_is_found_above_the_budget),
+        ("below_budget", "20", max_overhead::below_the_budget_all_is_seen),
+    ]);
+}
+
+#[test]
+fn a_daemon_does_with_the_host_what_it_must() {
+    assert_all(&[
+        ("begun", "24", daemon_host::seen_as_they_begin),
+        ("privileges", "22", daemon_host::privileges_are_given_up),
+        ("no_bpf", "18", daemon_host::watched_without_bpf),
     ]);
 }
 

@@ -2,7 +2,6 @@
 
 mod access;
 mod listener;
-mod metrics;
 mod routes;
 
 use std::sync::Arc;
@@ -20,6 +19,7 @@ pub use access::{Access, Secret};
 pub use listener::{ListenError, Listener};
 
 use crate::daemon::board::Board;
+use crate::daemon::order::Order;
 
 /// Connections at once; more are closed at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -30,13 +30,6 @@ const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
 /// Longest head of a request.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
-
-/// What a request wants of the fleet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// A look at the heap of this process.
-    Census { pid: u32 },
-}
 
 /// What requests are answered from.
 #[derive(Clone, Debug)]

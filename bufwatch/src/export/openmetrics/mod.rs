@@ -5,7 +5,7 @@ mod page;
 
 use std::sync::Arc;
 
-pub use page::{Page, label};
+pub use page::{Family, Kind, Page, Sample, Value, label, label_pairs};
 
 use crate::analysis::finding::FindingKind;
 use crate::analysis::residency::Counted;
@@ -29,21 +29,23 @@ pub fn text(snapshot: &Snapshot, wall: Option<Nanos>) -> String {
 #[derive(Clone, Debug)]
 pub struct Labelled {
     pub labels: Vec<String>,
+    /// Since when it is watched, since 1970.
+    pub since: Nanos,
     /// `None`: nothing is known of it yet.
     pub snapshot: Option<Arc<Snapshot>>,
 }
 
 /// Several processes, told apart by their labels.
 pub fn fleet(page: &mut Page, processes: &[Labelled]) {
-    for Labelled { labels, snapshot } in processes {
+    for Labelled { labels, since, snapshot } in processes {
         let Some(snapshot) = snapshot else { continue };
-        page.set_labels(labels);
+        page.set_labels(labels, *since);
         info(page, snapshot, Vec::new());
         let pid = Some(u64::from(snapshot.target.pid));
         page.gauge("bufwatch_target_pid", "", "Pid of the process", &[("", pid)]);
         process(page, snapshot);
     }
-    page.set_labels(&[]);
+    page.set_labels(&[], Nanos(0));
 }
 
 fn process(page: &mut Page, snapshot: &Snapshot) {
@@ -57,6 +59,11 @@ fn process(page: &mut Page, snapshot: &Snapshot) {
         }
         let lost = snapshot.health.n_lost;
         page.counter("bufwatch_events_lost", "Records of the kernel that were lost", &[("", lost)]);
+        if let Some(share) = snapshot.health.coverage {
+            let help =
+                "Share of the time in which probes were in place; absent where that is always so";
+            page.ratio("bufwatch_watched_ratio", help, share);
+        }
     }
     census(page, snapshot);
     findings(page, snapshot);
@@ -74,6 +81,10 @@ fn alive(page: &mut Page, snapshot: &Snapshot) {
     let is_alive = matches!(snapshot.target.state, TargetState::Attaching | TargetState::Live);
     let help = "1 while the process runs";
     page.gauge("bufwatch_target_alive", "", help, &[("", Some(u64::from(is_alive)))]);
+    let is_sampled =
+        !snapshot.target.backend.sees().every_store || snapshot.health.coverage.is_some();
+    let help = "1 where not every store is seen as it comes: counts are at least that many";
+    page.gauge("bufwatch_target_sampled", "", help, &[("", Some(u64::from(is_sampled)))]);
 }
 
 fn memory(page: &mut Page, snapshot: &Snapshot) {

@@ -4,7 +4,7 @@ use crate::analysis::finding::Finding;
 use crate::analysis::post_mortem::{PostMortem, ToldFinding};
 use crate::analysis::snapshot::{Snapshot, TargetState};
 use crate::base::sanitize;
-use crate::base::text::{count, wrap};
+use crate::base::text::{count, percent, wrap};
 use crate::export::finding::to_lines;
 use crate::export::report::{in_short, parts, place_of, span, subject, timeline};
 
@@ -150,6 +150,11 @@ pub(super) fn trust(told: &PostMortem) -> Vec<String> {
     let mut lines = Vec::new();
     if told.snapshot.target.state == TargetState::Attaching {
         lines.push("nothing was traced".to_owned());
+    } else if let Some(share) = health.coverage {
+        lines.push(format!(
+            "sampled: probes were in place {} of the time (--max-overhead); births, deaths and rates are of that time, what came at others was found by censuses, without a line",
+            percent(share)
+        ));
     } else if health.n_lost == 0 {
         lines.push("no record was lost".to_owned());
     } else {

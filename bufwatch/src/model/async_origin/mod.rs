@@ -3,6 +3,7 @@
 
 mod turn;
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::base::{AsyncOriginId, FastMap, StackId};
@@ -17,7 +18,7 @@ const STEPS_MAX: usize = 8;
 
 /// The stacks that created what a store came of. The first created the resource whose callback made the store, the
 /// next the one whose callback created that, and so on to a line of the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsyncStack {
     pub stacks: Vec<Arc<[Frame]>>,
     /// The innermost frame of the application, packages included: an index into the last stack.

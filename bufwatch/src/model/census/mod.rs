@@ -3,10 +3,11 @@
 
 pub(super) mod recall;
 
+use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use crate::base::{Bytes, FastMap, Nanos, StoreKey};
+use crate::base::{Bytes, FastMap, Nanos, StackId, StoreKey};
 use crate::event::Frame;
 use crate::event::census::{Census, ParentKind};
 use crate::model::Model;
@@ -15,7 +16,7 @@ use crate::model::live::Store;
 use crate::model::site::{GroupId, SiteId, Sites};
 
 /// What is remembered of all censuses.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CensusLog {
     /// The newest.
     pub last: Option<Arc<JoinedCensus>>,
@@ -31,7 +32,7 @@ pub struct CensusLog {
     pub total_stop: Nanos,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CensusFailure {
     pub at: Nanos,
     pub message: Arc<str>,
@@ -39,7 +40,7 @@ pub struct CensusFailure {
 }
 
 /// A census, and for each of its parents the traced store that it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct JoinedCensus {
     /// When the target stood still.
     pub taken_at: Nanos,
@@ -52,14 +53,14 @@ pub struct JoinedCensus {
 }
 
 /// A store that was live when the census was taken, and in it has no array buffer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Orphan {
     pub size: Bytes,
     pub store: TracedStore,
 }
 
 /// What tracing knows of a parent, as of the census.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TracedStore {
     pub key: StoreKey,
     /// Running number since attach.
@@ -72,7 +73,7 @@ pub struct TracedStore {
 }
 
 /// Where a store was allocated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TracedSite {
     pub id: SiteId,
     pub group: GroupId,
@@ -128,7 +129,9 @@ pub(super) fn join(model: &Model, at: Nanos, census: &Arc<Census>) -> JoinedCens
     let mut sites: FastMap<SiteId, Arc<TracedSite>> = FastMap::default();
     let sees = model.target.backend.sees();
     let mut of_store = |store: &Store| {
-        let site = sees.stacks.then(|| {
+        // What came while no probe was in place was allocated somewhere.
+        let is_unseen = store.stack == StackId::NONE && model.own.is_sampled();
+        let site = (sees.stacks && !is_unseen).then(|| {
             let site = || Arc::new(site_in(&model.sites, store.site));
             Arc::clone(sites.entry(store.site).or_insert_with(site))
         });

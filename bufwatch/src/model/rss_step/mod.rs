@@ -6,6 +6,7 @@ mod recall;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::{Bytes, Nanos};
@@ -55,7 +56,7 @@ pub struct StoresOf {
 }
 
 /// Why RSS changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CauseKind {
     /// Pages came into memory, of stores that had none before.
     FirstWrite,

@@ -5,6 +5,7 @@
 mod key;
 mod recall;
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::base::{AsyncOriginId, Bytes, FastMap, Nanos, StackId};
@@ -16,7 +17,7 @@ use crate::model::site::key::{GroupKey, SiteKey};
 use crate::model::tally::Tally;
 
 /// Index into [`Sites`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SiteId(pub(super) u32);
 
 impl SiteId {
@@ -32,7 +33,9 @@ impl SiteId {
 }
 
 /// A group of sites; stays the same for the whole session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct GroupId(pub u32);
 
 #[derive(Clone, Debug)]

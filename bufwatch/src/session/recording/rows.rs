@@ -158,6 +158,7 @@ fn own(model: &Model) -> OwnMoment {
         n_closed_by_reconcile: own.n_closed_by_reconcile,
         cpu_share: own.cpu_share,
         rss: own.rss,
+        coverage: own.coverage,
         resolve_p50: own.resolve_latency.quantile(0.5),
         resolve_p99: own.resolve_latency.quantile(0.99),
         frames: own.frames.map(|counts| [counts.n, counts.n_unresolved, counts.n_approximate]),

@@ -73,6 +73,11 @@ impl ProgramName {
         )
     }
 
+    /// True for what a busy target meets some hundred times a second at most.
+    pub(super) const fn is_rare(self) -> bool {
+        matches!(self, Self::GcStarted | Self::GcFinished | Self::TornDown)
+    }
+
     /// True for what async origins are told by: if one callback goes unseen, what it makes is taken for that of
     /// another one around it.
     const fn is_for_async_origin(self) -> bool {

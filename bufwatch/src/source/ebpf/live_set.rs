@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
-use aya::maps::MapData;
+use aya::maps::Map;
 use bufwatch_common::{LiveKey, LiveStore};
 use nix::libc;
 
@@ -31,8 +31,9 @@ struct BatchAttr {
     flags: u64,
 }
 
-/// Appends all individually tracked stores of one map. What is created or destroyed meanwhile may or may not be in it.
-pub(super) fn read(map: &MapData, stores: &mut Vec<(u64, LiveStore)>) -> io::Result<()> {
+/// Appends all stores of one map. What is created or destroyed meanwhile may or may not be in it.
+pub(super) fn read(map: &Map, stores: &mut Vec<(u64, LiveStore)>) -> io::Result<()> {
+    let Map::HashMap(map) = map else { return Err(io::ErrorKind::InvalidInput.into()) };
     let mut keys = vec![LiveKey::default(); BATCH];
     let mut values = vec![LiveStore::default(); BATCH];
     let mut position: Option<u32> = None;
@@ -66,11 +67,7 @@ pub(super) fn read(map: &MapData, stores: &mut Vec<(u64, LiveStore)>) -> io::Res
         }
         let n = (attr.count as usize).min(BATCH);
         let found = keys.iter().zip(&values).take(n);
-        stores.extend(
-            found
-                .filter(|(_, store)| store.is_tracked != 0)
-                .map(|(key, store)| (key.address, *store)),
-        );
+        stores.extend(found.map(|(key, store)| (key.address, *store)));
         if is_end {
             return Ok(());
         }

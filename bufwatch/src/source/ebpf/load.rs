@@ -25,6 +25,8 @@ pub enum LoadError {
     WakeUps(std::io::Error),
     #[error("page faults cannot be followed, tracepoint `{tracepoint}` is not attached: {source}")]
     Faults { tracepoint: &'static str, source: ProgramError },
+    #[error("what probes cost could not be measured: {0}")]
+    Cost(String),
     #[error("cannot attach `{symbol}`, without which stores are not seen: {source}")]
     Attach { symbol: String, source: ProgramError },
 }
@@ -37,6 +39,7 @@ impl LoadError {
             Self::Faults { .. } => {
                 "leave out --faults: first touches are then told by the looks at pages, about a second apart"
             }
+            Self::Cost(_) => "leave out --max-overhead, which needs it (Linux 5.8 or newer)",
             _ => {
                 "run as root (or with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN and CAP_SYS_PTRACE); `bufwatch doctor` says what is missing"
             }
@@ -66,6 +69,35 @@ pub(super) fn load(config: &EbpfConfig) -> Result<Ebpf, LoadError> {
         // The first tier is preallocated, with 100 bytes an entry; the second has 16 bytes an entry while it is empty.
         loader.map_max_entries("LIVE", (n / 16).clamp(1_024, 1 << 16));
         loader.map_max_entries("LIVE_MORE", n.clamp(1_024, 1 << 20));
+    }
+    Ok(loader.load(object)?)
+}
+
+/// What only the probes of one target need.
+const TARGET_MAPS: [&str; 11] = [
+    "LIVE",
+    "LIVE_MORE",
+    "STACKS",
+    "SHORTCUTS",
+    "RESIZING",
+    "CALLBACKS",
+    "ASYNC_RESOURCES",
+    "ASYNC_ORIGINS",
+    "FAULTS",
+    "SCRATCH",
+    "SIZE_CLASSES",
+];
+/// Records of programs that begin, of 48 bytes: 5,000 of them.
+const EXEC_RING_BYTES: u32 = 256 << 10;
+
+/// For programs of the whole machine: without room for anything about a target.
+pub(super) fn load_for_execs() -> Result<Ebpf, LoadError> {
+    let object = find_object()?;
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    loader.map_max_entries("EVENTS", EXEC_RING_BYTES);
+    for name in TARGET_MAPS {
+        loader.map_max_entries(name, 1);
     }
     Ok(loader.load(object)?)
 }

@@ -2,30 +2,43 @@
 //! Which probes go where is decided by the plan, what events mean by the model.
 
 mod attach;
+mod budget;
+mod cost;
 mod counters;
+pub mod execs;
 mod faults;
 mod live_set;
 mod load;
+mod own_code;
 mod ring;
+mod windows;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::ProgramType;
 use aya::programs::uprobe::UProbeLink;
 use aya::sys::is_program_supported;
 use bufwatch_common::{
-    CallbackFunctions, InterpreterCopies, LiveStore, ProbeConfig, SizeClassCounters,
+    CallbackFunctions, InterpreterCopies, LiveKey, LiveStore, N_SIZE_CLASSES, ProbeConfig,
+    SizeClassCounters, size_class,
 };
 
 pub use attach::{AttachPoint, ProgramName};
 pub use load::LoadError;
 
-use crate::base::Nanos;
+use crate::base::{FastSet, Nanos, StoreKey};
+use crate::event::census::Census;
 use crate::event::residency::FirstTouch;
 use crate::event::{Backend, Event, Payload};
 use crate::source::Source;
+use crate::source::ebpf::cost::Cost;
 use crate::source::ebpf::faults::Faults;
 use crate::source::ebpf::ring::{Received, WakeUps};
+use crate::source::ebpf::windows::{Turn, Windows};
+use crate::source::known_stores::StoresOf;
+
+/// Records read at once before a census is looked at.
+const DRAIN_BATCH: usize = 4_096;
 
 /// What to trace and how.
 #[derive(Clone, Debug)]
@@ -47,6 +60,16 @@ pub struct EbpfConfig {
     /// Stores that the live map has room for; `None`: what the programs say.
     pub stores_max: Option<u32>,
     pub points: Vec<AttachPoint>,
+    /// What the probes may cost the target.
+    pub limit: Option<CostLimit>,
+}
+
+/// A limit on what probes cost, and what has to be known where they are in place for part of the time only.
+#[derive(Clone, Copy, Debug)]
+pub struct CostLimit {
+    /// Of the time of one core.
+    pub share: f64,
+    pub stores: StoresOf,
 }
 
 /// An attached session. Dropping it detaches: the kernel removes the probes when the descriptors close,
@@ -54,6 +77,8 @@ pub struct EbpfConfig {
 pub struct EbpfSource {
     /// Before the programs, so that they go first.
     links: Vec<UProbeLink>,
+    /// Those that come and go, if their cost is limited.
+    windows: Option<Windows>,
     copies: Array<MapData, InterpreterCopies>,
     /// Address of an `AsyncWrap` → its origin.
     async_resources: HashMap<MapData, u64, u64>,
@@ -68,8 +93,10 @@ pub struct EbpfSource {
     wake_ups: WakeUps,
     ring: RingBuf<MapData>,
     /// Both tiers of the live map.
-    live: [MapData; 2],
+    live: [Map; 2],
     size_classes: PerCpuArray<MapData, SizeClassCounters>,
+    /// Small stores that died while no probe was in place.
+    small_gone: [SizeClassCounters; N_SIZE_CLASSES],
     drops: PerCpuArray<MapData, u64>,
     sequences: PerCpuArray<MapData, u64>,
     received: Received,
@@ -98,23 +125,30 @@ impl EbpfSource {
             .map_err(|source| LoadError::Map { name: "CALLBACK_FUNCTIONS", source })?;
         let mut notices = attach::attach_tracepoints(&mut ebpf)?;
         let faults = config.has_faults.then(|| Faults::start(&mut ebpf)).transpose()?;
-        let (links, more) = attach::attach_points(&mut ebpf, &config.points, config.anchor_tid)?;
+        let is_lasting = |it: &&AttachPoint| config.limit.is_none() || it.program.is_rare();
+        let points: Vec<AttachPoint> = config.points.iter().filter(is_lasting).cloned().collect();
+        let (links, more) = attach::attach_points(&mut ebpf, &points, config.anchor_tid)?;
         notices.extend(more);
+        let (windows, more) =
+            config.limit.map(|limit| limited(&mut ebpf, config, limit)).transpose()?.unzip();
+        notices.extend(more.unwrap_or_default());
         let ring = load::take_map(&mut ebpf, "EVENTS")?;
         let source = Self {
             wake_ups: WakeUps::new(&ring).map_err(LoadError::WakeUps)?,
             ring,
             live: [take_hash(&mut ebpf, "LIVE")?, take_hash(&mut ebpf, "LIVE_MORE")?],
             size_classes: load::take_map(&mut ebpf, "SIZE_CLASSES")?,
+            small_gone: Default::default(),
             drops: load::take_map(&mut ebpf, "DROPS")?,
             sequences: load::take_map(&mut ebpf, "SEQUENCES")?,
             links,
+            windows,
             copies,
             faults,
             async_resources: load::take_map(&mut ebpf, "ASYNC_RESOURCES")?,
             ebpf,
             anchor_tid: config.anchor_tid,
-            points: config.points.clone(),
+            points,
             forget_before: Nanos(0),
             received: Received::default(),
         };
@@ -154,8 +188,84 @@ impl EbpfSource {
         self.anchor_tid = anchor_tid;
         self.forget_before = now;
         self.links = links;
+        if let Some(windows) = &mut self.windows {
+            windows.move_to(&mut self.ebpf, anchor_tid)?;
+        }
         Ok(notices)
     }
+
+    /// Puts probes in place, or takes them away, as their cost allows, and looks meanwhile what has become of known stores.
+    fn turn(&mut self, events: &mut Vec<Event>) {
+        let Some(windows) = &mut self.windows else { return };
+        match windows.turn(&self.ebpf, events) {
+            Turn::Stay => {}
+            Turn::Close => windows.close(),
+            Turn::Open => {
+                if let Err(error) = self.sweep() {
+                    tracing::warn!(%error, "the live map could not be read");
+                }
+                if let Some(windows) = &mut self.windows {
+                    windows.open(&mut self.ebpf, self.anchor_tid);
+                }
+            }
+        }
+        if let Some(windows) = self.windows.as_mut().filter(|it| it.is_sampled()) {
+            // That the process has ended is told by others.
+            windows.stores.look_if_due(events);
+        }
+    }
+
+    /// Takes stores out of the live map that died while no probe was in place; nobody else writes to it meanwhile.
+    fn sweep(&mut self) -> std::io::Result<()> {
+        let Some(windows) = &self.windows else { return Ok(()) };
+        for map in &mut self.live {
+            let mut stores = Vec::new();
+            live_set::read(map, &mut stores)?;
+            let keys: Vec<StoreKey> = stores
+                .iter()
+                .map(|(address, it)| StoreKey { address: *address, id: it.id })
+                .collect();
+            let gone: FastSet<StoreKey> = windows.stores.gone(&keys).into_iter().collect();
+            let mut map: HashMap<&mut MapData, LiveKey, LiveStore> =
+                HashMap::try_from(&mut *map).map_err(std::io::Error::other)?;
+            for (address, store) in stores {
+                if !gone.contains(&StoreKey { address, id: store.id }) {
+                    continue;
+                }
+                match map.remove(&LiveKey { address }) {
+                    Ok(()) | Err(MapError::KeyNotFound) => {}
+                    Err(error) => return Err(std::io::Error::other(error)),
+                }
+                if store.is_tracked == 0
+                    && let Some(class) =
+                        self.small_gone.get_mut(size_class(store.size_bytes) as usize)
+                {
+                    class.n_destroyed += 1;
+                    class.destroyed_bytes += store.size_bytes;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The probes of which there are many hits, in place for as long as `limit` allows.
+fn limited(
+    ebpf: &mut Ebpf,
+    config: &EbpfConfig,
+    limit: CostLimit,
+) -> Result<(Windows, Vec<String>), LoadError> {
+    let is_frequent = |it: &&AttachPoint| !it.program.is_rare();
+    let points: Vec<AttachPoint> = config.points.iter().filter(is_frequent).cloned().collect();
+    let programs: Vec<ProgramName> = points.iter().map(|point| point.program).collect();
+    let (links, mut notices) = attach::attach_points(ebpf, &points, config.anchor_tid)?;
+    let cost = Cost::start(ebpf, &programs)?;
+    notices.push(format!(
+        "probes may cost {:.1} % of a core: above it they are in place part of the time; a probe costs {:.2} µs here besides its program",
+        limit.share * 100.0,
+        cost.trap().0 as f64 / 1e3
+    ));
+    Ok((Windows::new(limit.share, cost, limit.stores, points, links), notices))
 }
 
 impl Source for EbpfSource {
@@ -169,12 +279,42 @@ impl Source for EbpfSource {
     }
 
     fn drain(&mut self, limit: usize, events: &mut Vec<Event>) -> bool {
-        ring::drain(&mut self.ring, limit, &mut self.received, events)
+        let first = events.len();
+        let is_more = ring::drain(&mut self.ring, limit, &mut self.received, events);
+        if let Some(windows) = &mut self.windows {
+            windows.stores.follow(events, first);
+        }
+        self.turn(events);
+        is_more
+    }
+
+    /// Stores that came while no probe was in place. What the probes told before the census is read first.
+    fn census_taken(&mut self, at: Nanos, census: &Census, events: &mut Vec<Event>) {
+        if self.windows.as_ref().is_none_or(|windows| !windows.is_sampled()) {
+            return;
+        }
+        while self.drain(DRAIN_BATCH, events) {}
+        if let Some(windows) = &mut self.windows {
+            windows.stores.census_taken(at, census, false, events);
+        }
+    }
+
+    fn needs_censuses(&self) -> bool {
+        self.windows.as_ref().is_some_and(Windows::is_sampled)
+    }
+
+    fn limits(&self) -> Option<String> {
+        let windows = self.windows.as_ref()?;
+        windows.obstacle.clone().or_else(|| windows.stores.limits())
     }
 
     /// Reads the kernel-side counters.
     fn sample_counters(&self, now: Nanos) -> Option<Event> {
-        let sampled = counters::sample(&self.size_classes, &self.drops)?;
+        let mut sampled = counters::sample(&self.size_classes, &self.drops)?;
+        for (class, gone) in sampled.size_classes.iter_mut().zip(&self.small_gone) {
+            class.n_destroyed += gone.n_destroyed;
+            class.destroyed_bytes += gone.destroyed_bytes;
+        }
         Some(Event { at: now, payload: Payload::CountersSampled(Box::new(sampled)) })
     }
 
@@ -192,7 +332,16 @@ impl Source for EbpfSource {
         for map in &self.live {
             live_set::read(map, &mut stores)?;
         }
-        stores.retain(|(_, store)| store.birth_ns >= self.forget_before.0);
+        stores.retain(|(_, store)| store.is_tracked != 0 && store.birth_ns >= self.forget_before.0);
+        if let Some(windows) = self.windows.as_ref().filter(|it| it.is_sampled()) {
+            let key =
+                |(address, store): &(u64, LiveStore)| StoreKey { address: *address, id: store.id };
+            let keys: Vec<StoreKey> = stores.iter().map(key).collect();
+            let gone: FastSet<StoreKey> = windows.stores.gone(&keys).into_iter().collect();
+            stores.retain(|it| !gone.contains(&key(it)));
+            let known: FastSet<StoreKey> = keys.into_iter().collect();
+            stores.extend(windows.stores.alive(|key| known.contains(&key)));
+        }
         Ok(stores)
     }
 
@@ -221,7 +370,7 @@ pub fn obstacle() -> Option<String> {
         return Some(error.to_string());
     }
     match is_program_supported(ProgramType::KProbe) {
-        Ok(true) => None,
+        Ok(true) => probe_obstacle(),
         Ok(false) => Some("the kernel has no BPF programs for probes".to_owned()),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -231,9 +380,17 @@ pub fn obstacle() -> Option<String> {
     }
 }
 
-fn take_hash(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, LoadError> {
+/// The same for probes: a kernel, or a filter of system calls, may allow programs and not these. What fails for another reason is left to the
+/// attempt on the target, which knows more.
+fn probe_obstacle() -> Option<String> {
+    let error = own_code::try_to_probe().err()?;
+    let is_refused = error.kind() == std::io::ErrorKind::PermissionDenied;
+    is_refused.then(|| format!("the kernel does not let this user attach probes ({error})"))
+}
+
+fn take_hash(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, LoadError> {
     match ebpf.take_map(name) {
-        Some(Map::HashMap(map)) => Ok(map),
+        Some(Map::HashMap(map)) => Ok(Map::HashMap(map)),
         _ => Err(LoadError::Absent(name)),
     }
 }

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 
 pub use cgroup::Container;
 pub use maps::{MapEntry, parse_maps};
-pub use status::{Status, parse_rss_pages, parse_start_ticks, parse_state, parse_status};
+pub use status::{
+    Status, parse_faults, parse_rss_pages, parse_start_ticks, parse_state, parse_status,
+};
 
 use crate::base::{Bytes, ProcessKey};
 use crate::sys::turns::UnhurriedText;
@@ -126,11 +128,24 @@ pub fn rss(pid: u32) -> Result<Bytes, ProcfsError> {
     pages.map(|pages| Bytes(pages.saturating_mul(PAGE_BYTES))).ok_or_else(|| form(pid, "statm"))
 }
 
-/// Resident set size, as /proc/PID/stat has it: some hundred kilobytes off on newer kernels, which keep a counter for each CPU. It is what
+/// Memory of a process in /proc/PID/stat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatMemory {
+    pub rss: Bytes,
+    /// Minor and major ones of all threads, those included that have ended, and those that the kernel took for them.
+    pub n_faults: u64,
+}
+
+/// What /proc/PID/stat has. Its RSS is some hundred kilobytes off on newer kernels, which keep a counter for each CPU, and what
 /// `process.memoryUsage()` says (libuv, `uv_resident_set_memory`).
-pub fn rss_in_stat(pid: u32) -> Result<Bytes, ProcfsError> {
-    let pages = parse_rss_pages(&read_text(pid, "stat")?);
-    pages.map(|pages| Bytes(pages.saturating_mul(PAGE_BYTES))).ok_or_else(|| form(pid, "stat"))
+pub fn memory_in_stat(pid: u32) -> Result<StatMemory, ProcfsError> {
+    let text = read_text(pid, "stat")?;
+    let found = parse_rss_pages(&text).zip(parse_faults(&text));
+    let found = found.map(|(pages, n_faults)| StatMemory {
+        rss: Bytes(pages.saturating_mul(PAGE_BYTES)),
+        n_faults,
+    });
+    found.ok_or_else(|| form(pid, "stat"))
 }
 
 /// The start of the command line, arguments separated by blanks; not sanitized.
@@ -144,6 +159,12 @@ pub fn command_line(pid: u32) -> Result<String, ProcfsError> {
 pub fn cgroup(pid: u32) -> Option<String> {
     let text = read_text(pid, "cgroup").ok()?;
     text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
+/// What this host is called; not sanitized.
+pub fn host_name() -> Option<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned())
 }
 
 /// The container that a process is in.
@@ -233,7 +254,8 @@ mod tests {
         assert_eq!(process_key(pid).unwrap().pid, pid);
         assert!(process_key(pid).unwrap().start_ticks > 0);
         assert!(rss(pid).unwrap().0 > 4096);
-        assert!(rss_in_stat(pid).unwrap().0 > 4096);
+        let in_stat = memory_in_stat(pid).unwrap();
+        assert!(in_stat.rss.0 > 4096 && in_stat.n_faults > 0);
         assert!(processes().unwrap().contains(&pid));
         let exe = exe_path(pid).unwrap();
         for maps in [maps(pid), maps_unhurried(pid)] {

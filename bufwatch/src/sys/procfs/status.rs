@@ -59,6 +59,11 @@ pub fn parse_rss_pages(stat: &str) -> Option<u64> {
     parse_field(stat, 24)
 }
 
+/// Page faults of all threads, fields 10 (minor) and 12 (major).
+pub fn parse_faults(stat: &str) -> Option<u64> {
+    Some(parse_field(stat, 10)?.saturating_add(parse_field(stat, 12)?))
+}
+
 /// The name in parentheses, field 2, may contain anything.
 fn parse_field(stat: &str, number: usize) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -86,6 +91,7 @@ mod tests {
         let stat = "7 (a) R 1 2) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 11 0 987654 1 2 3";
         assert_eq!(parse_start_ticks(stat), Some(987_654));
         assert_eq!(parse_rss_pages(stat), Some(2));
+        assert_eq!(parse_faults(stat), Some(4));
         assert_eq!(parse_start_ticks("7 (node"), None);
         assert_eq!(parse_state("7 (a) Z) (b) S 1 2"), Some('S'));
         assert_eq!(parse_state("7 (node"), None);

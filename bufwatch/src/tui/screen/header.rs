@@ -163,6 +163,8 @@ fn right_parts(snapshot: &Snapshot) -> [Line; 4] {
         span(Role::Unknown, format!("lost {UNKNOWN} "))
     } else if !snapshot.target.backend.sees().every_store {
         span(Role::Unknown, "sampled ")
+    } else if let Some(share) = health.coverage {
+        span(Role::Unknown, format!("sampled, {} of the time ", percent(share)))
     } else if health.n_lost > 0 {
         span(Role::Accused, format!("▲ lost {} ", count(health.n_lost)))
     } else {

@@ -167,6 +167,11 @@ fn coverage(snapshot: &Snapshot, n_columns: usize) -> Page {
     let backend = snapshot.target.backend;
     let loss = backend.loss().map_or_else(String::new, |loss| format!(": {loss}"));
     say("backend", format!("{}{loss}", backend.name()));
+    if let Some(share) = snapshot.health.coverage {
+        let text =
+            "probes were in place (--max-overhead): births, deaths and rates are of that time";
+        say("sampled", format!("{} of the time {text}", percent(share)));
+    }
     if backend.sees().every_store {
         let n = count(stores.n_destroyed_unknown);
         let text =

@@ -50,6 +50,15 @@ fn what_is_not_there_is_said_as_json() {
         ("POST", "/metrics", 405),
         ("DELETE", "/v1/processes", 405),
         ("POST", "/v1/processes/1/census", 404),
+        ("POST", "/v1/processes/1/recording", 404),
+        ("POST", "/v1/processes/1/recording?duration=10m", 404),
+        ("DELETE", "/v1/processes/1/recording", 404),
+        ("GET", "/v1/processes/1/recording", 405),
+        ("POST", "/v1/processes/x/recording", 400),
+        ("POST", "/v1/processes/1/recording?duration=0", 400),
+        ("POST", "/v1/processes/1/recording?duration=25h", 400),
+        ("POST", "/v1/processes/1/recording?duration=long", 400),
+        ("POST", "/v1/processes/1/recording?path=/etc/passwd", 400),
         ("BREW", "/healthz", 405),
     ] {
         let (answered, body) = daemon.ask(method, path, "Host: localhost\r\n");

@@ -3,6 +3,8 @@
 
 mod http;
 mod life;
+mod outgoing;
+mod receiver;
 mod settings;
 
 use std::fs;

@@ -27,6 +27,12 @@ fn what_is_wrong_is_named() {
         ("scan_every = [", 0o600, &[], "is not as it should be"),
         ("listen = \"0.0.0.0:9478\"", 0o600, &[], "needs a token_file"),
         ("", 0o600, &["--listen", "[::]:9478"], "needs a token_file"),
+        ("[recordings]\nwhen = \"sometimes\"", 0o600, &[], "unknown variant `sometimes`"),
+        ("[recordings]\nkeep_before = \"10ms\"", 0o600, &[], "recordings.keep_before"),
+        ("[recordings]\nkeep_after = \"25h\"", 0o600, &[], "at most 24h"),
+        ("[events]\nwebhook = \"https://a/\"", 0o600, &[], "there is no TLS"),
+        ("[events]\nwebhook_events = [\"finding\"]", 0o600, &[], "there is no event `finding`"),
+        ("[otlp]\nevery = 0", 0o600, &[], "otlp.every"),
         ("[processes]\nmax = 100000", 0o600, &[], "processes.max"),
         ("[[processes.exclude]]\nname = \"a\"", 0o600, &[], "a rule must name"),
     ] {

@@ -205,6 +205,7 @@ impl Spec {
                 v8_heap: known(5 * MIB),
                 n_isolates: 1,
                 rss_in_node: None,
+                n_faults: None,
             },
             n_live,
             live_bytes: Bytes(live),

@@ -1,21 +1,22 @@
-//! `/metrics`: the numbers of all processes by service and slot, and the daemon's own. No pid, no site and no command is a label: series stay
+//! What is told as metrics, by whatever way: the numbers of all processes by service and slot, and the daemon's own. No pid, no site and no command is a label: series stay
 //! as many as there are places.
 
-use crate::daemon::board::{Board, State};
+use crate::daemon::board::{Board, Row, State};
 use crate::export::openmetrics::{Labelled, Page, fleet, label};
 use crate::sys::{clock, procfs};
 
-/// `is_openmetrics`: in that format, else in the older one.
-pub(super) fn page(board: &Board, is_openmetrics: bool) -> String {
+/// All that there is.
+pub fn page(board: &Board) -> Page {
     let mut page = Page::new(None);
+    page.set_labels(&[], board.started);
     own(&mut page, board);
-    let labels = |row: &crate::daemon::board::Row| {
+    let labels = |row: &Row| {
         vec![label("service", &row.place.service), label("slot", &row.place.slot.to_string())]
     };
     let processes: Vec<Labelled> = board
         .processes
         .iter()
-        .map(|row| Labelled { labels: labels(row), snapshot: row.snapshot() })
+        .map(|row| Labelled { labels: labels(row), since: row.since, snapshot: row.snapshot() })
         .collect();
     let open: Vec<(String, Option<u64>)> = board
         .processes
@@ -25,7 +26,7 @@ pub(super) fn page(board: &Board, is_openmetrics: bool) -> String {
     let open: Vec<(&str, Option<u64>)> = open.iter().map(|(it, n)| (it.as_str(), *n)).collect();
     page.gauge("bufwatch_open_findings", "", "Findings that were told and are not over", &open);
     fleet(&mut page, &processes);
-    if is_openmetrics { page.finish() } else { page.finish_as_text() }
+    page
 }
 
 fn own(page: &mut Page, board: &Board) {
@@ -50,6 +51,28 @@ fn own(page: &mut Page, board: &Board) {
         ("bufwatch_daemon_findings_opened", "Findings told", counts.n_findings_opened),
         ("bufwatch_daemon_findings_closed", "Findings that are over", counts.n_findings_closed),
         ("bufwatch_daemon_log_lines_lost", "Events that nobody read in time", counts.n_events_lost),
+        (
+            "bufwatch_daemon_webhook_events",
+            "Events that the webhook has taken",
+            counts.outgoing.n_webhook_sent,
+        ),
+        (
+            "bufwatch_daemon_webhook_events_lost",
+            "Events that the webhook has not taken",
+            counts.outgoing.n_webhook_lost,
+        ),
+        ("bufwatch_daemon_otlp_pushes", "Pages pushed by OTLP", counts.outgoing.n_otlp_sent),
+        (
+            "bufwatch_daemon_otlp_failures",
+            "Pages that were not taken, or in part",
+            counts.outgoing.n_otlp_failed,
+        ),
+        (
+            "bufwatch_daemon_processes_short_lived",
+            "Node processes that ended before they were watched, of those that were seen to begin",
+            counts.n_short_lived,
+        ),
+        ("bufwatch_daemon_execs", "Programs of all kinds that were seen to begin", counts.n_execs),
         ("bufwatch_daemon_censuses", "Looks at V8 heaps, failed ones included", counts.n_censuses),
         ("bufwatch_daemon_scans", "Looks for processes", counts.n_scans),
     ];

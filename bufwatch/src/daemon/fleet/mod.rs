@@ -1,8 +1,11 @@
-//! The processes of the host that are watched: finds them, attaches to them, notices their end, and keeps to the limits. One task owns it all;
-//! what blocks runs elsewhere and comes back as a result.
+//! The processes of the host that are watched: all that is due by time, their end, turns for censuses, and what is told of them. How they come
+//! and what is recorded of them is the part of its children. One task owns it all; what blocks runs elsewhere and comes back as a result.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::{Path, PathBuf};
+mod arrivals;
+mod recordings;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -10,28 +13,27 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::analysis::TargetState;
-use crate::base::{FastSet, Nanos};
-use crate::daemon::archive::{Archive, prune};
+use crate::base::Nanos;
+use crate::daemon::archive::Archive;
 use crate::daemon::board::{Board, Counts, State};
+use crate::daemon::coming::Coming;
 use crate::daemon::config::Config;
-use crate::daemon::discovery::{Candidate, Discovery, Found};
+use crate::daemon::discovery::{Discovery, Found};
 use crate::daemon::events::{Events, of_finding, of_process};
+use crate::daemon::execs::ExecCounts;
 use crate::daemon::finding_log::Change;
 use crate::daemon::left_alone::{LeftAlone, Reason};
+use crate::daemon::order::Order;
+use crate::daemon::outgoing::Outgoing;
+use crate::daemon::retention::Retention;
 use crate::daemon::selection::select;
-use crate::daemon::service::{Places, name_of};
-use crate::daemon::watched::{CensusState, Subject, Watched};
+use crate::daemon::service::Places;
+use crate::daemon::watched::{CensusState, Ended, Subject, Watched};
 use crate::event::Backend;
 use crate::node::plan::PlanCache;
-use crate::session::{Pace, RecordTo, Session, SessionConfig, SessionError};
+use crate::session::{Session, SessionError};
 use crate::symbolize::SharedSymbols;
 use crate::sys::{clock, heap};
-
-/// Processes that are attached to at once: it takes 0.2 s of a core each.
-const ATTACHING_MAX: usize = 4;
-
-/// Between two looks at the files of recordings.
-const FILES_EVERY: Nanos = Nanos::from_secs(5);
 
 /// Between two times that free memory goes back to the kernel.
 const TRIM_EVERY: Nanos = Nanos::from_secs(20);
@@ -53,6 +55,7 @@ pub enum Done {
 #[derive(Debug)]
 pub struct Fleet {
     config: Arc<Config>,
+    backend: Backend,
     plan_cache: Option<PlanCache>,
     symbols: SharedSymbols,
     events: Events,
@@ -60,6 +63,11 @@ pub struct Fleet {
     /// `None` while it looks.
     discovery: Option<Discovery>,
     look_due: Nanos,
+    coming: Coming,
+    /// `None` where programs are not seen as they begin.
+    exec_counts: Option<Arc<ExecCounts>>,
+    /// Node processes that were seen to begin, and to have ended when it was their turn.
+    n_gone: u64,
     watched: BTreeMap<u32, Watched>,
     waiting: VecDeque<Subject>,
     left_alone: LeftAlone,
@@ -68,10 +76,13 @@ pub struct Fleet {
     census_of: Option<(u32, Nanos)>,
     /// Where recordings go, if anywhere.
     archive: Option<Archive>,
+    retention: Retention,
     files_due: Nanos,
     /// Something was attached to, or a heap looked at, and what that needed is free by then.
     trim_due: Option<Nanos>,
     counts: Counts,
+    outgoing: Arc<Outgoing>,
+    started: Nanos,
     is_ready: bool,
     is_stopping: bool,
 }
@@ -83,31 +94,50 @@ impl Fleet {
         events: Events,
         board: watch::Sender<Arc<Board>>,
         archive: Option<Archive>,
+        outgoing: Arc<Outgoing>,
+        backend: Backend,
     ) -> Self {
         Self {
             config,
+            backend,
             plan_cache,
             symbols: SharedSymbols::default(),
             events,
             board,
             discovery: Some(Discovery::default()),
             look_due: Nanos(0),
+            coming: Coming::default(),
+            exec_counts: None,
+            n_gone: 0,
             watched: BTreeMap::new(),
             waiting: VecDeque::new(),
             left_alone: LeftAlone::default(),
             places: Places::default(),
             census_of: None,
             archive,
+            retention: Retention::default(),
             files_due: Nanos(0),
             trim_due: None,
             counts: Counts::default(),
+            outgoing,
+            started: clock::wall_now(),
             is_ready: false,
             is_stopping: false,
         }
     }
 
+    /// Programs are seen as they begin, and counted there.
+    pub fn follow(&mut self, counts: Arc<ExecCounts>) {
+        self.exec_counts = Some(counts);
+    }
+
     pub const fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// No more will be told by it.
+    pub fn into_events(self) -> Events {
+        self.events
     }
 
     pub fn n_watched(&self) -> usize {
@@ -123,7 +153,7 @@ impl Fleet {
         if !self.is_stopping {
             self.attach(tasks);
             self.look(now, tasks);
-            self.turn_over(now, tasks);
+            self.record(now, tasks);
         }
         if self.trim_due.is_some_and(|due| due <= now) {
             self.trim_due = None;
@@ -162,7 +192,11 @@ impl Fleet {
     /// Other settings: who is no longer to be watched is left; the rest of the settings holds for who is attached to from now on.
     pub fn reload(&mut self, config: Arc<Config>, tasks: &mut JoinSet<Done>) {
         self.config = config;
+        if let Some(webhook) = self.events.webhook() {
+            webhook.reload(&self.config.events);
+        }
         self.left_alone.forget();
+        self.coming.forget();
         if let Some(discovery) = &mut self.discovery {
             discovery.forget();
         }
@@ -199,166 +233,27 @@ impl Fleet {
         self.is_stopping && self.watched.is_empty()
     }
 
-    /// Has the heap of a process looked at as soon as it is its turn; false if it is not watched.
-    pub fn census(&mut self, pid: u32) -> bool {
-        let now = clock::now();
-        self.watched.get_mut(&pid).is_some_and(|watched| watched.hurry_census(now))
-    }
-
-    fn look(&mut self, now: Nanos, tasks: &mut JoinSet<Done>) {
-        if now < self.look_due {
-            return;
-        }
-        let Some(mut discovery) = self.discovery.take() else { return };
-        self.look_due = now.after(self.config.scan_every);
-        self.left_alone.forget_old(now);
-        let waiting = self.waiting.iter().map(|subject| subject.key.pid);
-        let known = self.watched.keys().copied().chain(waiting).chain(self.left_alone.pids(now));
-        let known: FastSet<u32> = known.collect();
-        let cache = self.plan_cache.clone();
-        let min_age = self.config.processes.min_age;
-        tasks.spawn_blocking(move || {
-            let outcome = discovery.look(cache.as_ref(), &known, min_age);
-            Done::Looked { discovery, outcome }
-        });
-    }
-
-    fn found(&mut self, found: Found) {
-        self.counts.n_scans += 1;
-        self.counts.last_scan = found.took;
-        for candidate in found.candidates {
-            self.consider(candidate);
-        }
-    }
-
-    fn consider(&mut self, candidate: Candidate) {
-        let Candidate { key, traits, node_version, obstacle } = candidate;
-        let now = clock::now();
-        if self.watched.contains_key(&key.pid) || self.is_stopping {
-            return;
-        }
-        let processes = &self.config.processes;
-        let Some(rule) = select(&processes.include, &processes.exclude, &traits) else {
-            self.left_alone.add(key, Reason::Excluded, now);
-            return;
-        };
-        if let Some(obstacle) = obstacle {
-            if self.left_alone.add(key, Reason::Failed, now) {
-                let (error, hint) = (obstacle.to_string(), obstacle.hint());
-                let told = json!({ "pid": key.pid, "command": traits.command, "error": error, "hint": hint });
-                self.events.tell("process_refused", told);
-                self.counts.n_failed += 1;
+    /// What a request wants.
+    pub fn take_order(&mut self, order: Order) {
+        match order {
+            Order::Census { pid } => {
+                let now = clock::now();
+                let watched = self.watched.get_mut(&pid);
+                if !watched.is_some_and(|watched| watched.hurry_census(now)) {
+                    tracing::debug!(pid, "a census of a process that is not watched");
+                }
             }
-            return;
-        }
-        let name = rule.and_then(|rule| rule.name.clone());
-        let service = self.places.name(name.unwrap_or_else(|| name_of(&traits.command)));
-        let n_all = self.watched.len() + self.waiting.len();
-        if n_all >= processes.max || self.places.n_of(&service) >= processes.max_per_service {
-            if self.left_alone.add(key, Reason::OverLimit, now) {
-                let told = json!({ "pid": key.pid, "service": service, "command": traits.command });
-                self.events.tell("process_over_limit", told);
+            Order::Look { pid, look } => {
+                if let Some(watched) = self.watched.get(&pid) {
+                    watched.look(look);
+                }
             }
-            return;
-        }
-        let place = self.places.take(service);
-        self.waiting.push_back(Subject { key, place, traits, node_version });
-    }
-
-    /// Recordings that are full go on in new files, and old ones go.
-    fn turn_over(&mut self, now: Nanos, tasks: &mut JoinSet<Done>) {
-        let Some(archive) = &self.archive else { return };
-        if now < self.files_due {
-            return;
-        }
-        self.files_due = now.after(FILES_EVERY);
-        let limits = self.config.recordings.clone();
-        let wall = clock::wall_now();
-        for watched in self.watched.values_mut() {
-            if !watched.is_recording_full(now, &limits) {
-                continue;
+            Order::Record { pid, lasts, answer } => {
+                if answer.send(self.ask_recording(pid, lasts)).is_err() {
+                    tracing::debug!(pid, "who asked for a recording did not wait");
+                }
+                self.publish(clock::now());
             }
-            let subject = &watched.subject;
-            let path = archive.name(subject.key, &subject.place, wall);
-            let mut told = of_process(subject.key, &subject.place, &subject.traits.command);
-            told["path"] = json!(path);
-            told["before"] = json!(watched.record_to(path, now));
-            self.events.tell("recording_turned_over", told);
-        }
-        let open = self.watched.values().filter_map(Watched::recording).map(Path::to_owned);
-        let open: BTreeSet<PathBuf> = open.collect();
-        let directory = archive.directory().to_owned();
-        tasks.spawn_blocking(move || Done::Pruned(prune(&directory, &limits, &open, wall)));
-    }
-
-    /// Begins sessions, a few at a time.
-    fn attach(&mut self, tasks: &mut JoinSet<Done>) {
-        let is_attaching = |watched: &&Watched| watched.state() == State::Attaching;
-        let mut n_attaching = self.watched.values().filter(is_attaching).count();
-        while n_attaching < ATTACHING_MAX {
-            let Some(subject) = self.waiting.pop_front() else { return };
-            n_attaching += 1;
-            let pid = subject.key.pid;
-            let wall = clock::wall_now();
-            let archive = self.archive.as_ref();
-            let file = archive.map(|archive| archive.name(subject.key, &subject.place, wall));
-            let config = self.session_config(pid, file.clone());
-            let mut watched = Watched::new(subject, wall);
-            if let Some(file) = file {
-                watched.recorded_to(file, clock::now());
-            }
-            self.watched.insert(pid, watched);
-            tasks.spawn_blocking(move || {
-                let outcome = Box::new(Session::start(config));
-                Done::Began { pid, outcome }
-            });
-        }
-    }
-
-    fn session_config(&self, pid: u32, file: Option<PathBuf>) -> SessionConfig {
-        let tracing = &self.config.tracing;
-        SessionConfig {
-            pid,
-            backend: Backend::Ebpf,
-            tracer: None,
-            anchor_tid: None,
-            has_empty_probes: false,
-            has_source_maps: tracing.source_maps,
-            has_async_origin: tracing.async_origin,
-            has_faults: false,
-            min_size: tracing.min_size,
-            ring_bytes: u32::try_from(tracing.ring_size.0).unwrap_or(u32::MAX),
-            plan_cache: self.plan_cache.clone(),
-            record_reads: None,
-            // The fleet says when: one at a time on the whole host.
-            census_interval: None,
-            record: file.map(|path| RecordTo {
-                path,
-                is_overwriting: false,
-                is_purpose: false,
-                max_size: None,
-            }),
-            pace: Pace::FLEET,
-            stores_max: Some(tracing.max_stores),
-            symbols: self.symbols.clone(),
-        }
-    }
-
-    fn began(
-        &mut self,
-        pid: u32,
-        outcome: Result<Session, SessionError>,
-        tasks: &mut JoinSet<Done>,
-    ) {
-        match (outcome, self.watched.get_mut(&pid)) {
-            (Ok(session), Some(watched)) if !watched.is_ending() => {
-                watched.begin(session, clock::now(), &self.config.census);
-            }
-            // It was left meanwhile.
-            (Ok(session), _) => {
-                tasks.spawn_blocking(move || Done::Ended { pid, outcome: session.finish() });
-            }
-            (Err(error), _) => self.ended(pid, Err(error)),
         }
     }
 
@@ -372,11 +267,12 @@ impl Fleet {
 
     fn end(&mut self, pid: u32, tasks: &mut JoinSet<Done>) {
         let Some(watched) = self.watched.get_mut(&pid) else { return };
-        let (session, changes) = watched.end();
+        let Ended { session, changes, recording } = watched.end();
         let subject = watched.subject.clone();
         for change in changes {
             self.tell(&subject, &change);
         }
+        self.recording_ended(recording, &subject);
         if let Some(session) = session {
             tasks.spawn_blocking(move || Done::Ended { pid, outcome: session.finish() });
         }
@@ -385,11 +281,15 @@ impl Fleet {
     /// Its probes are gone.
     fn ended(&mut self, pid: u32, outcome: Result<(), SessionError>) {
         let Some(mut watched) = self.watched.remove(&pid) else { return };
-        let (_, changes) = watched.end();
+        let Ended { changes, recording, .. } = watched.end();
+        if !watched.was_watched() && outcome.as_ref().is_err_and(SessionError::is_target_lost) {
+            self.n_gone += 1;
+        }
         let subject = &watched.subject;
         for change in changes {
             self.tell(subject, &change);
         }
+        self.recording_ended(recording, subject);
         self.places.give_back(&subject.place);
         if self.census_of.is_some_and(|(of, _)| of == pid) {
             self.census_of = None;
@@ -426,6 +326,8 @@ impl Fleet {
                 let subject = &watched.subject;
                 let mut told = of_process(subject.key, &subject.place, &subject.traits.command);
                 told["node_version"] = json!(subject.node_version);
+                told["backend"] = json!(self.backend.name());
+                told["age_ns"] = json!(clock::age_of_ticks(subject.key.start_ticks).map(|it| it.0));
                 self.events.tell("process_watched", told);
             }
             let found = watched.judge(now, &self.config);
@@ -447,16 +349,17 @@ impl Fleet {
 
     /// One census at a time: whoever has waited for longest.
     fn take_turns(&mut self, now: Nanos) {
+        let census = self.config.census.with(self.backend);
         if let Some((pid, began_at)) = self.census_of {
             let Some(watched) = self.watched.get_mut(&pid) else {
                 self.census_of = None;
                 return;
             };
-            if watched.poll_census(&self.config.census) == CensusState::Underway {
+            if watched.poll_census(&census) == CensusState::Underway {
                 if now.since(began_at) < CENSUS_LIMIT {
                     return;
                 }
-                watched.put_off_census(&self.config.census, Nanos(0));
+                watched.put_off_census(&census, Nanos(0));
             }
             self.counts.n_censuses += 1;
             self.trim_due.get_or_insert(now.after(TRIM_EVERY));
@@ -473,6 +376,10 @@ impl Fleet {
     fn publish(&mut self, now: Nanos) {
         self.counts.n_over_limit = self.left_alone.n_over_limit(now);
         self.counts.n_events_lost = self.events.n_lost();
+        self.counts.outgoing = self.outgoing.counts();
+        let execs = self.exec_counts.as_ref();
+        self.counts.n_execs = execs.map_or(0, |it| it.n_seen());
+        self.counts.n_short_lived = self.n_gone + execs.map_or(0, |it| it.n_short_lived());
         let is_attaching = |watched: &Watched| watched.state() == State::Attaching;
         if self.counts.n_scans > 0 && self.waiting.is_empty() {
             self.is_ready |= !self.watched.values().any(is_attaching);
@@ -482,6 +389,7 @@ impl Fleet {
         self.board.send_replace(Arc::new(Board {
             processes,
             counts: self.counts,
+            started: self.started,
             is_ready: self.is_ready,
             is_stopping: self.is_stopping,
         }));
