@@ -108,7 +108,8 @@ pub fn become_traced(command: &[OsString], is_seized: bool) -> io::Error {
     let Some((program, arguments)) = command.split_first() else {
         return io::ErrorKind::InvalidInput.into();
     };
-    let traced = if is_seized { wait_to_be_seized() } else { ptrace::traceme().map_err(Into::into) };
+    let traced =
+        if is_seized { wait_to_be_seized() } else { ptrace::traceme().map_err(Into::into) };
     if let Err(error) = traced {
         return error;
     }
@@ -205,7 +206,8 @@ pub fn launch_traced(
         }
     };
     Builder::new().name("bw-trace".to_owned()).spawn(trace)?;
-    let (child, arrival) = begun.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))??;
+    let (child, arrival) =
+        begun.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))??;
     Ok(match arrival {
         Arrival::Held(tracer) => {
             let traced = Traced { tracer, is_held: true, ended, outcome: None };

@@ -115,9 +115,9 @@ pub(crate) fn censuses_while_stores_come(lab: &Lab) {
     let truth = launched.tell("go");
     assert_settled(&truth);
     let n_created = number(&truth["n_created"]);
-    let sample = launched.watch().wait_for_sample("all creations", |sample| {
-        sample.n_created() >= before + n_created
-    });
+    let sample = launched
+        .watch()
+        .wait_for_sample("all creations", |sample| sample.n_created() >= before + n_created);
     assert!(sample.n_created() <= before + n_created + N_FOREIGN_MAX, "{n_created} {sample:?}");
     assert!(sample.n_censuses() >= 4, "{}", sample.value()["census"]);
     let n_live = number(&truth["n_live"]);

@@ -55,10 +55,8 @@ fn check(lab: &Lab, how: &How, way: &str, is_leak: bool) -> Checked {
     // Node's own bootstrap allocates before any script does.
     let first = "SELECT count(*) FROM stores WHERE label NOT LIKE '%pinned.mjs%'";
     assert!(answer(lab, &file, first) > Some(0), "{}", check.stderr());
-    let used = format!(
-        "SELECT count(*) FROM meta WHERE name = 'backend' AND value = '{}'",
-        how.used
-    );
+    let used =
+        format!("SELECT count(*) FROM meta WHERE name = 'backend' AND value = '{}'", how.used);
     assert_eq!(answer(lab, &file, &used), Some(1), "{}", check.stderr());
     // Collections are seen.
     let counted = "SELECT count(*) FROM timeline WHERE n_minor IS NULL OR n_small_live IS NULL";

@@ -9,7 +9,7 @@ use bufwatch_common::{
 };
 
 use crate::base::{
-    AsyncOriginId, Avma, Bytes, FastMap, FastSet, Nanos, ReadMemory, StackId, StoreKey, Tid,
+    AsyncOriginId, Avma, Bytes, FastMap, FastSet, Nanos, ReadMemory as _, StackId, StoreKey, Tid,
 };
 use crate::event::{Creates, Event, GcKind, Payload, StoreCreated};
 use crate::source::breakpoints::walk::{self, Start};
@@ -39,7 +39,9 @@ const STORE_BYTES: usize = 72;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// An array buffer takes a store; which argument is the address of its `shared_ptr`.
-    Created { argument: usize },
+    Created {
+        argument: usize,
+    },
     /// The first argument is the store.
     Destroyed,
     /// The first argument is the store; what it changes to is known when it returns.
@@ -313,8 +315,7 @@ impl Hits {
         };
         let mut walked = walk::walk(&self.memory, &self.config, &self.copies, start);
         // The isolate of a thread that runs JavaScript has mapped its copy by now.
-        if walked.as_ref().is_some_and(|walk| walk.has_foreign_code)
-            && self.threads.insert(hit.tid)
+        if walked.as_ref().is_some_and(|walk| walk.has_foreign_code) && self.threads.insert(hit.tid)
         {
             self.copies = (self.find_copies)();
             walked = walk::walk(&self.memory, &self.config, &self.copies, start);

@@ -121,12 +121,9 @@ impl Source for BreakpointSource {
 
     fn read_live_set(&self) -> io::Result<Vec<(u64, LiveStore)>> {
         let told = self.post.lock();
-        let mut stores: Vec<(u64, LiveStore)> = Vec::new();
-        for (address, live) in &told.live {
-            if live.is_tracked != 0 {
-                stores.push((*address, *live));
-            }
-        }
+        let tracked = told.live.iter().filter(|(_, live)| live.is_tracked != 0);
+        let mut stores: Vec<(u64, LiveStore)> =
+            tracked.map(|(address, live)| (*address, *live)).collect();
         drop(told);
         stores.sort_unstable_by_key(|(address, _)| *address);
         Ok(stores)

@@ -198,8 +198,7 @@ fn identify_frame(
     memory.read(Avma(at), &mut literal_id).ok()?;
     let script_id = field(script, config.script_id_offset)?;
     // A Smi's value is in the upper half.
-    frame.identity =
-        script_id & 0xffff_ffff_0000_0000 | u64::from(u32::from_le_bytes(literal_id));
+    frame.identity = script_id & 0xffff_ffff_0000_0000 | u64::from(u32::from_le_bytes(literal_id));
     frame.kind = frame_kind::JS;
     Some(())
 }
@@ -276,7 +275,7 @@ mod tests {
         // Function → shared → script.
         set(0x9020, 0x9201);
         set(0x9228, 0x9301);
-        set(0x9238, 77 << 32);
+        set(0x9238, 0x4d << 32);
         set(0x9318, 3 << 32);
         words
     }
@@ -291,7 +290,7 @@ mod tests {
         let id = identify(&memory, &config(), 9, &mut walk.frames);
         let kinds: Vec<u32> = walk.frames.iter().map(|frame| frame.kind).collect();
         assert_eq!(kinds, [frame_kind::NATIVE, frame_kind::JS, frame_kind::NATIVE]);
-        assert_eq!((walk.frames[1].identity, walk.frames[1].bytecode_offset), (3 << 32 | 77, 5));
+        assert_eq!((walk.frames[1].identity, walk.frames[1].bytecode_offset), (3 << 32 | 0x4d, 5));
         assert_eq!(walk.frames[1].function, 0x9201);
         assert_ne!(id, identify(&memory, &config(), 8, &mut walk.frames));
     }
@@ -318,9 +317,9 @@ mod tests {
         memory.0.insert(0x71f0, 0xa001);
         memory.0.insert(0xa020, 0xa201);
         memory.0.insert(0xa228, 0x9301);
-        memory.0.insert(0xa238, 77 << 32);
+        memory.0.insert(0xa238, 0x4d << 32);
         assert_eq!(id(&memory), before);
-        memory.0.insert(0xa238, 78 << 32);
+        memory.0.insert(0xa238, 0x4e << 32);
         assert_ne!(id(&memory), before);
     }
 

@@ -98,7 +98,9 @@ impl Instruction {
 /// Why breakpoints could not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BreakpointError {
-    #[error("the instruction at {address:#x} is not one that bufwatch can do the work of ({byte:#04x})")]
+    #[error(
+        "the instruction at {address:#x} is not one that bufwatch can do the work of ({byte:#04x})"
+    )]
     Instruction { address: u64, byte: u8 },
     #[error("the code at {address:#x} could not be changed: {source}")]
     Write { address: u64, source: Errno },
@@ -163,7 +165,8 @@ impl Breakpoints {
     pub(super) fn remove_from_copy(&self, tid: i32) {
         restore(tid, &self.bytes());
         // Its memory may be that of the program before; only there all of them are found.
-        let is_set = |(address, _): &(u64, u8)| read(tid, *address).is_ok_and(|it| it.starts_with(&[INT3]));
+        let is_set =
+            |(address, _): &(u64, u8)| read(tid, *address).is_ok_and(|it| it.starts_with(&[INT3]));
         if self.former.iter().all(is_set) {
             restore(tid, &self.former);
         }
@@ -238,9 +241,10 @@ fn write(tid: i32, address: u64, word: u64) -> Result<(), Errno> {
 }
 
 fn write_byte(tid: i32, address: u64, byte: u8) -> Result<(), Errno> {
-    let [_, rest @ ..] = read(tid, address)?;
-    let [b, c, d, e, f, g, h] = rest;
-    write(tid, address, u64::from_le_bytes([byte, b, c, d, e, f, g, h]))
+    let mut code = read(tid, address)?;
+    let [first, ..] = &mut code;
+    *first = byte;
+    write(tid, address, u64::from_le_bytes(code))
 }
 
 #[cfg(test)]

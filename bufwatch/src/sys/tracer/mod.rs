@@ -83,7 +83,11 @@ pub struct Tracer {
 
 impl Tracer {
     /// Watches from now on, once for a program. Addresses are of functions' first instructions.
-    pub fn watch(&self, addresses: Vec<u64>, observer: Box<dyn Observer>) -> Result<(), TraceError> {
+    pub fn watch(
+        &self,
+        addresses: Vec<u64>,
+        observer: Box<dyn Observer>,
+    ) -> Result<(), TraceError> {
         let (answer, answered) = mpsc::channel();
         self.order(Order::Watch { addresses, observer, answer }, &answered)?.map_err(Into::into)
     }

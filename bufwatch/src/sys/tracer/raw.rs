@@ -1,6 +1,9 @@
 //! The calls of a tracer that nix does not have, or has for named signals only: a program may be sent real-time signals, and each must reach
 //! it. What is done with a stop is decided by `threads`.
-#![expect(unsafe_code, reason = "raw system calls without pointers, and one handler that does nothing")]
+#![expect(
+    unsafe_code,
+    reason = "raw system calls without pointers, and one handler that does nothing"
+)]
 
 use nix::errno::Errno;
 use nix::libc;
@@ -48,7 +51,8 @@ fn change(status: i32) -> Option<Change> {
 /// Lets a stopped thread run; a `signal` that is not zero is delivered.
 pub(super) fn let_run(tid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: no pointers: the address is not used, the data is a number.
-    Errno::result(unsafe { libc::ptrace(libc::PTRACE_CONT, tid, 0_usize, signal as usize) }).map(drop)
+    Errno::result(unsafe { libc::ptrace(libc::PTRACE_CONT, tid, 0_usize, signal as usize) })
+        .map(drop)
 }
 
 /// Leaves a thread stopped that was stopped by a signal, until another one lets it run.

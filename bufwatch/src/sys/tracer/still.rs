@@ -76,9 +76,7 @@ impl Tracing<'_> {
 
     fn running(&self) -> Vec<i32> {
         let all = self.threads.iter().filter(|(_, its)| **its == State::Running);
-        let mut running: Vec<i32> = all.map(|(tid, _)| *tid).collect();
-        running.sort_unstable();
-        running
+        all.map(|(tid, _)| *tid).collect()
     }
 
     pub(super) fn are_all_stopped(&self) -> bool {
@@ -86,20 +84,18 @@ impl Tracing<'_> {
     }
 
     pub(super) fn any_stopped(&self) -> Option<i32> {
-        let stopped = self.threads.iter().filter(|(_, its)| matches!(its, State::Stopped(_)));
-        stopped.map(|(tid, _)| *tid).min()
+        let mut all = self.threads.iter();
+        all.find(|(_, its)| matches!(its, State::Stopped(_))).map(|(tid, _)| *tid)
     }
 
     pub(super) fn standing(&self) -> Standing {
         let mut standing = Standing { threads: Vec::new(), running: Vec::new(), n_threads: 0 };
-        let mut tids: Vec<i32> = self.threads.keys().copied().collect();
-        tids.sort_unstable();
-        for tid in tids {
-            match (self.threads.get(&tid), ptrace::getregs(Pid::from_raw(tid))) {
-                (Some(State::Stopped(_)), Ok(all)) => {
+        for (tid, state) in &self.threads {
+            match (state, ptrace::getregs(Pid::from_raw(*tid))) {
+                (State::Stopped(_), Ok(all)) => {
                     standing.threads.push(StoppedThread::new(tid.cast_unsigned(), &all));
                 }
-                (Some(State::Ending), _) => continue,
+                (State::Ending, _) => continue,
                 _ => standing.running.push(tid.cast_unsigned()),
             }
             standing.n_threads += 1;

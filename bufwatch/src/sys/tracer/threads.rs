@@ -1,6 +1,7 @@
 //! The thread that traces a program: takes what its threads meet, lets them run on, and does what it is ordered between two of these. What a
 //! breakpoint means is the observer's business.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 
@@ -9,7 +10,6 @@ use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::unistd::{Pid, gettid};
 
-use crate::base::FastMap;
 use crate::sys::launch::Outcome;
 use crate::sys::tracer::breakpoints::Breakpoints;
 use crate::sys::tracer::raw::{self, Change};
@@ -47,7 +47,7 @@ pub(super) enum State {
 pub(super) struct Tracing<'a> {
     pub(super) pid: i32,
     is_awaited: &'a dyn Fn(u32) -> bool,
-    pub(super) threads: FastMap<i32, State>,
+    pub(super) threads: BTreeMap<i32, State>,
     breakpoints: Breakpoints,
     observer: Option<Box<dyn Observer>>,
     /// Whoever stops stays so.
@@ -73,7 +73,7 @@ pub(in crate::sys) fn trace(
     let mut tracing = Tracing {
         pid,
         is_awaited,
-        threads: FastMap::default(),
+        threads: BTreeMap::new(),
         breakpoints: Breakpoints::default(),
         observer: None,
         stands_still: false,
@@ -193,10 +193,8 @@ impl Tracing<'_> {
                 self.stopped(tid, Next::Run(if is_ours { 0 } else { signal }));
             }
             Change::Stopped { signal, event: libc::PTRACE_EVENT_STOP } => {
-                let is_by_signal = matches!(
-                    signal,
-                    libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU
-                );
+                let is_by_signal =
+                    matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
                 self.stood(tid, if is_by_signal { Next::Listen } else { Next::Run(0) });
             }
             Change::Stopped { event: libc::PTRACE_EVENT_CLONE, .. } => self.cloned(tid),
@@ -276,8 +274,8 @@ impl Tracing<'_> {
         let thread = Pid::from_raw(tid);
         let Ok(all) = ptrace::getregs(thread) else { return false };
         let Some(n) = self.breakpoints.met(&all) else { return false };
-        let is_trap = ptrace::getsiginfo(thread)
-            .is_ok_and(|signal| CODES_OF_TRAPS.contains(&signal.si_code));
+        let is_trap =
+            ptrace::getsiginfo(thread).is_ok_and(|signal| CODES_OF_TRAPS.contains(&signal.si_code));
         if !is_trap {
             return false;
         }
@@ -320,13 +318,11 @@ impl Tracing<'_> {
     /// Lets all threads run that stand still.
     fn resume(&mut self) {
         self.stands_still = false;
-        let mut stopped: Vec<(i32, Next)> = Vec::new();
-        for (tid, state) in &self.threads {
-            if let State::Stopped(next) = state {
-                stopped.push((*tid, *next));
-            }
-        }
-        stopped.sort_unstable_by_key(|(tid, _)| *tid);
+        let stopped = self.threads.iter().filter_map(|(tid, state)| match state {
+            State::Stopped(next) => Some((*tid, *next)),
+            State::Running | State::Ending => None,
+        });
+        let stopped: Vec<(i32, Next)> = stopped.collect();
         for (tid, next) in stopped {
             self.go_on(tid, next);
         }
