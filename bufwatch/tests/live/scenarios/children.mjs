@@ -1,5 +1,6 @@
 // Starts other programs and workers in every way there is, while another thread makes stores, and says how each of them ended. The same
-// whether somebody watches or not. Words: `go` does all of it, `signals` says how often SIGUSR2 came.
+// whether somebody watches or not. Words: `go` does all of it, `signals` says how often SIGUSR2 came, `code` what
+// of the code in memory is changed.
 //
 // node --expose-gc children.mjs
 
@@ -91,12 +92,6 @@ const ways = {
   },
 };
 
-// A copy that is not another program at once, and runs V8. There are no other threads in it: only what needs none may be done.
-function copyOfThis() {
-  const few = () => [1, 2, 3].map(() => Buffer.alloc(SIZE)).length + 6;
-  return addon ? addon.forked(few) : few();
-}
-
 if (process.send) {
   await beForked();
 } else {
@@ -113,8 +108,10 @@ if (process.send) {
       }
       churn.postMessage('end');
       [ends.churn] = await once(churn, 'exit');
-      ends['a copy of this process'] = copyOfThis();
+      ends['changed code of a copy'] = addon?.changedCode(true) ?? null;
     }
-    say({ ends, n_signals: nSignals });
+    // Bytes that are not the file's: only of this process, and only if there are breakpoints.
+    const nChanged = word === 'code' ? (addon?.changedCode(false) ?? null) : 0;
+    say({ ends, n_signals: nSignals, n_changed: nChanged });
   }
 }
