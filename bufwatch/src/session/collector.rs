@@ -122,8 +122,13 @@ pub(super) fn run(
         }
         SourceConfig::Breakpoints(breakpoints) => {
             collector.symbolizer.prepare(Avma(breakpoints.probe.text_start));
-            let source = BreakpointSource::start(*breakpoints)
-                .map_err(|source| SessionError::Breakpoints { pid, source })?;
+            let source = BreakpointSource::start(*breakpoints).map_err(|source| {
+                if source.has_ended() || sampling.has_ended() {
+                    SessionError::EndedDuringAttach(pid)
+                } else {
+                    SessionError::Breakpoints { pid, source }
+                }
+            })?;
             Box::new(source)
         }
         SourceConfig::Ptrace(config) => Box::new(PtraceSource::new(config)),

@@ -14,7 +14,7 @@ const EVERY_KIND_MIN_SIZE: &str = "131072";
 const OF_NODE: u64 = 131_072;
 
 /// From Node 26.3 on a pool slab has 65536 bytes, and 64 more the ones that are made first; they are Node's, not the scenario's.
-const ABOVE_POOL_SLAB: &str = "65601";
+pub(crate) const ABOVE_POOL_SLAB: &str = "65601";
 
 /// One step of the scenario: how many stores of which size it made.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 
-use crate::completeness::{Attached, Watched};
+use crate::completeness::{ABOVE_POOL_SLAB, Attached, Watched};
 use crate::harness::{Lab, Watch, with_node};
 use crate::launched::open_to_all;
 use crate::sample::{Frame, Place, Sample, Site};
@@ -123,13 +123,27 @@ fn check_mode(lab: &Lab, mode: &str) {
     check_phases(lab, mode, &mut Attached(&mut scenario, &watch));
 }
 
+/// Of each kind of source and way of being called one. All cells warm up with a million small stores, each of which is two stops.
+const CELLS_BY_BREAKPOINTS: [&str; 10] = [
+    "language.mjs: sync nested",
+    "language.mjs: async in async",
+    "language.mjs: event emitter",
+    "language.mjs: field initialiser",
+    "hot.mjs: inlined in a loop",
+    "two-byte.cjs: non-ASCII names",
+    "made-code.cjs: direct eval",
+    "made-code.cjs: vm with offsets",
+    "made-code.cjs: WebAssembly",
+    "typed-inline.cjs: class",
+];
+
 /// By breakpoints, as an ordinary user.
 pub(crate) fn of_each_tier_by_breakpoints(lab: &Lab) {
     let folder = tempfile::tempdir().unwrap();
     lab.write_files("stacks/fixtures.mjs", folder.path());
     open_to_all(folder.path());
-    let args = ["tiers", folder.path().to_str().unwrap()];
-    let mut launched = lab.launch("stacks/truth.mjs", &args, &["--min-size", MIN_SIZE]);
+    let args = [&["tiers", folder.path().to_str().unwrap()], &CELLS_BY_BREAKPOINTS[..]].concat();
+    let mut launched = lab.launch("stacks/truth.mjs", &args, &["--min-size", ABOVE_POOL_SLAB]);
     check_phases(lab, "tiers", &mut launched);
 }
 

@@ -11,6 +11,8 @@ mod threads;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::sys::ptrace::StoppedThread;
 
 pub use breakpoints::BreakpointError;
@@ -47,6 +49,16 @@ pub enum TraceError {
     Ended,
     #[error(transparent)]
     Breakpoint(#[from] BreakpointError),
+}
+
+impl TraceError {
+    /// It was killed while it was held, perhaps while its code was being changed.
+    pub const fn has_ended(&self) -> bool {
+        matches!(
+            self,
+            Self::Ended | Self::Breakpoint(BreakpointError::Write { source: Errno::ESRCH, .. })
+        )
+    }
 }
 
 /// What the tracer is told.
