@@ -90,10 +90,12 @@ impl Tracing<'_> {
         let mut tracer = Some(Tracer { orders: sender, tid: gettid().as_raw() });
         loop {
             if let Some(outcome) = self.outcome {
+                // First: once it is told, bufwatch may end.
+                self.let_all_go()?;
                 if tracer.is_some() {
                     tell(Arrival::Ended(outcome));
                 }
-                return self.let_all_go().map(|()| outcome);
+                return Ok(outcome);
             }
             match raw::next_change(true) {
                 Ok(Some((tid, change))) => self.changed(tid, change),
