@@ -61,7 +61,7 @@ impl Backend {
         match self {
             Self::Ebpf => None,
             Self::Breakpoints => Some(
-                "the program is stopped for some ten microseconds at each creation and death of a store, and ends with bufwatch; \
+                "the program is stopped for some tens of microseconds at each creation and death of a store, and ends with bufwatch; \
                  mappings are not followed",
             ),
             Self::Ptrace => Some(

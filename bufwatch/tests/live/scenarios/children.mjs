@@ -85,7 +85,7 @@ const ways = {
     for (let i = 0; i < N_SIGNALS; i += 1) {
       const before = nSignals;
       process.kill(process.pid, 'SIGUSR2');
-      make();
+      Buffer.allocUnsafeSlow(65536);
       while (nSignals === before) await new Promise((resolve) => setImmediate(resolve));
     }
     return nSignals;
