@@ -96,7 +96,7 @@ pub struct WatchArgs {
     pub json: bool,
 
     /// Look at the V8 heap this often, to tell which views pin which stores and who holds them. Each look stops the process for about
-    /// 5 ms and 0.25 s per GB of V8 heap; without this only when asked for, and with --backend ptrace each second
+    /// 5 ms and 0.25 s per GB of V8 heap; without this only when asked for, and each second where nothing else tells of stores (--backend ptrace --pid)
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub census_every: Option<f64>,
 

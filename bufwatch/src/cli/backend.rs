@@ -3,7 +3,7 @@
 use crate::base::Nanos;
 use crate::cli::message::print_line;
 use crate::event::Backend;
-use crate::session::{BackendChoice, CensusInterval};
+use crate::session::{BackendChoice, CensusInterval, Chosen};
 
 /// Between two censuses where nobody says anything else and stores are seen by them only; `--pause-budget` puts them further apart.
 const CENSUS_EVERY: Nanos = Nanos::SECOND;
@@ -11,8 +11,9 @@ const CENSUS_EVERY: Nanos = Nanos::SECOND;
 /// How to watch it.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct BackendArgs {
-    /// How to watch: `ebpf` sees every store and its line, and needs rights; `ptrace` looks at the V8 heap now and then, which any user may
-    /// do with an own process; `auto` takes ebpf if it can be loaded, else ptrace
+    /// How to watch: `ebpf` sees every store and its line, and needs rights; `ptrace` needs none for own processes: it looks at the V8 heap
+    /// now and then, and what `run` and `check` start has breakpoints, which see every store and its line, too, for a stop at each; `auto`
+    /// takes ebpf if it can be loaded, else ptrace
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = parse)]
     pub backend: BackendChoice,
 }
@@ -22,9 +23,17 @@ fn parse(text: &str) -> Result<BackendChoice, String> {
 }
 
 impl BackendArgs {
-    /// Says it if that is not the best one.
+    /// For a process that runs. Says it if that is not the best one.
     pub(super) fn choose(self) -> Backend {
-        let chosen = self.backend.choose();
+        Self::say(&self.backend.choose())
+    }
+
+    /// For a program that is started.
+    pub(super) fn choose_for_command(self) -> Backend {
+        Self::say(&self.backend.choose().for_command())
+    }
+
+    fn say(chosen: &Chosen) -> Backend {
         if let Some(notice) = chosen.notice() {
             print_line(&format!("notice: {notice}"));
         }
@@ -58,6 +67,7 @@ mod tests {
             census_interval(backend, every, 0.5, Nanos(0)).map(|interval| interval.every)
         };
         assert_eq!(every(Backend::Ebpf, None), None);
+        assert_eq!(every(Backend::Breakpoints, None), None);
         assert_eq!(every(Backend::Ptrace, None), Some(CENSUS_EVERY));
         for backend in Backend::ALL {
             assert_eq!(every(backend, Some(2.0)), Some(Nanos::from_secs(2)));

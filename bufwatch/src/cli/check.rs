@@ -19,6 +19,7 @@ use crate::cli::output::write_file;
 use crate::cli::run::{self, Started};
 use crate::cli::watch::{FIRST_CENSUS, Signals, fail, print_each, run_on};
 use crate::cli::{Environment, finish};
+use crate::event::Backend;
 use crate::export::junit::{to_value, to_xml};
 use crate::session::replay::Replay;
 use crate::session::{CensusInterval, Pace, RecordTo, Session, SessionConfig};
@@ -187,11 +188,12 @@ fn record(args: &CheckArgs, environment: &Environment, file: &Path) -> Result<Ou
     let to_stderr = || Stdio::from(std::io::stderr());
     let streams =
         Streams { stdin: Stdio::inherit(), stdout: to_stderr(), stderr: Stdio::inherit() };
-    let mut launched = match run::start(&args.command, streams)? {
+    let backend = args.backend.choose_for_command();
+    let mut launched = match run::start(&args.command, streams, backend)? {
         Started::Node(launched) => launched,
         Started::Ended(_) => return Err(Exit::Unable),
     };
-    let config = config(args, environment, launched.pid(), file);
+    let config = config(args, environment, &launched, backend, file);
     let outcome = watch(config, &mut launched);
     if launched.is_held() {
         run::end(&mut launched);
@@ -227,11 +229,18 @@ fn watch(config: SessionConfig, launched: &mut Launched) -> Result<(), Exit> {
     Ok(())
 }
 
-fn config(args: &CheckArgs, environment: &Environment, pid: u32, file: &Path) -> SessionConfig {
+fn config(
+    args: &CheckArgs,
+    environment: &Environment,
+    launched: &Launched,
+    backend: Backend,
+    file: &Path,
+) -> SessionConfig {
     let every = Nanos((args.census_every * 1e9) as u64);
     SessionConfig {
-        pid,
-        backend: args.backend.choose(),
+        pid: launched.pid(),
+        backend,
+        tracer: launched.tracer(),
         anchor_tid: None,
         has_empty_probes: false,
         has_source_maps: true,

@@ -107,6 +107,7 @@ fn config(args: &RecordArgs, environment: &Environment) -> SessionConfig {
     SessionConfig {
         pid: args.pid,
         backend,
+        tracer: None,
         anchor_tid: None,
         has_empty_probes: false,
         has_source_maps: !args.no_source_maps,

@@ -11,6 +11,7 @@ use crate::cli::args::WatchArgs;
 use crate::cli::exit::Exit;
 use crate::cli::message::{print_error, print_line};
 use crate::cli::watch::{Signals, hand_on, watch};
+use crate::event::Backend;
 use crate::node::identity::{self, IdentityError};
 use crate::sys::launch::{
     self, Launched, NOT_EXECUTABLE, NOT_FOUND, Outcome, Start, Streams, become_traced,
@@ -35,13 +36,16 @@ pub struct RunArgs {
 /// What the started child does before it is the command.
 #[derive(Debug, clap::Args)]
 pub struct GateArgs {
+    /// It is traced by who seizes it, for which it waits
+    #[arg(long)]
+    pub seized: bool,
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,
 }
 
 /// Returns only if the command cannot be executed, with the codes that shells use.
 pub fn gate(args: &GateArgs) -> Exit {
-    let error = become_traced(&args.command);
+    let error = become_traced(&args.command, args.seized);
     let name = args.command.first().map(|name| name.to_string_lossy().into_owned());
     print_line(&format!(
         "error: `{}` cannot be started",
@@ -71,12 +75,13 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Exit {
             return Exit::Unable;
         }
     };
-    let mut launched = match start(&args.command, streams) {
+    let backend = args.watch.backend.choose_for_command();
+    let mut launched = match start(&args.command, streams, backend) {
         Ok(Started::Node(launched)) => launched,
         Ok(Started::Ended(outcome)) => return Exit::OfCommand(outcome.code()),
         Err(exit) => return exit,
     };
-    let exit = watch(&args.watch, environment, launched.pid(), Some(&mut launched));
+    let exit = watch(&args.watch, environment, launched.pid(), backend, Some(&mut launched));
     if launched.is_held() {
         end(&mut launched);
         return exit;
@@ -133,16 +138,30 @@ pub(super) enum Started {
 }
 
 /// Starts the command and says what is wrong if that fails.
-pub(super) fn start(command: &[OsString], streams: Streams) -> Result<Started, Exit> {
+pub(super) fn start(
+    command: &[OsString],
+    streams: Streams,
+    backend: Backend,
+) -> Result<Started, Exit> {
     let unable = |error: io::Error| {
         print_error(&error, Some("the command could not be started to be traced"));
         Exit::Unable
     };
     let mut gate = Command::new("/proc/self/exe");
-    gate.arg("gate").arg("--").args(command);
+    gate.arg("gate");
+    let is_traced = backend == Backend::Breakpoints;
+    if is_traced {
+        gate.arg("--seized");
+    }
+    gate.arg("--").args(command);
     // Of a Node that cannot be traced the session says why.
     let is_node = |pid| !matches!(identity::open(pid), Err(IdentityError::NotNode { .. }));
-    let (launched, start) = launch::launch(gate, streams, is_node).map_err(unable)?;
+    let launched = if is_traced {
+        launch::launch_traced(gate, streams, is_node)
+    } else {
+        launch::launch(gate, streams, is_node)
+    };
+    let (launched, start) = launched.map_err(unable)?;
     match start {
         Start::Held => Ok(Started::Node(launched)),
         Start::Ended(outcome) => {

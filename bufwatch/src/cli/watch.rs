@@ -48,7 +48,7 @@ pub fn run(args: &WatchArgs, environment: &Environment) -> Exit {
         Ok(None) => return Exit::Done,
         Err(exit) => return exit,
     };
-    watch(args, environment, pid, None)
+    watch(args, environment, pid, args.backend.choose(), None)
 }
 
 /// `launched`: the process, if it was started to be watched; it begins to run when the probes are in place, and is told signals.
@@ -56,9 +56,10 @@ pub(super) fn watch(
     args: &WatchArgs,
     environment: &Environment,
     pid: u32,
+    backend: Backend,
     launched: Option<&mut Launched>,
 ) -> Exit {
-    let config = config(args, environment, pid, launched.is_some());
+    let config = config(args, environment, pid, backend, launched.as_deref());
     say_what_faults_cost(&config);
     let session = match Session::start(config) {
         Ok(session) => session,
@@ -117,12 +118,17 @@ pub(super) fn fail(error: &SessionError) -> Exit {
     if error.is_target_lost() { Exit::TargetLost } else { Exit::Unable }
 }
 
-/// `is_new`: the process begins with the session.
-fn config(args: &WatchArgs, environment: &Environment, pid: u32, is_new: bool) -> SessionConfig {
-    let backend = args.backend.choose();
+fn config(
+    args: &WatchArgs,
+    environment: &Environment,
+    pid: u32,
+    backend: Backend,
+    launched: Option<&Launched>,
+) -> SessionConfig {
     SessionConfig {
         pid,
         backend,
+        tracer: launched.and_then(Launched::tracer),
         anchor_tid: args.anchor_tid,
         has_empty_probes: args.empty_probes,
         has_source_maps: !args.no_source_maps,
@@ -137,7 +143,7 @@ fn config(args: &WatchArgs, environment: &Environment, pid: u32, is_new: bool) -
             backend,
             args.census_every,
             args.pause_budget,
-            if is_new { FIRST_CENSUS } else { Nanos(0) },
+            if launched.is_some() { FIRST_CENSUS } else { Nanos(0) },
         ),
         record: args.record.as_ref().map(|path| RecordTo {
             path: path.clone(),

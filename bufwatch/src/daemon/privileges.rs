@@ -19,7 +19,7 @@ const PROBING: [Capability; 3] = [Capability::Bpf, Capability::Perfmon, Capabili
 pub(super) fn drop_privileges(backend: Backend) -> Result<Vec<&'static str>, GiveUpError> {
     let probing = match backend {
         Backend::Ebpf => &PROBING[..],
-        Backend::Ptrace => &[],
+        Backend::Ptrace | Backend::Breakpoints => &[],
     };
     keep_only(&[probing, &LOOKING].concat())
 }

@@ -9,6 +9,8 @@ pub enum Backend {
     /// Probes in the kernel: every store, with the stack that made it.
     #[default]
     Ebpf,
+    /// Breakpoints in a program that bufwatch started: every store, with the stack that made it, for a stop at each.
+    Breakpoints,
     /// Looks at the V8 heap now and then, for which the process stands still: what is there at such a moment.
     Ptrace,
 }
@@ -30,12 +32,13 @@ pub struct Sees {
 }
 
 impl Backend {
-    pub const ALL: [Self; 2] = [Self::Ebpf, Self::Ptrace];
+    pub const ALL: [Self; 3] = [Self::Ebpf, Self::Breakpoints, Self::Ptrace];
 
     /// As it is typed, and as JSON and recordings spell it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ebpf => "ebpf",
+            Self::Breakpoints => "breakpoints",
             Self::Ptrace => "ptrace",
         }
     }
@@ -46,16 +49,21 @@ impl Backend {
 
     pub const fn sees(self) -> Sees {
         let all = match self {
-            Self::Ebpf => true,
+            Self::Ebpf | Self::Breakpoints => true,
             Self::Ptrace => false,
         };
-        Sees { every_store: all, stacks: all, collections: all, small_stores: all, mappings: all }
+        let mappings = matches!(self, Self::Ebpf);
+        Sees { every_store: all, stacks: all, collections: all, small_stores: all, mappings }
     }
 
     /// What is not known with it, in one sentence; `None` if nothing is missing.
     pub const fn loss(self) -> Option<&'static str> {
         match self {
             Self::Ebpf => None,
+            Self::Breakpoints => Some(
+                "the program is stopped for some tens of microseconds at each creation and death of a store, and ends with bufwatch; \
+                 mappings are not followed",
+            ),
             Self::Ptrace => Some(
                 "stores are seen at censuses only (sampled): what lives between two of them is not counted, ages are lower bounds, \
                  and lines, collections and stores below --min-size are not known",
@@ -72,7 +80,7 @@ mod tests {
     fn a_backend_is_read_as_it_is_spelt_and_says_what_it_lacks() {
         for backend in Backend::ALL {
             assert_eq!(Backend::read(backend.name()), Some(backend));
-            assert_eq!(backend.loss().is_none(), backend.sees().every_store);
+            assert_eq!(backend.loss().is_none(), backend.sees().mappings);
         }
         assert_eq!(Backend::read("gdb"), None);
     }

@@ -28,7 +28,12 @@ pub struct Chosen {
 
 impl BackendChoice {
     pub fn read(name: &str) -> Option<Self> {
-        if name == "auto" { Some(Self::Auto) } else { Backend::read(name).map(Self::Only) }
+        match Backend::read(name) {
+            // Of no use for a process that runs already: what a program is started with, `for_command` says.
+            Some(Backend::Breakpoints) => None,
+            Some(backend) => Some(Self::Only(backend)),
+            None => (name == "auto").then_some(Self::Auto),
+        }
     }
 
     /// Asks the kernel, if that decides.
@@ -43,6 +48,15 @@ impl BackendChoice {
 }
 
 impl Chosen {
+    /// The same for a program that bufwatch starts: what ptrace may stop may have breakpoints.
+    #[must_use]
+    pub fn for_command(self) -> Self {
+        match self.backend {
+            Backend::Ptrace => Self { backend: Backend::Breakpoints, ..self },
+            Backend::Ebpf | Backend::Breakpoints => self,
+        }
+    }
+
     /// In one line what is used instead of what would be better, why, and what is lost; `None` if there is nothing to say.
     pub fn notice(&self) -> Option<String> {
         let reason = self.instead_because.as_ref()?;
@@ -71,6 +85,13 @@ mod tests {
         assert_eq!((chosen.backend, chosen.notice()), (Backend::Ptrace, None));
         assert_eq!(BackendChoice::read("auto"), Some(BackendChoice::Auto));
         assert_eq!(BackendChoice::read("strace"), None);
+        assert_eq!(BackendChoice::read("breakpoints"), None);
+    }
+
+    #[test]
+    fn what_is_started_has_breakpoints_where_ebpf_cannot_be_had() {
+        let of = |name| BackendChoice::read(name).unwrap().choose().for_command().backend;
+        assert_eq!((of("ptrace"), of("ebpf")), (Backend::Breakpoints, Backend::Ebpf));
     }
 
     #[test]

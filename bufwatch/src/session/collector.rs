@@ -13,6 +13,8 @@ use crate::base::{Avma, FastMap, Nanos, Tid};
 use crate::detect::{detect, detect_in_ram};
 use crate::event::{Event, GcKind, LiveSetRead, Payload};
 use crate::model::{Model, Phase};
+use crate::node::identity::NodeIdentity;
+use crate::node::plan::CodeRange;
 use crate::recording::Place;
 use crate::session::census::CensusTaking;
 use crate::session::first_touch::FirstTouches;
@@ -22,7 +24,7 @@ use crate::session::residency::ScanSchedule;
 use crate::session::sampling::Sampling;
 use crate::session::target::{Prepared, SourceConfig, interpreter_copies};
 use crate::session::{RecordTo, Request, SessionConfig, SessionError};
-use crate::source::{EbpfSource, PtraceSource, Source};
+use crate::source::{BreakpointSource, EbpfSource, PtraceSource, Source};
 use crate::symbolize::cassette::Recorder;
 use crate::symbolize::{Symbolizer, Trust};
 use crate::sys::clock;
@@ -103,25 +105,8 @@ pub(super) fn run(
         collector.apply_all(&events);
     }
     collector.publish();
-    let mut source: Box<dyn Source> = match source {
-        SourceConfig::Ebpf(ebpf) => {
-            collector.symbolizer.prepare(Avma(ebpf.probe.text_start));
-            let (mut source, mut more) = EbpfSource::start(&ebpf).map_err(|error| {
-                if sampling.has_ended() {
-                    SessionError::EndedDuringAttach(pid)
-                } else {
-                    error.into()
-                }
-            })?;
-            collector.interest.notices.append(&mut more);
-            // Twice: a worker may have begun before the probes saw its mappings, or while this was written down.
-            for _ in 0..2 {
-                source.add_copies(&interpreter_copies(&identity, interpreter))?;
-            }
-            Box::new(source)
-        }
-        SourceConfig::Ptrace(config) => Box::new(PtraceSource::new(config)),
-    };
+    let place = (&identity, interpreter);
+    let mut source = start_source(source, place, &mut collector, &|| sampling.has_ended())?;
     collector.apply(&Event { at: clock::now(), payload: Payload::Attached });
     // That it is watched is told at once: the first look at the buffer may wait for a second.
     collector.publish();
@@ -139,6 +124,42 @@ pub(super) fn run(
             .map_err(|source| SessionError::Recording { path: path.clone(), source }),
         None => Ok(()),
     }
+}
+
+/// `place` is where the interpreter is.
+fn start_source(
+    source: SourceConfig,
+    place: (&NodeIdentity, Option<CodeRange>),
+    collector: &mut Collector<'_>,
+    has_ended: &dyn Fn() -> bool,
+) -> Result<Box<dyn Source>, SessionError> {
+    let pid = collector.model.target.pid;
+    Ok(match source {
+        SourceConfig::Ebpf(ebpf) => {
+            collector.symbolizer.prepare(Avma(ebpf.probe.text_start));
+            let (mut source, mut more) = EbpfSource::start(&ebpf).map_err(|error| {
+                if has_ended() { SessionError::EndedDuringAttach(pid) } else { error.into() }
+            })?;
+            collector.interest.notices.append(&mut more);
+            // Twice: a worker may have begun before the probes saw its mappings, or while this was written down.
+            for _ in 0..2 {
+                source.add_copies(&interpreter_copies(place.0, place.1))?;
+            }
+            Box::new(source)
+        }
+        SourceConfig::Breakpoints(breakpoints) => {
+            collector.symbolizer.prepare(Avma(breakpoints.probe.text_start));
+            let source = BreakpointSource::start(*breakpoints).map_err(|source| {
+                if source.has_ended() || has_ended() {
+                    SessionError::EndedDuringAttach(pid)
+                } else {
+                    SessionError::Breakpoints { pid, source }
+                }
+            })?;
+            Box::new(source)
+        }
+        SourceConfig::Ptrace(config) => Box::new(PtraceSource::new(config)),
+    })
 }
 
 struct Collector<'a> {
@@ -326,7 +347,13 @@ impl Collector<'_> {
                 self.interest.notices.extend(notice);
             }
             Payload::TearingDown { tid } => self.symbolizer.forget_thread(tid),
-            Payload::GcStarted { kind: GcKind::Major, .. } => self.symbolizer.forget_code(),
+            Payload::GcStarted { kind: GcKind::Major, .. } => {
+                self.symbolizer.forget_code();
+                // Without word of each, now and then.
+                if !self.model.target.backend.sees().mappings {
+                    self.symbolizer.mappings_changed(0, u64::MAX);
+                }
+            }
             // The kernel uses their numbers again.
             Payload::ThreadsSampled(_) => {
                 self.ended_threads.retain(|_, at| event.at.since(*at) < Nanos::SECOND);

@@ -37,6 +37,7 @@ use crate::recording::{Place, RecordingError};
 use crate::source::census::CensusError;
 use crate::source::ebpf::LoadError;
 use crate::symbolize::SharedSymbols;
+use crate::sys::tracer::{TraceError, Tracer};
 
 /// Resolved settings; there are no defaults here.
 #[expect(clippy::struct_excessive_bools, reason = "settings are independent of each other")]
@@ -44,6 +45,8 @@ use crate::symbolize::SharedSymbols;
 pub struct SessionConfig {
     pub pid: u32,
     pub backend: Backend,
+    /// Of a program that is traced to its end, as breakpoints need it.
+    pub tracer: Option<Tracer>,
     /// Thread that carries the perf events; chosen if not given.
     pub anchor_tid: Option<u32>,
     /// Programs that do nothing are attached in place of the others.
@@ -106,6 +109,10 @@ pub enum SessionError {
     Target(#[from] TargetError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error("breakpoints cannot be set in process `{pid}`: {source}")]
+    Breakpoints { pid: u32, source: TraceError },
+    #[error("process `{0}` was not started by bufwatch to be traced: it can have no breakpoints")]
+    NoTracer(u32),
     #[error("--max-overhead is about probes, which backend {} does not use", .0.name())]
     NoOverheadLimit(Backend),
     #[error(
@@ -145,6 +152,9 @@ impl SessionError {
             Self::NoAsyncOrigin => "leave out one of them",
             Self::NoFaults(_) => {
                 "leave out --faults, or use --backend ebpf: `bufwatch doctor` says what that needs here"
+            }
+            Self::Breakpoints { .. } | Self::NoTracer(_) => {
+                "start it without bufwatch, and look at it now and then: bufwatch --backend ptrace --pid PID"
             }
             Self::NoPtrace { .. } => {
                 "the process must be yours and `kernel.yama.ptrace_scope` 0, or run as root; what bufwatch starts itself it may trace at 1, too: bufwatch run -- node app.js"

@@ -11,6 +11,7 @@ use crate::node::plan::{
 };
 use crate::session::backend::check_ptrace;
 use crate::session::{SessionConfig, SessionError};
+use crate::source::breakpoints::{BreakpointAt, BreakpointConfig, Meaning};
 use crate::source::census::{CensusError, CensusTaker};
 use crate::source::ebpf::{AttachPoint, CostLimit, EbpfConfig, ProgramName};
 use crate::source::known_stores::StoreTarget;
@@ -56,6 +57,7 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) enum SourceConfig {
     Ebpf(Box<EbpfConfig>),
+    Breakpoints(Box<BreakpointConfig>),
     Ptrace(StoreTarget),
 }
 
@@ -72,7 +74,7 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
     let pidfd = PidFd::open(config.pid);
     let planned = plan::obtain(config.pid, config.plan_cache.as_ref())
         .map_err(|source| SessionError::Identity { pid: config.pid, source })?;
-    let census = CensusTaker::new(&planned);
+    let census = CensusTaker::new(&planned).map(|it| it.stopped_by(config.tracer.clone()));
     let Planned { identity, plan, .. } = planned;
     let pidfd = pidfd.map_err(|source| match source.raw_os_error() {
         Some(nix::libc::ESRCH) => SessionError::EndedDuringAttach(config.pid),
@@ -84,6 +86,10 @@ pub(super) fn prepare(config: &SessionConfig) -> Result<Prepared, SessionError> 
         Backend::Ebpf => {
             let (ebpf, notices) = ebpf_config(config, &identity, &plan, stores)?;
             (SourceConfig::Ebpf(Box::new(ebpf)), notices)
+        }
+        Backend::Breakpoints => {
+            let (breakpoints, notices) = breakpoint_config(config, &identity, &plan)?;
+            (SourceConfig::Breakpoints(Box::new(breakpoints)), notices)
         }
         Backend::Ptrace => {
             check_censuses(config, &census)?;
@@ -148,6 +154,55 @@ fn ebpf_config(
     let notices = missing.map(|m| format!("no probe for {}: {}", m.purpose.name(), m.consequence));
     let notices = notices.chain(javascript_notice(plan)).collect();
     Ok((ebpf, notices))
+}
+
+/// What is watched by breakpoints, and what cannot be, in words.
+fn breakpoint_config(
+    config: &SessionConfig,
+    identity: &NodeIdentity,
+    plan: &ProbePlan,
+) -> Result<(BreakpointConfig, Vec<String>), SessionError> {
+    let tracer = config.tracer.clone().ok_or(SessionError::NoTracer(config.pid))?;
+    if let Some(purpose) = missing_requirement(plan) {
+        return Err(TargetError::Unusable(purpose, sanitize(&identity.node.path)).into());
+    }
+    let of_node = plan.probes.iter().filter(|probe| probe.image == ProbeImage::Node);
+    let points = of_node.filter_map(|probe| {
+        let address = identity.node.bias.to_avma(probe.svma);
+        Some(BreakpointAt { address, meaning: meaning(probe.purpose)? })
+    });
+    let missing = plan.missing.iter().filter(|missing| meaning(missing.purpose).is_some());
+    let notices =
+        missing.map(|m| format!("no breakpoint for {}: {}", m.purpose.name(), m.consequence));
+    let async_origin = config
+        .has_async_origin
+        .then(|| "there are no async origins: they need backend ebpf".to_owned());
+    let loss = config.backend.loss().map(|loss| format!("backend breakpoints: {loss}"));
+    let notices = notices.chain(loss).chain(async_origin).chain(javascript_notice(plan)).collect();
+    let breakpoints = BreakpointConfig {
+        tracer,
+        probe: probe_config(config, identity, plan),
+        points: points.collect(),
+        identity: identity.clone(),
+        interpreter: plan.frames.interpreter.get().map(|range| range.start..range.end),
+    };
+    Ok((breakpoints, notices))
+}
+
+/// `None` for what is not worth a stop.
+const fn meaning(purpose: ProbePurpose) -> Option<Meaning> {
+    Some(match purpose {
+        ProbePurpose::StoreCreatedArg1 => Meaning::Created { argument: 1 },
+        ProbePurpose::StoreCreatedArg2 => Meaning::Created { argument: 2 },
+        ProbePurpose::StoreDestroyed => Meaning::Destroyed,
+        ProbePurpose::StoreResize | ProbePurpose::StoreGrow | ProbePurpose::WasmGrow => {
+            Meaning::Resizing
+        }
+        ProbePurpose::GcStarted => Meaning::GcStarted,
+        ProbePurpose::GcFinished => Meaning::GcFinished,
+        ProbePurpose::HeapTearDown => Meaning::TornDown,
+        _ => return None,
+    })
 }
 
 /// Where censuses are all that there is, they must be possible.

@@ -13,7 +13,8 @@ use crate::sys::clock;
 use crate::sys::life::Life;
 use crate::sys::memory::{ProcessMemory, prefer_large_pages};
 use crate::sys::procfs::ProcfsError;
-use crate::sys::ptrace::{StopError, with_stopped};
+use crate::sys::ptrace::{StopError, Stopped, with_stopped, with_traced_stopped};
+use crate::sys::tracer::Tracer;
 use crate::v8::census::copy::Destination;
 use crate::v8::census::room::Room;
 use crate::v8::census::store::StoreFacts;
@@ -119,6 +120,8 @@ pub struct CensusTaker {
     stores: Option<StoreFacts>,
     node_version: Option<String>,
     n_threads: usize,
+    /// Of a program that bufwatch traces to its end.
+    tracer: Option<Tracer>,
 }
 
 impl CensusTaker {
@@ -148,7 +151,15 @@ impl CensusTaker {
                 .node_version
                 .map(|it| it.to_string().trim_start_matches('v').to_owned()),
             n_threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS_MAX)),
+            tracer: None,
         })
+    }
+
+    /// Of a process that has a tracer: that one stops it.
+    #[must_use]
+    pub fn stopped_by(mut self, tracer: Option<Tracer>) -> Self {
+        self.tracer = tracer;
+        self
     }
 
     /// Everything that is read for the census is also written to a file, for tests: what is on it is said by `census_cassette`.
@@ -232,12 +243,16 @@ impl CensusTaker {
         let destination =
             std::mem::take(room).for_pages(pages, Room::new(prefer_large_pages), self.n_threads);
         let prepared = clock::now();
-        let (look, report) = with_stopped(self.key.pid, STOP_LIMIT, |stopped| {
+        let look = |stopped: &Stopped| {
             if needs_all_threads && !stopped.running.is_empty() {
                 return Ok(Look::Incomplete(destination, stopped.running.len()));
             }
             self.place.look(stopped, &search, destination, self.n_threads)
-        })?;
+        };
+        let (look, report) = match &self.tracer {
+            Some(tracer) => with_traced_stopped(tracer, STOP_LIMIT, look)?,
+            None => with_stopped(self.key.pid, STOP_LIMIT, look)?,
+        };
         let mut stop = match look? {
             Look::Taken(stop) => stop,
             Look::Collecting(destination) => {

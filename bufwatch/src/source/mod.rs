@@ -1,5 +1,6 @@
 //! Layer 5: producers of events. Nothing above asks which one runs; what they can and cannot see, they declare.
 
+pub mod breakpoints;
 pub mod census;
 pub mod census_cassette;
 pub mod ebpf;
@@ -19,6 +20,7 @@ use crate::base::Nanos;
 use crate::event::census::Census;
 use crate::event::residency::FirstTouch;
 use crate::event::{Backend, Event};
+pub use breakpoints::BreakpointSource;
 pub use ebpf::EbpfSource;
 pub use ptrace::PtraceSource;
 

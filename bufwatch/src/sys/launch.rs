@@ -3,12 +3,15 @@
 //!
 //! The command is started by a child of ours that asks to be traced and then becomes it (`ptrace(2)`, `PTRACE_TRACEME`). The thread that
 //! started it is the tracer: when that one ends, by any way, SIGKILL of bufwatch included, the kernel lets the command run on.
+//!
+//! One that is to be traced to its end (`tracer`) waits until it is instead: only threads that were seized can be stopped later. It ends with
+//! bufwatch.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -17,7 +20,9 @@ use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getppid};
+
+use crate::sys::tracer::{self, Arrival, Tracer};
 
 /// How a shell tells that a command was not found, and that it cannot be executed.
 pub const NOT_FOUND: u8 = 127;
@@ -26,11 +31,27 @@ pub const NOT_EXECUTABLE: u8 = 126;
 /// Between two looks at whether the command has ended.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
+/// How long a child waits to be traced.
+const TRACED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Between two looks at whether it is.
+const TRACED_INTERVAL: Duration = Duration::from_millis(1);
+
 /// A command that was started.
 #[derive(Debug)]
 pub struct Launched {
     child: Child,
     held: Option<Held>,
+    /// If it is traced to its end. Then only its tracer may wait for it: whoever waits for a child is told its stops as well.
+    traced: Option<Traced>,
+}
+
+#[derive(Debug)]
+struct Traced {
+    tracer: Tracer,
+    is_held: bool,
+    ended: Receiver<Outcome>,
+    outcome: Option<Outcome>,
 }
 
 /// What the tracing thread is told: closed, or a word, lets the command run.
@@ -82,15 +103,35 @@ pub struct Streams {
     pub stderr: Stdio,
 }
 
-/// Becomes the command, traced by who started this process; returns only if it cannot.
-pub fn become_traced(command: &[OsString]) -> io::Error {
+/// Becomes the command, traced by who started this process; returns only if it cannot. `is_seized`: by who seizes it, for which it waits.
+pub fn become_traced(command: &[OsString], is_seized: bool) -> io::Error {
     let Some((program, arguments)) = command.split_first() else {
         return io::ErrorKind::InvalidInput.into();
     };
-    if let Err(error) = ptrace::traceme() {
-        return error.into();
+    let traced =
+        if is_seized { wait_to_be_seized() } else { ptrace::traceme().map_err(Into::into) };
+    if let Err(error) = traced {
+        return error;
     }
     Command::new(program).args(arguments).exec()
+}
+
+/// Until this process has a tracer, or lost who would be it.
+fn wait_to_be_seized() -> io::Result<()> {
+    let parent = getppid();
+    let n_looks = TRACED_WITHIN.as_millis() / TRACED_INTERVAL.as_millis();
+    for _ in 0..n_looks {
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+        if tracer.is_some_and(|tracer| tracer.trim() != "0") {
+            return Ok(());
+        }
+        if getppid() != parent {
+            break;
+        }
+        std::thread::sleep(TRACED_INTERVAL);
+    }
+    Err(io::ErrorKind::TimedOut.into())
 }
 
 /// Starts `gate`, a command that calls [`become_traced`], and follows it until `is_awaited` says of its process, whenever it begins its second
@@ -127,7 +168,55 @@ pub fn launch(
     let thread = Builder::new().name("bw-launch".to_owned()).spawn(trace)?;
     let (child, start) = begun.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))??;
     let held = matches!(start, Start::Held).then_some(Held { release, thread });
-    Ok((Launched { child, held }, start))
+    Ok((Launched { child, held, traced: None }, start))
+}
+
+/// The same for a command that is traced from its start to its end, and ends with bufwatch: `gate` waits to be seized.
+pub fn launch_traced(
+    mut gate: Command,
+    streams: Streams,
+    is_awaited: impl Fn(u32) -> bool + Send + 'static,
+) -> io::Result<(Launched, Start)> {
+    gate.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr);
+    let (started, begun) = mpsc::channel();
+    let (end_told, ended) = mpsc::channel();
+    let trace = move || {
+        let child = match gate.spawn() {
+            Ok(child) => child,
+            Err(error) => return send(&started, Err(error)),
+        };
+        let pid = child.id();
+        let mut child = Some(child);
+        let mut tell = |arrival| {
+            if let Some(child) = child.take() {
+                send(&started, Ok((child, arrival)));
+            }
+        };
+        match tracer::trace(pid, &is_awaited, &mut tell) {
+            Ok(outcome) => send(&end_told, outcome),
+            Err(error) => {
+                tracing::debug!(%error, "the tracer ends, and the command with it");
+                // Not if it could not be traced from the beginning.
+                end(Pid::from_raw(pid.cast_signed()));
+                // What was told is not told again.
+                if child.is_some() {
+                    send(&started, Err(error.into()));
+                }
+            }
+        }
+    };
+    Builder::new().name("bw-trace".to_owned()).spawn(trace)?;
+    let (child, arrival) =
+        begun.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))??;
+    Ok(match arrival {
+        Arrival::Held(tracer) => {
+            let traced = Traced { tracer, is_held: true, ended, outcome: None };
+            (Launched { child, held: None, traced: Some(traced) }, Start::Held)
+        }
+        Arrival::Ended(outcome) => {
+            (Launched { child, held: None, traced: None }, Start::Ended(outcome))
+        }
+    })
 }
 
 fn send<T>(to: &Sender<T>, what: T) {
@@ -219,12 +308,22 @@ impl Launched {
     }
 
     /// None of it has run since it was started.
-    pub const fn is_held(&self) -> bool {
-        self.held.is_some()
+    pub fn is_held(&self) -> bool {
+        self.held.is_some() || self.traced.as_ref().is_some_and(|traced| traced.is_held)
+    }
+
+    /// Of one that is traced to its end.
+    pub fn tracer(&self) -> Option<Tracer> {
+        self.traced.as_ref().map(|traced| traced.tracer.clone())
     }
 
     /// Lets it run.
     pub fn release(&mut self) {
+        if let Some(traced) = &mut self.traced
+            && std::mem::take(&mut traced.is_held)
+        {
+            traced.tracer.run();
+        }
         let Some(held) = self.held.take() else { return };
         drop(held.release);
         if held.thread.join().is_err() {
@@ -234,11 +333,10 @@ impl Launched {
 
     /// Ends it and waits until it has ended.
     pub fn kill(&mut self) {
-        if let Err(error) = self.child.kill() {
-            tracing::debug!(%error, "it had ended");
+        if self.traced.as_ref().is_none_or(|traced| traced.outcome.is_none()) {
+            self.signal(Signal::SIGKILL);
         }
-        self.release();
-        if let Err(error) = self.child.wait() {
+        if let Err(error) = self.wait() {
             tracing::debug!(%error, "it was waited for");
         }
     }
@@ -252,12 +350,27 @@ impl Launched {
 
     /// Whether it has ended; waits no longer than an instant.
     pub fn outcome(&mut self) -> Option<Outcome> {
+        if let Some(traced) = &mut self.traced {
+            traced.outcome = traced.outcome.or_else(|| match traced.ended.try_recv() {
+                Ok(outcome) => Some(outcome),
+                Err(TryRecvError::Empty) => None,
+                // With its tracer, which ended by a bug.
+                Err(TryRecvError::Disconnected) => Some(Outcome::Killed(libc::SIGKILL)),
+            });
+            return traced.outcome;
+        }
         self.child.try_wait().ok().flatten().map(Outcome::of)
     }
 
     /// Waits until it has ended.
     pub fn wait(&mut self) -> io::Result<Outcome> {
         self.release();
+        if let Some(traced) = &mut self.traced {
+            let outcome = traced.outcome.or_else(|| traced.ended.recv().ok());
+            let outcome = outcome.unwrap_or(Outcome::Killed(libc::SIGKILL));
+            traced.outcome = Some(outcome);
+            return Ok(outcome);
+        }
         self.child.wait().map(Outcome::of)
     }
 }

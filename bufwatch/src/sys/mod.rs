@@ -16,5 +16,6 @@ pub mod privileges;
 pub mod procfs;
 pub mod ptrace;
 pub mod root;
+pub mod tracer;
 pub mod turns;
 pub mod wake;

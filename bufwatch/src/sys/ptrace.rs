@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::libc::user_regs_struct;
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -16,6 +17,7 @@ use nix::unistd::Pid;
 
 use crate::base::{FastSet, Nanos};
 use crate::sys::priority::make_urgent;
+use crate::sys::tracer::Tracer;
 use crate::sys::{clock, procfs};
 
 /// How long all threads may take to stop. A thread that runs is interrupted within a scheduler tick; one that is in an uninterruptible
@@ -45,6 +47,22 @@ pub struct StoppedThread {
     pub fs_base: u64,
     /// General registers: what they hold is alive.
     pub general: [u64; 15],
+}
+
+impl StoppedThread {
+    pub(in crate::sys) const fn new(tid: u32, all: &user_regs_struct) -> Self {
+        Self {
+            tid,
+            stack_pointer: all.rsp,
+            frame_pointer: all.rbp,
+            instruction_pointer: all.rip,
+            fs_base: all.fs_base,
+            general: [
+                all.rax, all.rbx, all.rcx, all.rdx, all.rsi, all.rdi, all.rbp, all.r8, all.r9,
+                all.r10, all.r11, all.r12, all.r13, all.r14, all.r15,
+            ],
+        }
+    }
 }
 
 /// A process of which all threads stand still, as long as this is borrowed.
@@ -134,6 +152,34 @@ pub fn with_stopped<T: Send>(
         let handle = worker.spawn_scoped(scope, stop).map_err(StopError::Thread)?;
         handle.join().unwrap_or(Err(StopError::Gone))
     })
+}
+
+/// The same of a program that bufwatch traces already: a process has one tracer, so that one stops it.
+pub fn with_traced_stopped<T>(
+    tracer: &Tracer,
+    limit: Nanos,
+    look: impl FnOnce(&Stopped) -> T,
+) -> Result<(T, StopReport), StopError> {
+    let warm = warm_up();
+    let since = clock::now();
+    let (standing, release) = tracer.stand_still().map_err(|_| StopError::Gone)?;
+    if standing.n_threads == 0 {
+        return Err(StopError::Gone);
+    }
+    let stopped = Stopped {
+        threads: standing.threads,
+        running: standing.running,
+        seized: Vec::new(),
+        since,
+        limit,
+        not_send: PhantomData,
+    };
+    let result = look(&stopped);
+    let (n_threads, n_running) = (stopped.threads.len(), stopped.running.len());
+    drop(release);
+    let duration = clock::now().since(since);
+    drop(warm);
+    Ok((result, StopReport { since, duration, n_threads, n_running }))
 }
 
 /// Memory that this thread allocates for the first time costs a page fault for each 4 KiB, while the target stands still several
@@ -227,17 +273,7 @@ impl Stopped {
         for thread in &self.seized {
             let tid = thread.tid.as_raw().cast_unsigned();
             match ptrace::getregs(thread.tid) {
-                Ok(all) if thread.is_stopped => self.threads.push(StoppedThread {
-                    tid,
-                    stack_pointer: all.rsp,
-                    frame_pointer: all.rbp,
-                    instruction_pointer: all.rip,
-                    fs_base: all.fs_base,
-                    general: [
-                        all.rax, all.rbx, all.rcx, all.rdx, all.rsi, all.rdi, all.rbp, all.r8,
-                        all.r9, all.r10, all.r11, all.r12, all.r13, all.r14, all.r15,
-                    ],
-                }),
+                Ok(all) if thread.is_stopped => self.threads.push(StoppedThread::new(tid, &all)),
                 _ => self.running.push(tid),
             }
         }

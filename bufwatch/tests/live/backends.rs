@@ -1,14 +1,11 @@
 //! The same programs by both backends: what eBPF and ptrace say of one is compared with what it says of itself, and with each other where they
 //! differ on purpose. What runs by ptrace runs as an ordinary user on processes of its own.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::check::answer;
 use crate::harness::{Lab, SAMPLE_LIMIT, Scenario, Watch, holds_within, now, state_of};
 use crate::sample::{Sample, number};
 
@@ -122,41 +119,6 @@ fn unknown_is_null(sample: &Value) {
         assert!(sample.pointer(known).is_some_and(Value::is_u64), "{known}: {sample:#}");
     }
     assert!(sample["notices"].to_string().contains("sampled"), "{sample:#}");
-}
-
-/// Without rights for BPF, `auto` says on stderr what is used instead, and `check` finds the leak and not its twin.
-pub(crate) fn check_of_an_ordinary_user(lab: &Lab) {
-    // Until it is older than what may be in flight, nothing is accused.
-    let settled = "SELECT count(*) FROM censuses WHERE t_s > 7";
-    for (way, code, is_seen) in
-        [("map fault", 1, "SELECT count(*) FROM findings"), ("map twin", 0, settled)]
-    {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let file = folder.path().join("a.bufwatch");
-        let script =
-            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/scenarios/findings/pinned.mjs");
-        let limits = ["check", "--fail-on", "PINNED_PARENT", "--record", file.to_str().unwrap()];
-        let command = ["--census-every", "0.5", "--", lab.node(), "--expose-gc", script];
-        let mut check = lab.bufwatch_of_nobody(&[&limits[..], &command].concat());
-        check.send(way);
-        check.wait_for_word("n_parents");
-        let is_seen = || answer(lab, &file, is_seen).is_some_and(|n| n > 0);
-        assert!(holds_within(SAMPLE_LIMIT, is_seen), "of {way} nothing is seen");
-        check.close_stdin();
-        assert_eq!(check.wait_for_exit(), Some(code), "{way}: {}", check.stderr());
-        let told = check.stdout();
-        assert_eq!(told.contains("PINNED_PARENT: "), code == 1, "{told}");
-        let said = check.stderr();
-        let notices = said.lines().filter(|line| line.starts_with("notice: backend ptrace, since"));
-        assert_eq!(notices.count(), 1, "{said}");
-        // What was not seen is not known afterwards either.
-        let unknown =
-            "SELECT count(*) FROM timeline WHERE n_minor IS NOT NULL OR n_small_live IS NOT NULL";
-        assert_eq!(answer(lab, &file, unknown), Some(0));
-        let backend = "SELECT count(*) FROM meta WHERE name = 'backend' AND value = 'ptrace'";
-        assert_eq!(answer(lab, &file, backend), Some(1));
-    }
 }
 
 /// Whenever bufwatch is killed, the target runs on.

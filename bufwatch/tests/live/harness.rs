@@ -97,7 +97,7 @@ impl Lab {
     /// on: the kernel counts start times in ticks of 10 ms.
     pub(crate) fn write_files(&self, script: &str, folder: &Path) {
         let mut command = bound_to_us(&self.node);
-        command.arg(workspace().join("bufwatch/tests/live/scenarios").join(script)).arg(folder);
+        command.arg(scenario_path(script)).arg(folder);
         let status = Program::start(command, script).wait(ANSWER_LIMIT);
         assert!(status.success(), "{script} ended with {status}");
         let written = SystemTime::UNIX_EPOCH.elapsed().unwrap();
@@ -130,7 +130,7 @@ impl Lab {
         name: &str,
         args: &[&str],
     ) -> Scenario {
-        let script = workspace().join("bufwatch/tests/live/scenarios").join(name);
+        let script = scenario_path(name);
         let mut command = bound_to_us(&self.node);
         command.arg("--expose-gc").arg(script).args(args).envs(environment.iter().copied());
         let express = from_env("BUFWATCH_EXPRESS", || workspace().join(".tools/express"));
@@ -151,7 +151,7 @@ impl Lab {
         name: &str,
         args: &[&str],
     ) -> Scenario {
-        let script = workspace().join("bufwatch/tests/live/scenarios").join(name);
+        let script = scenario_path(name);
         let mut command = bound_to_us(Path::new("unshare"));
         command
             .args(namespaces)
@@ -168,7 +168,7 @@ impl Lab {
 
     /// `bufwatch run` of a scenario, both in the same namespaces.
     pub(crate) fn run_unshared(&self, namespaces: &[&str], name: &str, record: &str) -> Watch {
-        let script = workspace().join("bufwatch/tests/live/scenarios").join(name);
+        let script = scenario_path(name);
         let mut command = bound_to_us(Path::new("unshare"));
         command.args(namespaces).arg("--").arg(&self.bufwatch);
         command.args(["run", "--headless", "--json", "--interval", INTERVAL]);
@@ -178,7 +178,7 @@ impl Lab {
 
     /// A scenario that belongs to an ordinary user, ready to be told to go.
     pub(crate) fn scenario_of_nobody(&self, name: &str, args: &[&str]) -> Scenario {
-        let script = workspace().join("bufwatch/tests/live/scenarios").join(name);
+        let script = scenario_path(name);
         let mut command = of_nobody(&self.node);
         command.arg("--expose-gc").arg(script).args(args);
         let mut scenario =
@@ -191,6 +191,7 @@ impl Lab {
     pub(crate) fn bufwatch_of_nobody<A: AsRef<OsStr>>(&self, args: &[A]) -> Watch {
         let mut command = of_nobody(&self.bufwatch);
         command.args(args);
+        command.env_remove("BUFWATCH_ADDON").envs(addon().map(|path| ("BUFWATCH_ADDON", path)));
         Watch { program: Program::start(command, "bufwatch"), recorded: None }
     }
 
@@ -248,6 +249,11 @@ pub(crate) fn addon() -> Option<PathBuf> {
 
 fn from_env(name: &str, default: impl FnOnce() -> PathBuf) -> PathBuf {
     env::var_os(name).map_or_else(default, PathBuf::from)
+}
+
+/// A script of `scenarios`.
+pub(crate) fn scenario_path(name: &str) -> PathBuf {
+    workspace().join("bufwatch/tests/live/scenarios").join(name)
 }
 
 fn workspace() -> &'static Path {
@@ -435,6 +441,11 @@ impl Watch {
     /// Waits for the end and returns the exit code; a signal has none.
     pub(crate) fn wait_for_exit(&mut self) -> Option<i32> {
         self.program.wait(EXIT_LIMIT).code()
+    }
+
+    /// Of bufwatch.
+    pub(crate) fn pid(&self) -> u32 {
+        self.program.child.id()
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

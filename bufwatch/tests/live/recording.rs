@@ -7,6 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::completeness::Attached;
 use crate::harness::Lab;
 use crate::stacks::{INTERVAL, MIN_SIZE, check_phases};
 
@@ -71,7 +72,7 @@ pub(crate) fn of_each_tier(lab: &Lab) {
     let mut scenario = lab.scenario(&path("stacks/truth.mjs"), &args);
     let more = ["--min-size", MIN_SIZE, "--record-reads", &recording];
     let mut watch = lab.attach_printing(INTERVAL, scenario.pid(), &more);
-    check_phases(lab, "cassette", &mut scenario, &watch);
+    check_phases(lab, "cassette", &mut Attached(&mut scenario, &watch));
     scenario.send("go");
     assert_eq!(scenario.wait_for_exit(), Some(0));
     assert_eq!(watch.wait_for_exit(), Some(0), "{}", watch.stderr());

@@ -6,7 +6,9 @@ use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 
-use crate::harness::{Lab, Scenario, Watch, with_node};
+use crate::completeness::{ABOVE_POOL_SLAB, Attached, Watched};
+use crate::harness::{Lab, Watch, with_node};
+use crate::launched::open_to_all;
 use crate::sample::{Frame, Place, Sample, Site};
 
 /// The scenario's stores are larger, and Node's own slabs and chunks are not.
@@ -118,14 +120,43 @@ fn check_mode(lab: &Lab, mode: &str) {
     lab.write_files("stacks/fixtures.mjs", folder.path());
     let mut scenario = lab.scenario("stacks/truth.mjs", &[mode, folder.path().to_str().unwrap()]);
     let watch = lab.attach_printing(INTERVAL, scenario.pid(), &["--min-size", MIN_SIZE]);
-    check_phases(lab, mode, &mut scenario, &watch);
+    check_phases(lab, mode, &mut Attached(&mut scenario, &watch));
 }
 
-pub(crate) fn check_phases(lab: &Lab, mode: &str, scenario: &mut Scenario, watch: &Watch) {
+/// Of each kind of source and way of being called one. All cells warm up with a million small stores, each of which is two stops.
+const CELLS_BY_BREAKPOINTS: [&str; 10] = [
+    "language.mjs: sync nested",
+    "language.mjs: async in async",
+    "language.mjs: event emitter",
+    "language.mjs: field initialiser",
+    "hot.mjs: inlined in a loop",
+    "two-byte.cjs: non-ASCII names",
+    "made-code.cjs: direct eval",
+    "made-code.cjs: vm with offsets",
+    "made-code.cjs: WebAssembly",
+    "typed-inline.cjs: class",
+];
+
+/// By breakpoints, as an ordinary user.
+pub(crate) fn of_each_tier_by_breakpoints(lab: &Lab) {
+    let folder = tempfile::tempdir().unwrap();
+    lab.write_files("stacks/fixtures.mjs", folder.path());
+    open_to_all(folder.path());
+    let args = [&["tiers", folder.path().to_str().unwrap()], &CELLS_BY_BREAKPOINTS[..]].concat();
+    let mut launched = lab.launch("stacks/truth.mjs", &args, &["--min-size", ABOVE_POOL_SLAB]);
+    check_phases(lab, "tiers", &mut launched);
+}
+
+pub(crate) fn check_phases(lab: &Lab, mode: &str, watched: &mut dyn Watched) {
     let mut counts = SiteCounts::default();
+    // Of a program that is watched from its start.
+    let before = watched.watch().next_sample();
+    counts.n_created = before.n_created();
+    counts.new_stores(&before);
     let mut failures = Vec::new();
-    for _ in scenario.ready()["phases"].as_array().unwrap().clone() {
-        let phase: Phase = serde_json::from_value(scenario.tell("go")).unwrap();
+    for _ in watched.ready()["phases"].as_array().unwrap().clone() {
+        let phase: Phase = serde_json::from_value(watched.tell("go")).unwrap();
+        let watch = watched.watch();
         let sample = counts.sample_with(watch, phase.cells.iter().map(|cell| cell.n).sum());
         let precision = phase.precision(lab, mode);
         let found = phase.compare(&counts.new_stores(&sample), precision);
@@ -143,7 +174,7 @@ pub(crate) fn check_phases(lab: &Lab, mode: &str, scenario: &mut Scenario, watch
             failures.push(Failure { what, chains: String::new() });
         }
     }
-    assert_eq!(watch.next_sample().n_lost(), 0);
+    assert_eq!(watched.watch().next_sample().n_lost(), 0);
     for (index, Failure { what, chains }) in failures.iter().enumerate() {
         println!("{what}\n{}", if index < CHAINS_SHOWN { chains } else { "" });
     }

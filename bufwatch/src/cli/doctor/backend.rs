@@ -27,7 +27,10 @@ pub(super) fn check(chosen: &Chosen, backend: Option<Backend>, may_ptrace_all: b
             name,
             Verdict::Limited,
             format!("{}, of {whom}, since {reason}", backend.name()),
-            backend.loss().unwrap_or_default(),
+            &format!(
+                "{}; not of what `run` and `check` start: that has breakpoints",
+                backend.loss().unwrap_or_default()
+            ),
             "run as root (`sudo`) for ebpf",
         ),
         _ => Check::bad(

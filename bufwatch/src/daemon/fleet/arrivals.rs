@@ -150,6 +150,7 @@ impl Fleet {
         SessionConfig {
             pid,
             backend: self.backend,
+            tracer: None,
             anchor_tid: None,
             has_empty_probes: false,
             has_source_maps: tracing.source_maps,

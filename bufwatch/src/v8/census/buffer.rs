@@ -39,9 +39,11 @@ pub struct BufferFacts {
 }
 
 impl BufferFacts {
-    /// It has bytes outside of V8's heap, or may get some.
+    /// It has bytes outside of V8's heap, or may get some. Until it has its extension, which owns them, its other words are what was there
+    /// before (`JSArrayBuffer::Setup` calls `Attach` so, to V8 12): a program is stopped there often that has a breakpoint there.
     pub const fn has_store(&self) -> bool {
-        !self.is_detached && self.store.0 != 0 && (self.byte_length.0 > 0 || self.is_resizable)
+        let has_some = self.store.0 != 0 && (self.byte_length.0 > 0 || self.is_resizable);
+        has_some && !self.is_detached && self.extension.0 != 0
     }
 }
 

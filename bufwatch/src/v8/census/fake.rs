@@ -166,7 +166,8 @@ impl FakeHeap {
 
     pub(crate) fn buffer(&mut self, store: u64, length: u64) -> u64 {
         let kind = self.layout.type_array_buffer;
-        self.object(kind, &[0, 0, 0, 0, length, length, store, 0, 2])
+        // An extension that is not to be looked at.
+        self.object(kind, &[0, 0, 0, 0, length, length, store, 0x7e00_0000, 2])
     }
 
     pub(crate) fn view(&mut self, buffer: u64, store: u64, offset: u64, length: u64) -> u64 {

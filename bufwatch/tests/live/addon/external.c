@@ -1,7 +1,8 @@
 // A native addon that makes Buffers over memory which V8 does not own, as image and database
 // libraries do, and counts their finalizers; and one that keeps what it is given for good. It also
-// lets the older Node versions become another program, and asks glibc's malloc what it has, which
-// they cannot do by themselves; and it keeps the heap from growing, as V8's code does by chance.
+// lets the older Node versions become another program, compares the program's code with its file, and
+// asks glibc's malloc what it has, which they cannot do by themselves; and it keeps the heap from
+// growing, as V8's code does by chance.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,9 +10,11 @@
 #include <node_api.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static uint32_t n_finalized;
@@ -88,6 +91,77 @@ static napi_value execute(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+// How many bytes of this program's code in memory are others than in its file; negative if that cannot
+// be told.
+static int32_t changed_code(void) {
+  char line[512];
+  static unsigned char chunk[1 << 16];
+  int file = open("/proc/self/exe", O_RDONLY);
+  FILE *maps = fopen("/proc/self/maps", "r");
+  char path[4096];
+  ssize_t path_len = readlink("/proc/self/exe", path, sizeof path - 1);
+  int32_t n_changed = file < 0 || maps == NULL || path_len < 0 ? -1 : 0;
+  path[path_len < 0 ? 0 : path_len] = '\0';
+  while (n_changed >= 0 && fgets(line, sizeof line, maps) != NULL) {
+    unsigned long start;
+    unsigned long end;
+    unsigned long offset;
+    char flags[8];
+    if (strstr(line, path) == NULL ||
+        sscanf(line, "%lx-%lx %7s %lx", &start, &end, flags, &offset) != 4 || flags[2] != 'x') {
+      continue;
+    }
+    while (start < end) {
+      size_t wanted = end - start < sizeof chunk ? end - start : sizeof chunk;
+      ssize_t n = pread(file, chunk, wanted, (off_t)offset);
+      if (n <= 0) {
+        break;
+      }
+      const unsigned char *code = (const unsigned char *)start;
+      for (ssize_t i = 0; memcmp(code, chunk, (size_t)n) != 0 && i < n; i += 1) {
+        n_changed += code[i] != chunk[i];
+        chunk[i] = code[i];
+      }
+      start += (size_t)n;
+      offset += (size_t)n;
+    }
+  }
+  if (maps != NULL) {
+    fclose(maps);
+  }
+  if (file >= 0) {
+    close(file);
+  }
+  return n_changed;
+}
+
+// changedCode(isForked): of this process, or of a copy of it, where nothing of V8 can run, since V8's heap
+// is not copied. Negative, by the signal, if the copy was killed.
+static napi_value changed(napi_env env, napi_callback_info info) {
+  size_t n_arguments = 1;
+  napi_value argument;
+  napi_value result;
+  bool is_forked = false;
+  if (napi_get_cb_info(env, info, &n_arguments, &argument, NULL, NULL) != napi_ok ||
+      n_arguments != 1 || napi_get_value_bool(env, argument, &is_forked) != napi_ok) {
+    napi_throw_type_error(env, NULL, "changedCode takes a boolean");
+    return NULL;
+  }
+  if (!is_forked) {
+    return napi_create_int32(env, changed_code(), &result) == napi_ok ? result : NULL;
+  }
+  pid_t copy = fork();
+  if (copy == 0) {
+    int32_t n_changed = changed_code();
+    _exit(n_changed < 0 || n_changed > 255 ? 255 : n_changed);
+  }
+  int status = 0;
+  while (copy > 0 && waitpid(copy, &status, 0) < 0 && errno == EINTR) {
+  }
+  int32_t end = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return napi_create_int32(env, copy > 0 ? end : -255, &result) == napi_ok ? result : NULL;
+}
+
 // mallocTrim(): gives free memory back to the kernel.
 static napi_value trim(napi_env env, napi_callback_info info) {
   (void)info;
@@ -132,6 +206,7 @@ static napi_value malloc_numbers(napi_env env, napi_callback_info info) {
 
 NAPI_MODULE_INIT() {
   napi_property_descriptor functions[] = {
+      {"changedCode", NULL, changed, NULL, NULL, NULL, napi_enumerable, NULL},
       {"externalBuffer", NULL, external_buffer, NULL, NULL, NULL, napi_enumerable, NULL},
       {"execute", NULL, execute, NULL, NULL, NULL, napi_enumerable, NULL},
       {"finalized", NULL, finalized, NULL, NULL, NULL, napi_enumerable, NULL},

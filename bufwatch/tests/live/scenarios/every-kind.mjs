@@ -268,7 +268,14 @@ function dropHalf() {
   }
 }
 
-say({ ready: true, steps: Object.keys(steps) });
+// What of the preparations stays: the test may have seen it.
+const before = [noise, source];
+say({
+  ready: true,
+  steps: Object.keys(steps),
+  n_before: before.length,
+  bytes_before: before.reduce((sum, { length }) => sum + length, 0),
+});
 // In a function of its own, or the frame of this module would hold the last object.
 async function run(name, step) {
   const [object, bytes, nMin, nMax = nMin] = await step();

@@ -1,4 +1,4 @@
-// Makes and drops stores of random sizes, 65537 bytes to 8 MiB, in the main thread and three workers.
+// Makes and drops stores of random sizes, 65601 bytes to 8 MiB, in the main thread and three workers.
 // Sizes are different as long as that is possible, lifetimes are random, the generator is seeded.
 // After each phase everything that was dropped is dead, and the program prints what it made in all and
 // what is alive.
@@ -10,7 +10,7 @@ import { Worker, isMainThread, parentPort, workerData } from 'node:worker_thread
 import { Settler } from './settle.mjs';
 
 const N_WORKERS = 3;
-const SIZE_MIN = 65_537;
+const SIZE_MIN = 65_601;
 const SIZE_MAX = 8 * 1048576;
 
 // Bounds the memory of the run: about 40 stores a thread, most of them small.
