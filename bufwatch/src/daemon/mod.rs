@@ -14,6 +14,7 @@ pub mod finding_log;
 pub mod fleet;
 pub mod http;
 pub mod left_alone;
+pub mod listen;
 pub mod live;
 pub mod metrics;
 pub mod notify;
@@ -26,6 +27,7 @@ pub mod selection;
 pub mod service;
 pub mod watched;
 
-pub use config::{Config, Listen};
+pub use config::Config;
 pub use config_file::{ConfigError, read_token};
+pub use listen::Listen;
 pub use run::{DaemonError, Options, run};

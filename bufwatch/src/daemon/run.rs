@@ -15,12 +15,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::daemon::archive::{Archive, ArchiveError};
 use crate::daemon::board::Board;
-use crate::daemon::config::{Config, Listen, SettingError};
+use crate::daemon::config::{Config, SettingError};
 use crate::daemon::config_file::{ConfigError, read_config, read_token};
 use crate::daemon::events::Events;
 use crate::daemon::execs::{Begun, Execs};
 use crate::daemon::fleet::{Done, Fleet};
 use crate::daemon::http::{Access, ListenError, Listener, Secret, Sources, serve};
+use crate::daemon::listen::Listen;
 use crate::daemon::notify::Notify;
 use crate::daemon::outgoing::webhook::Webhook;
 use crate::daemon::outgoing::{Outgoing, otlp};

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::daemon::config::Listen;
 use crate::daemon::exchange::send;
+use crate::daemon::listen::Listen;
 use crate::daemon::live::LiveError;
 
 /// From the connection to the end of the answer.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::daemon::config::Listen;
+use crate::daemon::listen::Listen;
 
 /// Only its owner and group may connect.
 const SOCKET_MODE: u32 = 0o660;

@@ -1,30 +1,32 @@
 //! The thread that folds: takes records from the ring buffer and samples from the sampler, resolves stacks,
-//! applies events to the model, and publishes snapshots.
+//! applies events to the model, and publishes snapshots. Starting what tells of the target is `start`'s part, what to do about losses that of
+//! `losses`.
+
+mod losses;
+mod start;
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 
-use bufwatch_common::DropReason;
 use tokio::sync::watch;
 
 use crate::analysis::finding::Finding;
 use crate::analysis::{Interest, Snapshot, take};
-use crate::base::{Avma, FastMap, Nanos, Tid};
+use crate::base::{FastMap, Nanos, Tid};
 use crate::detect::{detect, detect_in_ram};
-use crate::event::{Event, GcKind, LiveSetRead, Payload};
+use crate::event::{Event, GcKind, Payload};
 use crate::model::{Model, Phase};
-use crate::node::identity::NodeIdentity;
-use crate::node::plan::CodeRange;
 use crate::recording::Place;
 use crate::session::census::CensusTaking;
+use crate::session::collector::start::start_source;
 use crate::session::first_touch::FirstTouches;
 use crate::session::pace::Pace;
 use crate::session::recording::Recording;
 use crate::session::residency::ScanSchedule;
 use crate::session::sampling::Sampling;
-use crate::session::target::{Prepared, SourceConfig, interpreter_copies};
+use crate::session::target::Prepared;
 use crate::session::{RecordTo, Request, SessionConfig, SessionError};
-use crate::source::{BreakpointSource, EbpfSource, PtraceSource, Source};
+use crate::source::Source;
 use crate::symbolize::cassette::Recorder;
 use crate::symbolize::{Symbolizer, Trust};
 use crate::sys::clock;
@@ -47,9 +49,6 @@ const LAST_BATCHES_MAX: usize = 256;
 
 /// Between two readings of the live set, which costs about 0.1 µs a store.
 const RECONCILE_EVERY: Nanos = Nanos::from_secs(1);
-
-/// Within this a process that ends has ended all its threads.
-const ENDING: Nanos = Nanos::from_millis(200);
 
 /// Above this many live stores snapshots are taken once a second: each pass costs about 20 ns a store.
 const N_LIVE_MANY: usize = 100_000;
@@ -124,42 +123,6 @@ pub(super) fn run(
             .map_err(|source| SessionError::Recording { path: path.clone(), source }),
         None => Ok(()),
     }
-}
-
-/// `place` is where the interpreter is.
-fn start_source(
-    source: SourceConfig,
-    place: (&NodeIdentity, Option<CodeRange>),
-    collector: &mut Collector<'_>,
-    has_ended: &dyn Fn() -> bool,
-) -> Result<Box<dyn Source>, SessionError> {
-    let pid = collector.model.target.pid;
-    Ok(match source {
-        SourceConfig::Ebpf(ebpf) => {
-            collector.symbolizer.prepare(Avma(ebpf.probe.text_start));
-            let (mut source, mut more) = EbpfSource::start(&ebpf).map_err(|error| {
-                if has_ended() { SessionError::EndedDuringAttach(pid) } else { error.into() }
-            })?;
-            collector.interest.notices.append(&mut more);
-            // Twice: a worker may have begun before the probes saw its mappings, or while this was written down.
-            for _ in 0..2 {
-                source.add_copies(&interpreter_copies(place.0, place.1))?;
-            }
-            Box::new(source)
-        }
-        SourceConfig::Breakpoints(breakpoints) => {
-            collector.symbolizer.prepare(Avma(breakpoints.probe.text_start));
-            let source = BreakpointSource::start(*breakpoints).map_err(|source| {
-                if source.has_ended() || has_ended() {
-                    SessionError::EndedDuringAttach(pid)
-                } else {
-                    SessionError::Breakpoints { pid, source }
-                }
-            })?;
-            Box::new(source)
-        }
-        SourceConfig::Ptrace(config) => Box::new(PtraceSource::new(config)),
-    })
 }
 
 struct Collector<'a> {
@@ -392,62 +355,6 @@ impl Collector<'_> {
             Trust::Testing => return,
         };
         self.interest.notices.push(verdict.to_owned());
-    }
-
-    /// Notices losses by what the programs counted.
-    fn sample_counters(&mut self, source: &dyn Source, now: Nanos) {
-        self.source_limits = source.limits();
-        let Some(event) = source.sample_counters(now) else { return };
-        if let Payload::CountersSampled(counters) = &event.payload {
-            let n = counters.drops.get(DropReason::RingFull.index() as usize).copied().unwrap_or(0);
-            if n > self.n_ring_full {
-                let lost = Payload::RecordsLost { n: n - self.n_ring_full };
-                self.n_ring_full = n;
-                self.reconcile_due = true;
-                self.fold(&Event { at: now, payload: lost });
-            }
-        }
-        self.fold(&event);
-    }
-
-    /// True if the thread that carries the probes has ended and the process has not: when a process ends, its
-    /// threads end one after the other.
-    fn has_lost_anchor(&self, source: &dyn Source) -> bool {
-        let ended_at = source.anchor_tid().and_then(|tid| self.ended_threads.get(&Tid(tid)));
-        let Some(ended_at) = ended_at else { return false };
-        let main = Tid(self.model.target.pid);
-        clock::now().since(*ended_at) > ENDING && !self.ended_threads.contains_key(&main)
-    }
-
-    /// The thread that carried the probes has ended; the main thread takes over.
-    fn move_probes(&mut self, source: &mut dyn Source) {
-        let started_at = clock::now();
-        let main_tid = self.model.target.pid;
-        if self.model.phase != Phase::Live || source.anchor_tid() == Some(main_tid) {
-            // The process is ending.
-            return;
-        }
-        let mut notices = source.move_to(main_tid, started_at);
-        notices.push(
-            "the thread that carried the probes ended: older stores are no longer tracked"
-                .to_owned(),
-        );
-        self.interest.notices.append(&mut notices);
-        let forgotten = LiveSetRead { started_at, stores: Arc::from([]) };
-        self.fold(&Event { at: clock::now(), payload: Payload::LiveSetRead(forgotten) });
-    }
-
-    fn reconcile(&mut self, source: &dyn Source) {
-        let started_at = clock::now();
-        match source.read_live_set() {
-            Ok(stores) => {
-                let read = LiveSetRead { started_at, stores: stores.into() };
-                self.fold(&Event { at: clock::now(), payload: Payload::LiveSetRead(read) });
-                self.reconcile_due = false;
-            }
-            Err(error) => tracing::warn!(%error, "the live set could not be read"),
-        }
-        self.reconciled_at = clock::now();
     }
 
     /// Takes what is left in the ring buffer and makes the last snapshot. Of a target that has ended, the

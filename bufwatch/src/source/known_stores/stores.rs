@@ -1,157 +1,41 @@
-//! Stores of a target that are known by what was seen of them, and whether they are still there: a census says which stores live JavaScript
-//! has, and between two the process is asked whether those that are known are the same ones still. Makes the events that follow from it. What
-//! else tells of stores is the backend's part.
+//! What follows from what was seen of stores: a census says which ones live JavaScript has, and between two the process is asked whether those
+//! that are known are the same ones still. When it is asked is decided by others.
 
 use bufwatch_common::LiveStore;
 
 use crate::base::{
-    AsyncOriginId, Avma, Bytes, FastMap, FastSet, Nanos, ReadMemory, StackId, StoreKey, Tid,
+    AsyncOriginId, Bytes, FastMap, FastSet, Nanos, ReadMemory, StackId, StoreKey, Tid,
 };
 use crate::event::census::{Census, Parent, ParentKind};
-use crate::event::{Event, Payload, StoreCreated, StoreFlagBits, key_of};
-use crate::sys::clock;
-use crate::sys::memory::ProcessMemory;
+use crate::event::{Event, Payload, StoreCreated, StoreFlagBits};
+use crate::source::known_stores::StoreTarget;
 use crate::v8::census::store::{StoreNow, look_again};
 
-/// Between two looks at whether known stores are still there; what one finds is told with the next, …
-const LOOK_EVERY: Nanos = Nanos::from_millis(500);
-
-/// … and so many times what the last one took: at most half a percent of a core.
-const LOOK_FACTOR: u64 = 200;
-
 /// Stores that are tracked; more are counted.
-const STORES_MAX: usize = 500_000;
+pub(super) const STORES_MAX: usize = 500_000;
 
 /// The id of a store that could not be read when its array buffer was seen. V8 counts its ids from 0 on, far below this.
 const UNREAD_ID: u32 = u32::MAX;
 
-/// What to track of whom.
-#[derive(Clone, Copy, Debug)]
-pub struct StoreTarget {
-    pub pid: u32,
-    pub min_size: Bytes,
-    pub flags: StoreFlagBits,
-    /// Where its program is: what can be read there as long as it is this program.
-    pub text_start: Avma,
-}
-
-/// The stores of one target.
-#[derive(Debug)]
-pub(super) struct KnownStores {
-    of: StoreTarget,
-    stores: Stores,
-    memory: ProcessMemory,
-    look_due: Nanos,
-    /// What the last look found. Told with the next one, if the process is still there: what frees its stores because it ends has not let go
-    /// of them.
-    pending: Vec<Event>,
-    /// Looks in a row that met another program, or none.
-    n_absent: u32,
-}
-
-impl KnownStores {
-    pub(super) fn new(of: StoreTarget) -> Self {
-        let memory = ProcessMemory::new(of.pid);
-        Self {
-            of,
-            stores: Stores::default(),
-            memory,
-            look_due: Nanos(0),
-            pending: Vec::new(),
-            n_absent: 0,
-        }
-    }
-
-    /// Neither has it ended nor does it run another program.
-    fn is_there(&self) -> bool {
-        self.memory.read_u64(self.of.text_start).is_ok()
-    }
-
-    /// Deaths and changed sizes, when it is time to look. Returns how many looks in a row did not find the program.
-    pub(super) fn look_if_due(&mut self, events: &mut Vec<Event>) -> u32 {
-        let now = clock::now();
-        if now < self.look_due || self.stores.known.is_empty() {
-            return 0;
-        }
-        if self.is_there() {
-            self.n_absent = 0;
-            events.append(&mut self.pending);
-            self.stores.look(&self.memory, now, &mut self.pending);
-        } else {
-            self.n_absent = self.n_absent.saturating_add(1);
-        }
-        let took = clock::now().since(now);
-        let pause = LOOK_EVERY.max(Nanos(took.0.saturating_mul(LOOK_FACTOR)));
-        self.look_due = Nanos(now.0.saturating_add(pause.0));
-        self.n_absent
-    }
-
-    /// What a census of `at` says that was not known. `is_all`: what was not there before was not known because it was not there.
-    pub(super) fn census_taken(
-        &mut self,
-        at: Nanos,
-        census: &Census,
-        is_all: bool,
-        events: &mut Vec<Event>,
-    ) {
-        events.append(&mut self.pending);
-        // Of one that has ended meanwhile nothing is there, and nobody has let go of it.
-        let memory = self.is_there().then_some(&self.memory);
-        self.stores.seen(&self.of, at, census, is_all, memory, events);
-    }
-
-    /// Events of a backend that sees stores come and go, which are known from then on; those of stores that are not are taken out.
-    pub(super) fn follow(&mut self, events: &mut Vec<Event>, first: usize) {
-        let mut n = 0_usize;
-        events.retain(|event| {
-            n += 1;
-            n <= first || self.stores.is_followed(event)
-        });
-    }
-
-    /// All that are known and still there.
-    pub(super) fn alive(&self, is_known: impl Fn(StoreKey) -> bool) -> Vec<(u64, LiveStore)> {
-        let mut keys: Vec<StoreKey> =
-            self.stores.known.keys().filter(|key| !is_known(**key)).copied().collect();
-        keys.sort_unstable();
-        let now = look_again(&self.memory, &keys);
-        let alive = keys.into_iter().zip(now).filter_map(|(key, now)| now.map(|now| (key, now)));
-        alive.map(|(key, now)| (key.address, self.stores.live_store(key, now))).collect()
-    }
-
-    /// Those that are not there any more.
-    pub(super) fn gone(&self, stores: &[(u64, LiveStore)]) -> FastSet<StoreKey> {
-        let keys: Vec<StoreKey> =
-            stores.iter().map(|(address, store)| key_of(*address, store)).collect();
-        let now = look_again(&self.memory, &keys);
-        keys.into_iter().zip(now).filter(|(_, now)| now.is_none()).map(|(key, _)| key).collect()
-    }
-
-    /// A limit that was reached, in words.
-    pub(super) fn limits(&self) -> Option<String> {
-        let n = self.stores.n_beyond_limit;
-        (n > 0).then(|| format!("more than {STORES_MAX} stores: {n} are not tracked"))
-    }
-}
-
 /// What is known of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
+pub(super) struct Known {
     data: u64,
     size: Bytes,
     tid: Tid,
 }
 
+/// All that are known.
 #[derive(Debug, Default)]
-struct Stores {
-    known: FastMap<StoreKey, Known>,
+pub(super) struct Stores {
+    pub(super) known: FastMap<StoreKey, Known>,
     has_seen_census: bool,
-    n_beyond_limit: u64,
+    pub(super) n_beyond_limit: u64,
 }
 
 impl Stores {
     /// What a census shows that is new, and what is not there any more, as far as that can be asked.
-    fn seen(
+    pub(super) fn seen(
         &mut self,
         of: &StoreTarget,
         at: Nanos,
@@ -200,7 +84,7 @@ impl Stores {
     }
 
     /// True for what is to be told.
-    fn is_followed(&mut self, event: &Event) -> bool {
+    pub(super) fn is_followed(&mut self, event: &Event) -> bool {
         match &event.payload {
             Payload::StoreCreated(store) | Payload::StoreFound(store) => {
                 let is_room = self.known.len() < STORES_MAX || self.known.contains_key(&store.key);
@@ -226,7 +110,7 @@ impl Stores {
     }
 
     /// As the kernel's live map would have it.
-    fn live_store(&self, key: StoreKey, now: StoreNow) -> LiveStore {
+    pub(super) fn live_store(&self, key: StoreKey, now: StoreNow) -> LiveStore {
         LiveStore {
             data: now.data,
             size_bytes: now.size.0,
@@ -261,7 +145,7 @@ impl Stores {
         }
     }
 
-    fn look(&mut self, memory: &impl ReadMemory, at: Nanos, events: &mut Vec<Event>) {
+    pub(super) fn look(&mut self, memory: &impl ReadMemory, at: Nanos, events: &mut Vec<Event>) {
         let mut keys: Vec<StoreKey> = self.known.keys().copied().collect();
         keys.sort_unstable();
         self.check(&keys, memory, at, events);
@@ -356,7 +240,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::base::MemoryError;
+    use crate::base::{Avma, MemoryError};
     use crate::event::census::{Isolate, StoreIdentity};
 
     const OF: StoreTarget = StoreTarget {
