@@ -40,7 +40,7 @@ const NONE_LEFT: u64 = u64::MAX;
 #[inline(always)]
 pub fn created(ctx: &ProbeContext, resource: u64) -> u32 {
     let Some(config) = CONFIG.get(0) else {
-        drop_event(DropReason::ConfigMissing);
+        drop_event(DropReason::ConfigMissing, 0);
         return 0;
     };
     let captured = capture::<true>(ctx, config, kind::ASYNC_STACK_CAPTURED);
@@ -51,7 +51,7 @@ pub fn created(ctx: &ProbeContext, resource: u64) -> u32 {
         // SAFETY: an aligned entry of the map.
         unsafe { entry.write_volatile(origin_id) };
     } else if ASYNC_RESOURCES.insert(resource, origin_id, u64::from(BPF_ANY)).is_err() {
-        drop_event(DropReason::AsyncOriginLost);
+        drop_event(DropReason::AsyncOriginLost, resource);
     }
     0
 }
@@ -78,7 +78,7 @@ fn origin(stack_id: u64, creator: u64) -> u64 {
             Some(parent) if parent.stack_id == stack_id => return parent_id,
             Some(parent) if parent.depth + 1 < DEPTH_MAX => depth = parent.depth + 1,
             _ => {
-                drop_event(DropReason::AsyncOriginLost);
+                drop_event(DropReason::AsyncOriginLost, 0);
                 parent_id = 0;
             }
         }
@@ -91,7 +91,7 @@ fn origin(stack_id: u64, creator: u64) -> u64 {
         if try_emit(AsyncOriginRecord { header, origin_id, stack_id, parent_id }) {
             let known = AsyncOrigin { stack_id, depth };
             if ASYNC_ORIGINS.insert(origin_id, known, u64::from(BPF_ANY)).is_err() {
-                drop_event(DropReason::AsyncOriginLost);
+                drop_event(DropReason::AsyncOriginLost, 0);
             }
         }
     }
@@ -128,7 +128,7 @@ pub fn callback_entered(ctx: &ProbeContext, resource: u64) -> u32 {
         let mut callbacks = Callbacks { n: 1, ..Callbacks::default() };
         callbacks.entries[0] = Callback { fp, resource };
         if CALLBACKS.insert(tid, callbacks, u64::from(BPF_ANY)).is_err() {
-            drop_event(DropReason::AsyncOriginLost);
+            drop_event(DropReason::AsyncOriginLost, resource);
         }
         return 0;
     };

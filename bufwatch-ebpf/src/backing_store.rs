@@ -40,19 +40,19 @@ impl StoreFields {
 #[inline(always)]
 pub fn attached<const IS_ASYNC: bool>(ctx: &ProbeContext, shared_ptr: u64) -> u32 {
     let Some(config) = CONFIG.get(0) else {
-        drop_event(DropReason::ConfigMissing);
+        drop_event(DropReason::ConfigMissing, 0);
         return 0;
     };
     let Some(address) = user_memory::read::<u64>(shared_ptr) else {
-        drop_event(DropReason::SharedPtrUnreadable);
+        drop_event(DropReason::SharedPtrUnreadable, shared_ptr);
         return 0;
     };
     if address == 0 {
-        drop_event(DropReason::StoreNull);
+        drop_event(DropReason::StoreNull, shared_ptr);
         return 0;
     }
     let Some(fields) = user_memory::read::<StoreFields>(address) else {
-        drop_event(DropReason::StoreUnreadable);
+        drop_event(DropReason::StoreUnreadable, address);
         return 0;
     };
     let key = LiveKey { address };
@@ -87,7 +87,7 @@ pub fn attached<const IS_ASYNC: bool>(ctx: &ProbeContext, shared_ptr: u64) -> u3
         reserved: 0,
     };
     if !live::insert(&key, &live) {
-        drop_event(DropReason::LiveMapFull);
+        drop_event(DropReason::LiveMapFull, address);
         return 0;
     }
     if is_tracked {
@@ -136,7 +136,7 @@ pub fn destroyed(address: u64) -> u32 {
 /// Older than the attach, or native scratch memory that never belonged to an array buffer.
 #[inline(always)]
 fn destroyed_unknown(address: u64) {
-    drop_event(DropReason::DestroyedUnknown);
+    drop_event(DropReason::DestroyedUnknown, address);
     let Some(config) = CONFIG.get(0) else { return };
     let Some(fields) = user_memory::read::<StoreFields>(address) else { return };
     if fields.byte_length < config.min_size_bytes {
@@ -157,7 +157,7 @@ fn destroyed_unknown(address: u64) {
 pub fn resize_entered(address: u64) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     if RESIZING.insert(thread, address, u64::from(BPF_ANY)).is_err() {
-        drop_event(DropReason::ResizeUnpaired);
+        drop_event(DropReason::ResizeUnpaired, address);
     }
     0
 }
@@ -168,14 +168,14 @@ pub fn resize_returned() -> u32 {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: the value is copied at once.
     let Some(address) = (unsafe { RESIZING.get(thread) }).copied() else {
-        drop_event(DropReason::ResizeUnpaired);
+        drop_event(DropReason::ResizeUnpaired, 0);
         return 0;
     };
     if RESIZING.remove(thread).is_err() {
         return 0;
     }
     let Some(fields) = user_memory::read::<StoreFields>(address) else {
-        drop_event(DropReason::StoreUnreadable);
+        drop_event(DropReason::StoreUnreadable, address);
         return 0;
     };
     let Some(live) = live::find(&LiveKey { address }) else { return 0 };

@@ -12,12 +12,15 @@ use bufwatch_common::{
 };
 
 use crate::atomic;
+use crate::kernel_log;
 use crate::maps::{CONFIG, DROPS, EVENTS, SEQUENCES, WOKEN_UP};
 use crate::task::{self, Current};
 
-/// Counts that the program gave up on something.
+/// Counts that the program gave up on something, and says so to whom wants to know. `address`: of what, in the target; zero if it is not
+/// about one.
 #[inline(always)]
-pub fn drop_event(reason: DropReason) {
+pub fn drop_event(reason: DropReason, address: u64) {
+    kernel_log::gave_up(reason, address);
     if let Some(counter) = DROPS.get_ptr_mut(reason.index()) {
         add(counter, 1);
     }
@@ -94,7 +97,7 @@ pub fn try_emit<T: Record>(mut record: T) -> bool {
     let wakes_up = is_due_by_number(record.header());
     let is_written = output((&raw const record).cast(), size_of::<T>() as u64, wakes_up);
     if !is_written {
-        drop_event(DropReason::RingFull);
+        drop_event(DropReason::RingFull, 0);
     }
     is_written
 }

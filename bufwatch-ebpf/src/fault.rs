@@ -36,7 +36,7 @@ pub fn happened(address: u64, error_code: u64, is_in_kernel: bool) -> i32 {
             // Another thread may have been faster; then its entry is there.
             let Some(block) = FAULTS.get_ptr_mut(key) else {
                 if inserted.is_err() {
-                    drop_event(DropReason::FaultLost);
+                    drop_event(DropReason::FaultLost, address);
                 }
                 return 0;
             };

@@ -11,6 +11,7 @@ mod copies;
 mod emit;
 mod fault;
 mod gc;
+mod kernel_log;
 mod live;
 mod mapping;
 mod maps;

@@ -54,7 +54,7 @@ pub fn capture<const IS_ASYNC: bool>(
     kind: u16,
 ) -> Captured {
     let Some((slot, scratch)) = take_scratch() else {
-        drop_event(DropReason::ScratchBusy);
+        drop_event(DropReason::ScratchBusy, 0);
         return Captured::default();
     };
     // SAFETY: the context is the register set at the probe point.
@@ -93,7 +93,7 @@ fn walk<const IS_ASYNC: bool>(
     let n_frames_max = u32::from(config.frames_max).min(FRAMES_MAX as u32);
     s.is_recording = 0;
     if !begin_walk(s, rsp, rbp) {
-        drop_event(DropReason::StackUnreadable);
+        drop_event(DropReason::StackUnreadable, rsp);
         return Captured::default();
     }
     if IS_ASYNC {
@@ -109,7 +109,7 @@ fn walk<const IS_ASYNC: bool>(
     }
     s.is_recording = 1;
     if !begin_walk(s, rsp, rbp) {
-        drop_event(DropReason::StackUnreadable);
+        drop_event(DropReason::StackUnreadable, rsp);
         return Captured::default();
     }
     // SAFETY: as above.
@@ -179,11 +179,11 @@ fn send(s: &mut Scratch, stack_id: u64, kind: u16) -> bool {
     // Where code lies is known for milliseconds only.
     let wakes_up = is_wake_up_due(s.record.header.ktime_ns);
     if !output((&raw const s.record).cast(), n_bytes, wakes_up) {
-        drop_event(DropReason::RingFull);
+        drop_event(DropReason::RingFull, 0);
         return false;
     }
     if STACKS.insert(stack_id, s.record.header.ktime_ns, u64::from(BPF_ANY)).is_err() {
-        drop_event(DropReason::StackMapFull);
+        drop_event(DropReason::StackMapFull, 0);
     }
     true
 }

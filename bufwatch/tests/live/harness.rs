@@ -208,7 +208,14 @@ impl Lab {
         Watch { program: self.program(args), recorded: None }
     }
 
-    /// The same, of which nobody expects samples.
+    /// The same with a log on stderr.
+    pub(crate) fn bufwatch_logging<A: AsRef<OsStr>>(&self, filter: &str, args: &[A]) -> Watch {
+        let mut command = bound_to_us(&self.bufwatch);
+        command.env("BUFWATCH_LOG", filter).args(args);
+        Watch { program: Program::start(command, "bufwatch"), recorded: None }
+    }
+
+    /// Starts bufwatch, of which nobody expects samples.
     pub(crate) fn program<A: AsRef<OsStr>>(&self, args: &[A]) -> Program {
         let mut command = bound_to_us(&self.bufwatch);
         command.args(args);

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use nix::sys::signal::Signal;
 
 use crate::harness::{EXIT_LIMIT, Lab, holds_within, with_any_node};
+use crate::sample::Sample;
 
 const PAGE: usize = 4096;
 
@@ -123,5 +124,29 @@ fn sigkill_while_attaching_leaves_nothing_behind() {
             scenario.assert_runs();
         }
         assert!(n_attached > 0, "no kill came after the first probe");
+    });
+}
+
+/// A worker that was there before bufwatch takes its stores with it, of which no birth was seen.
+#[test]
+fn programs_say_on_what_they_gave_up_if_that_is_asked() {
+    with_any_node(|lab| {
+        for (filter, is_said) in [("bufwatch=debug", true), ("bufwatch=info", false)] {
+            let mut scenario = lab.scenario("idle.mjs", &[]);
+            scenario.tell("worker");
+            let pid = scenario.pid().to_string();
+            let args = ["--pid", &pid, "--headless", "--json", "--interval", "0.1"];
+            let mut watch = lab.bufwatch_logging(filter, &args);
+            watch.wait_for_sample("the probes in place", Sample::is_counting);
+            scenario.tell("end");
+            watch.wait_for_sample("deaths of unknown stores", |sample| {
+                sample.n_given_up("destroyed-unknown") > 0
+            });
+            watch.next_sample();
+            watch.signal(Signal::SIGINT);
+            watch.wait_for_exit();
+            let said = watch.stderr();
+            assert_eq!(said.contains("gave up: destroyed-unknown at 0x"), is_said, "{said}");
+        }
     });
 }

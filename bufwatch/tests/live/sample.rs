@@ -95,6 +95,11 @@ impl Sample {
         self.number("/lost/events")
     }
 
+    /// How often programs gave up for this reason.
+    pub(crate) fn n_given_up(&self, reason: &str) -> u64 {
+        self.value["lost"]["reasons"][reason].as_u64().unwrap_or(0)
+    }
+
     pub(crate) fn pid(&self) -> u64 {
         self.number("/pid")
     }

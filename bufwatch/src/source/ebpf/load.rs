@@ -5,7 +5,7 @@ use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use bufwatch_common::ProbeConfig;
 
-use crate::source::ebpf::EbpfConfig;
+use crate::source::ebpf::{EbpfConfig, kernel_log};
 use crate::sys::kernel;
 
 /// The programs, as `build.rs` left them; empty if it was told to skip them.
@@ -58,6 +58,7 @@ pub(super) fn load(config: &EbpfConfig) -> Result<Ebpf, LoadError> {
     let mut loader = EbpfLoader::new();
     // The programs have no relocations against the kernel's types: reading those takes 10 ms and some ten megabytes.
     loader.btf(None);
+    kernel_log::set_level(&mut loader);
     loader.map_max_entries("EVENTS", ring_bytes);
     if config.async_origin.is_none() {
         for name in ASYNC_MAPS {
@@ -89,6 +90,7 @@ const TARGET_MAPS: [&str; 11] = [
     "SCRATCH",
     "SIZE_CLASSES",
 ];
+
 /// Records of programs that begin, of 48 bytes: 5,000 of them.
 const EXEC_RING_BYTES: u32 = 256 << 10;
 
@@ -97,6 +99,7 @@ pub(super) fn load_for_execs() -> Result<Ebpf, LoadError> {
     let object = find_object()?;
     let mut loader = EbpfLoader::new();
     loader.btf(None);
+    kernel_log::set_level(&mut loader);
     loader.map_max_entries("EVENTS", EXEC_RING_BYTES);
     for name in TARGET_MAPS {
         loader.map_max_entries(name, 1);
@@ -110,8 +113,11 @@ pub(super) fn configure(ebpf: &mut Ebpf, config: ProbeConfig) -> Result<(), Load
     let (pid_namespace_device, pid_namespace_inode) =
         namespace.map_or((0, 0), |it| (it.device, it.inode));
     let config = ProbeConfig { pid_namespace_device, pid_namespace_inode, ..config };
-    let mut map: Array<_, ProbeConfig> = take_map(ebpf, "CONFIG")?;
-    map.set(0, config, 0).map_err(|source| LoadError::Map { name: "CONFIG", source })
+    // It stays in the object: programs are loaded with the maps that are there.
+    let map = ebpf.map_mut("CONFIG").ok_or(LoadError::Absent("CONFIG"))?;
+    let failed = |source| LoadError::Map { name: "CONFIG", source };
+    let mut map: Array<_, ProbeConfig> = Array::try_from(map).map_err(failed)?;
+    map.set(0, config, 0).map_err(failed)
 }
 
 pub(super) const fn find_object() -> Result<&'static [u8], LoadError> {

@@ -7,6 +7,7 @@ mod cost;
 mod counters;
 pub mod execs;
 mod faults;
+mod kernel_log;
 mod live_set;
 mod load;
 mod own_code;
@@ -33,6 +34,7 @@ use crate::event::{Backend, Event, Payload, key_of};
 use crate::source::Source;
 use crate::source::ebpf::cost::Cost;
 use crate::source::ebpf::faults::Faults;
+use crate::source::ebpf::kernel_log::KernelLog;
 use crate::source::ebpf::ring::{Received, WakeUps};
 use crate::source::ebpf::windows::{Turn, Windows};
 use crate::source::known_stores::StoreTarget;
@@ -88,6 +90,8 @@ pub struct EbpfSource {
     async_resources: HashMap<MapData, u64, u64>,
     /// If they were asked for.
     faults: Option<Faults>,
+    /// If somebody wants to know.
+    kernel_log: Option<KernelLog>,
     /// Holds the programs and the links of tracepoints.
     ebpf: Ebpf,
     anchor_tid: u32,
@@ -146,6 +150,7 @@ impl EbpfSource {
             windows,
             copies,
             faults,
+            kernel_log: KernelLog::open(&mut ebpf),
             async_resources: load::take_map(&mut ebpf, "ASYNC_RESOURCES")?,
             ebpf,
             anchor_tid: config.anchor_tid,
@@ -282,6 +287,9 @@ impl Source for EbpfSource {
             windows.stores.follow(events, first);
         }
         self.turn(events);
+        if let Some(log) = &mut self.kernel_log {
+            log.flush();
+        }
         is_more
     }
 
