@@ -8,6 +8,7 @@ pub mod execs;
 mod first_touch;
 pub mod pace;
 mod post_mortem;
+mod probes;
 mod recording;
 pub mod replay;
 pub mod replaying;

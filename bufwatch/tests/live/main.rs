@@ -44,12 +44,14 @@ mod residency;
 mod residency_steps;
 mod retained;
 mod sample;
+mod scenario;
 mod several;
 mod stack_moving;
 mod stack_storm;
 mod stack_workloads;
 mod stacks;
 mod together;
+mod watch;
 
 /// One test for each Node version, so that a failure names it and the runner's limits are per version.
 macro_rules! on_every_node {

@@ -5,7 +5,8 @@ use crate::node::identity::NodeIdentity;
 use crate::node::plan::CodeRange;
 use crate::session::SessionError;
 use crate::session::collector::Collector;
-use crate::session::target::{SourceConfig, interpreter_copies};
+use crate::session::probes::interpreter_copies;
+use crate::session::target::SourceConfig;
 use crate::source::{BreakpointSource, EbpfSource, PtraceSource, Source};
 
 /// `place` is where the interpreter is.
