@@ -29,6 +29,9 @@ pub struct ScopeFacts {
 /// Words behind the locals: saved class variable, function variable (2), inferred name, position (2).
 const TAIL_WORDS: usize = 6;
 
+/// What is mapped is mapped in such pieces, at least.
+const PAGE_BYTES: u64 = 4_096;
+
 impl<M: ReadMemory> Heap<'_, M> {
     /// `None` also if the name cannot be read now, as while V8 moves it: it would pass for an anonymous function.
     pub fn scope_facts(&self, scope: Avma) -> Option<ScopeFacts> {
@@ -45,7 +48,7 @@ impl<M: ReadMemory> Heap<'_, M> {
         // A word of information for each local follows the names.
         let tail =
             offset_of_word(layout.scope_first_local.checked_add(n_names)?.checked_add(n_locals)?)?;
-        let bytes = self.bytes(scope.checked_add(tail)?, TAIL_WORDS.checked_mul(8)?, 64)?;
+        let bytes = self.tail(scope.checked_add(tail)?)?;
         let mut at = 0_usize;
         let mut next = || {
             let word = word_in(&bytes, at);
@@ -77,5 +80,56 @@ impl<M: ReadMemory> Heap<'_, M> {
             .and_then(|(start, end)| Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?)))
             .filter(|(start, end)| start <= end);
         Some(ScopeFacts { name, range })
+    }
+
+    /// What is there of the words behind the locals: few scopes have all of them, and behind the last object of V8's last page nothing is mapped.
+    fn tail(&self, start: Avma) -> Option<Vec<u8>> {
+        let len = TAIL_WORDS.checked_mul(8)?;
+        self.bytes(start, len, len).or_else(|| {
+            let left = PAGE_BYTES.checked_sub(start.0 & PAGE_BYTES.checked_sub(1)?)?;
+            self.bytes(start, usize::try_from(left).ok().filter(|left| *left < len)?, len)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::MemoryError;
+    use crate::v8::metadata::Layout;
+
+    const PAGE: u64 = 0x5000;
+
+    /// A page of memory, and nothing behind it.
+    struct Page(Vec<u8>);
+
+    impl ReadMemory for Page {
+        fn read(&self, address: Avma, out: &mut [u8]) -> Result<(), MemoryError> {
+            let at = address.0.checked_sub(PAGE).unwrap_or(PAGE_BYTES) as usize;
+            let bytes = self.0.get(at..at + out.len()).ok_or(MemoryError::Unmapped(address))?;
+            out.copy_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    /// Of evaluated code: no locals, no name, positions 3 and 60.
+    #[test]
+    fn a_scope_at_the_end_of_memory_is_read() {
+        let words: [u64; 5] = [1, 0, 0, 3 << 32, 60 << 32];
+        let layout = Layout {
+            scope_flags: 8,
+            scope_n_locals: 1,
+            scope_first_local: 2,
+            scope_position: Layout::MISSING,
+            ..Layout::default()
+        };
+        for n_behind in [0, 1, 8] {
+            let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            bytes.resize(bytes.len() + n_behind * 8, 0);
+            let start = PAGE_BYTES as usize - bytes.len();
+            let page = Page([vec![0; start], bytes].concat());
+            let facts = Heap::new(&page, &layout).scope_facts(Avma(PAGE + start as u64));
+            assert_eq!(facts, Some(ScopeFacts { name: None, range: Some((3, 60)) }), "{n_behind}");
+        }
     }
 }

@@ -33,13 +33,6 @@ const LONG_CHAIN: usize = 40;
 /// A chain that is longer must be cut, and say so.
 const FRAMES_MAX: usize = 48;
 
-/// A frame whose function V8 has thrown away before bufwatch came to look is shown as unresolved, which is no error; how many may be is asked
-/// where stacks come in a storm. Evaluated code of a worker is such a one while others keep both cores busy. Once all must be resolved.
-const ATTEMPTS: usize = 3;
-
-/// What is wrong with such a frame.
-const UNRESOLVED: &str = "unresolved";
-
 /// A failure of all cells would print more than one reads.
 const CHAINS_SHOWN: usize = 25;
 
@@ -104,12 +97,6 @@ struct Failure {
     chains: String,
 }
 
-impl Failure {
-    fn is_unresolved(&self) -> bool {
-        self.what.ends_with(UNRESOLVED)
-    }
-}
-
 pub(crate) fn of_each_tier(lab: &Lab) {
     check_mode(lab, "tiers");
 }
@@ -129,24 +116,11 @@ pub(crate) fn without_flags(lab: &Lab) {
 }
 
 fn check_mode(lab: &Lab, mode: &str) {
-    let mut failures = Vec::new();
-    for _ in 0..ATTEMPTS {
-        failures = failures_of(lab, mode);
-        if !failures.iter().all(Failure::is_unresolved) || failures.is_empty() {
-            break;
-        }
-        println!("on a busy machine code is thrown away before it is looked at:");
-        show(&failures);
-    }
-    assert_none(&failures);
-}
-
-fn failures_of(lab: &Lab, mode: &str) -> Vec<Failure> {
     let folder = tempfile::tempdir().unwrap();
     lab.write_files("stacks/fixtures.mjs", folder.path());
     let mut scenario = lab.scenario("stacks/truth.mjs", &[mode, folder.path().to_str().unwrap()]);
     let watch = lab.attach_printing(INTERVAL, scenario.pid(), &["--min-size", MIN_SIZE]);
-    failures_of_phases(lab, mode, &mut Attached(&mut scenario, &watch))
+    check_phases(lab, mode, &mut Attached(&mut scenario, &watch));
 }
 
 /// Of each kind of source and way of being called one. All cells warm up with a million small stores, each of which is two stops.
@@ -174,21 +148,6 @@ pub(crate) fn of_each_tier_by_breakpoints(lab: &Lab) {
 }
 
 pub(crate) fn check_phases(lab: &Lab, mode: &str, watched: &mut dyn Watched) {
-    assert_none(&failures_of_phases(lab, mode, watched));
-}
-
-fn assert_none(failures: &[Failure]) {
-    show(failures);
-    assert!(failures.is_empty(), "{} failures, printed above", failures.len());
-}
-
-fn show(failures: &[Failure]) {
-    for (index, Failure { what, chains }) in failures.iter().enumerate() {
-        println!("{what}\n{}", if index < CHAINS_SHOWN { chains } else { "" });
-    }
-}
-
-fn failures_of_phases(lab: &Lab, mode: &str, watched: &mut dyn Watched) -> Vec<Failure> {
     let mut counts = SiteCounts::default();
     // Of a program that is watched from its start.
     let before = watched.watch().next_sample();
@@ -216,7 +175,10 @@ fn failures_of_phases(lab: &Lab, mode: &str, watched: &mut dyn Watched) -> Vec<F
         }
     }
     assert_eq!(watched.watch().next_sample().n_lost(), 0);
-    failures
+    for (index, Failure { what, chains }) in failures.iter().enumerate() {
+        println!("{what}\n{}", if index < CHAINS_SHOWN { chains } else { "" });
+    }
+    assert!(failures.is_empty(), "{} failures, printed above", failures.len());
 }
 
 /// Sites grow for as long as bufwatch runs; what a phase added is the difference.
@@ -398,7 +360,7 @@ impl TrueFrame {
     /// What is wrong with a reported frame, if anything is.
     fn difference(&self, got: &Frame, precision: Precision) -> Option<String> {
         if !got.is_resolved {
-            return Some(UNRESOLVED.to_owned());
+            return Some("unresolved".to_owned());
         }
         if let Some(index) = self.wasm {
             let has_index = got.function.contains(&index.to_string());
