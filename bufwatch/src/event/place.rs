@@ -74,6 +74,11 @@ pub fn short_script(script: &str) -> String {
     if script.starts_with("node:") || script.starts_with("wasm:") {
         return path;
     }
+    if let Some((function, place)) = evaluated_at(&path)
+        && let Some((place, behind)) = place.rsplit_once(')')
+    {
+        return format!("{EVALUATED_AT}{function} ({}){behind}", short_script(place));
+    }
     if let Some(inside) = package_path(&path) {
         return inside.to_owned();
     }
@@ -83,6 +88,13 @@ pub fn short_script(script: &str) -> String {
 /// The whole path, of a `file:` URL without the scheme.
 pub fn path(script: &str) -> String {
     sanitize(&script.strip_prefix("file://").map_or_else(|| script.to_owned(), unescape))
+}
+
+/// How V8 names code that was evaluated: by who did it, and where.
+const EVALUATED_AT: &str = "eval at ";
+
+fn evaluated_at(script: &str) -> Option<(&str, &str)> {
+    script.strip_prefix(EVALUATED_AT)?.split_once(" (")
 }
 
 fn package_path(script: &str) -> Option<&str> {
@@ -125,6 +137,13 @@ mod tests {
         let cases = [
             ("/srv/ingest/ingest.js", "ingest.js", "/srv/ingest/ingest.js"),
             ("file:///srv/my%20app/a.mjs", "a.mjs", "/srv/my app/a.mjs"),
+            ("eval at f (/srv/a.js:6:27)", "eval at f (a.js:6:27)", "eval at f (/srv/a.js:6:27)"),
+            (
+                "eval at f (eval at g (/srv/a.js:6:27):1:2)",
+                "eval at f (eval at g (a.js:6:27):1:2)",
+                "eval at f (eval at g (/srv/a.js:6:27):1:2)",
+            ),
+            ("eval at f (", "eval at f (", "eval at f ("),
             ("file:///srv/100%/%zz.mjs", "%zz.mjs", "/srv/100%/%zz.mjs"),
             (
                 "/srv/node_modules/a/node_modules/@b/c/lib/d.js",
