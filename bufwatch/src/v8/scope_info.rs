@@ -105,9 +105,9 @@ mod tests {
 
     impl ReadMemory for Page {
         fn read(&self, address: Avma, out: &mut [u8]) -> Result<(), MemoryError> {
-            let at = address.0.checked_sub(PAGE).unwrap_or(PAGE_BYTES) as usize;
-            let bytes = self.0.get(at..at + out.len()).ok_or(MemoryError::Unmapped(address))?;
-            out.copy_from_slice(bytes);
+            let at = usize::try_from(address.0.checked_sub(PAGE).unwrap()).unwrap();
+            let bytes = self.0.get(at..).and_then(|rest| rest.get(..out.len()));
+            out.copy_from_slice(bytes.ok_or(MemoryError::Unmapped(address))?);
             Ok(())
         }
     }
@@ -124,11 +124,12 @@ mod tests {
             ..Layout::default()
         };
         for n_behind in [0, 1, 8] {
-            let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            bytes.resize(bytes.len() + n_behind * 8, 0);
-            let start = PAGE_BYTES as usize - bytes.len();
-            let page = Page([vec![0; start], bytes].concat());
-            let facts = Heap::new(&page, &layout).scope_facts(Avma(PAGE + start as u64));
+            let words = [&words[..], &vec![0; n_behind]].concat();
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let n_before = usize::try_from(PAGE_BYTES).unwrap().checked_sub(bytes.len()).unwrap();
+            let page = Page([vec![0; n_before], bytes].concat());
+            let start = Avma(PAGE).checked_add(n_before as u64).unwrap();
+            let facts = Heap::new(&page, &layout).scope_facts(start);
             assert_eq!(facts, Some(ScopeFacts { name: None, range: Some((3, 60)) }), "{n_behind}");
         }
     }
