@@ -22,6 +22,9 @@ pub(crate) struct Args {
     names: Vec<String>,
 }
 
+/// What makes tests do the same so often that they take many minutes (CONTRIBUTING.md).
+const SOAKS: [&str; 2] = ["BUFWATCH_CENSUSES", "BUFWATCH_KILLS"];
+
 /// The live tests that record cassettes, and the tests that play them, by what their names have in common.
 const RECORDING: &str = "recorded_reads";
 const PLAYING: &str = "cassette";
@@ -85,6 +88,9 @@ fn run_keeping(workspace: &Workspace, args: &Args, cassettes: Option<&Path>) -> 
     }
     if process::output(Command::new("cargo").args(["nextest", "--version"])).is_ok() {
         cargo.args(["nextest", "run"]).args(nextest_selection(args.level, runs_live));
+        if SOAKS.iter().any(|name| std::env::var_os(name).is_some()) {
+            cargo.args(["--profile", "soak"]);
+        }
         return process::run(cargo.args(&args.names));
     }
     say(format_args!("cargo-nextest is missing, so the tests run one program after the other"));
