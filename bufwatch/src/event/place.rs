@@ -90,8 +90,8 @@ pub fn path(script: &str) -> String {
     sanitize(&script.strip_prefix("file://").map_or_else(|| script.to_owned(), unescape))
 }
 
-/// How V8 names code that was evaluated: by who did it, and where.
-const EVALUATED_AT: &str = "eval at ";
+/// What the name of code that was evaluated begins with, as in stack traces of V8: by whom and where follows.
+pub const EVALUATED_AT: &str = "eval at ";
 
 fn evaluated_at(script: &str) -> Option<(&str, &str)> {
     script.strip_prefix(EVALUATED_AT)?.split_once(" (")

@@ -10,7 +10,6 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::unistd::Uid;
-use serde_json::Value;
 
 use crate::program::Program;
 use crate::sample::Sample;
@@ -114,9 +113,8 @@ impl Lab {
         name: &str,
         args: &[&str],
     ) -> Scenario {
-        let mut scenario = self.starting(environment, name, args);
-        scenario.ready = scenario.answer();
-        assert_eq!(scenario.ready["ready"], true, "{name} said {}", scenario.ready);
+        let scenario = self.starting(environment, name, args).when_ready();
+        assert_eq!(scenario.ready()["ready"], true, "{name} said {}", scenario.ready());
         scenario
     }
 
@@ -137,8 +135,7 @@ impl Lab {
             command.env_remove("BUFWATCH_EXPRESS");
         }
         command.env_remove("BUFWATCH_ADDON").envs(addon().map(|path| ("BUFWATCH_ADDON", path)));
-        let program = Program::start(command, name);
-        Scenario { program, n_read: 0, ready: Value::Null }
+        Scenario::start(command, name)
     }
 
     /// A scenario in namespaces of its own, as `unshare` (util-linux) makes them; its process is the child of the one that is started.
@@ -157,10 +154,7 @@ impl Lab {
             .arg("--expose-gc")
             .arg(script)
             .args(args);
-        let program = Program::start(command, name);
-        let mut scenario = Scenario { program, n_read: 0, ready: Value::Null };
-        scenario.ready = scenario.answer();
-        scenario
+        Scenario::start(command, name).when_ready()
     }
 
     /// `bufwatch run` of a scenario, both in the same namespaces.
@@ -170,7 +164,7 @@ impl Lab {
         command.args(namespaces).arg("--").arg(&self.bufwatch);
         command.args(["run", "--headless", "--json", "--interval", INTERVAL]);
         command.args(["--record", record, "--"]).arg(&self.node).arg(script);
-        Watch { program: Program::start(command, "bufwatch"), recorded: None }
+        Watch::start(command)
     }
 
     /// A scenario that belongs to an ordinary user, ready to be told to go.
@@ -178,10 +172,7 @@ impl Lab {
         let script = scenario_path(name);
         let mut command = of_nobody(&self.node);
         command.arg("--expose-gc").arg(script).args(args);
-        let mut scenario =
-            Scenario { program: Program::start(command, name), n_read: 0, ready: Value::Null };
-        scenario.ready = scenario.answer();
-        scenario
+        Scenario::start(command, name).when_ready()
     }
 
     /// Starts bufwatch as an ordinary user, who may not load BPF programs.
@@ -189,7 +180,7 @@ impl Lab {
         let mut command = of_nobody(&self.bufwatch);
         command.args(args);
         command.env_remove("BUFWATCH_ADDON").envs(addon().map(|path| ("BUFWATCH_ADDON", path)));
-        Watch { program: Program::start(command, "bufwatch"), recorded: None }
+        Watch::start(command)
     }
 
     /// As root without one of its capabilities.
@@ -197,26 +188,30 @@ impl Lab {
         let mut command = Command::new("setpriv");
         let set = format!("--bounding-set=-{capability}");
         command.args([&set, "--pdeathsig", "KILL", "--"]).arg(&self.bufwatch).args(args);
-        Watch { program: Program::start(command, "bufwatch"), recorded: None }
+        Watch::start(command)
     }
 
     /// Starts bufwatch with any arguments.
     pub(crate) fn bufwatch<A: AsRef<OsStr>>(&self, args: &[A]) -> Watch {
-        Watch { program: self.program(args), recorded: None }
+        Watch::start(self.command(args))
     }
 
     /// The same with a log on stderr.
     pub(crate) fn bufwatch_logging<A: AsRef<OsStr>>(&self, filter: &str, args: &[A]) -> Watch {
-        let mut command = bound_to_us(&self.bufwatch);
-        command.env("BUFWATCH_LOG", filter).args(args);
-        Watch { program: Program::start(command, "bufwatch"), recorded: None }
+        let mut command = self.command(args);
+        command.env("BUFWATCH_LOG", filter);
+        Watch::start(command)
     }
 
     /// Starts bufwatch, of which nobody expects samples.
     pub(crate) fn program<A: AsRef<OsStr>>(&self, args: &[A]) -> Program {
+        Program::start(self.command(args), "bufwatch")
+    }
+
+    fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
         let mut command = bound_to_us(&self.bufwatch);
         command.args(args);
-        Program::start(command, "bufwatch")
+        command
     }
 
     /// Attaches a headless bufwatch to a process and waits for its first sample.

@@ -1,6 +1,7 @@
 //! A Node program that is talked with line by line. Every answer has a deadline; what a failure shows is what was said so far.
 
 use std::io::Write as _;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -11,12 +12,22 @@ use crate::program::Program;
 /// A Node program that waits for the word before each step.
 #[derive(Debug)]
 pub(crate) struct Scenario {
-    pub(crate) program: Program,
-    pub(crate) n_read: usize,
-    pub(crate) ready: Value,
+    program: Program,
+    n_read: usize,
+    ready: Value,
 }
 
 impl Scenario {
+    /// It may not be ready yet.
+    pub(crate) fn start(command: Command, name: &str) -> Self {
+        Self { program: Program::start(command, name), n_read: 0, ready: Value::Null }
+    }
+
+    pub(crate) fn when_ready(mut self) -> Self {
+        self.ready = self.answer();
+        self
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.program.child.id()
     }

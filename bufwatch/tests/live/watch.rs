@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use nix::sys::signal::Signal;
@@ -16,7 +17,7 @@ use crate::sample::Sample;
 /// A bufwatch that was started, with the samples it has printed so far.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    pub(crate) program: Program,
+    program: Program,
     /// The bufwatch that replays, and where `a.bufwatch` is.
     pub(crate) recorded: Option<(PathBuf, TempDir)>,
 }
@@ -34,6 +35,10 @@ impl Drop for Watch {
 }
 
 impl Watch {
+    pub(crate) fn start(command: Command) -> Self {
+        Self { program: Program::start(command, "bufwatch"), recorded: None }
+    }
+
     /// Ends it, if it has not ended.
     fn assert_replays(&mut self, bufwatch: &Path, file: &Path) {
         if !self.has_ended() {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::base::{Avma, FastMap, ReadMemory, sanitize};
+use crate::event::place::EVALUATED_AT;
 use crate::v8::{
     BytecodePositions, Encoding, EvalPosition, FunctionFacts, FunctionId, Heap, IsolateFacts,
     ScriptFacts, ScriptList, Tagged,
@@ -283,8 +284,10 @@ impl Isolate {
         };
         let (function, script) = (&caller.name, &caller.script.name);
         Some(match spot {
-            Some(spot) => format!("eval at {function} ({script}:{}:{})", spot.line, spot.column),
-            None => format!("eval at {function} ({script})"),
+            Some(spot) => {
+                format!("{EVALUATED_AT}{function} ({script}:{}:{})", spot.line, spot.column)
+            }
+            None => format!("{EVALUATED_AT}{function} ({script})"),
         })
     }
 }
