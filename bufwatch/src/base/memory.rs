@@ -2,6 +2,9 @@
 
 use crate::base::addr::Avma;
 
+/// What is mapped is mapped in such pieces, at least.
+const PAGE_BYTES: u64 = 4_096;
+
 /// Memory could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
@@ -42,10 +45,50 @@ pub trait ReadMemory {
         }
     }
 
+    /// Fills `out`, or of it what is left of the page that `address` is in; returns how much. For what is read at a fixed length though it may
+    /// end before: behind V8's last page nothing is mapped.
+    fn read_start(&self, address: Avma, out: &mut [u8]) -> Result<usize, MemoryError> {
+        let Err(error) = self.read(address, out) else { return Ok(out.len()) };
+        let in_page = PAGE_BYTES.saturating_sub(address.0 & PAGE_BYTES.saturating_sub(1));
+        let page = usize::try_from(in_page).ok().and_then(|len| out.get_mut(..len)).ok_or(error)?;
+        self.read(address, page).map(|()| page.len())
+    }
+
     /// Reads a little-endian word.
     fn read_u64(&self, address: Avma) -> Result<u64, MemoryError> {
         let mut bytes = [0; 8];
         self.read(address, &mut bytes)?;
         Ok(u64::from_le_bytes(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 0x5000;
+
+    /// A page of memory, and nothing behind it.
+    struct Page;
+
+    impl ReadMemory for Page {
+        fn read(&self, address: Avma, out: &mut [u8]) -> Result<(), MemoryError> {
+            let end = address.0.saturating_add(out.len() as u64);
+            let is_in = address.0 >= START && end <= START + PAGE_BYTES;
+            out.fill(7);
+            is_in.then_some(()).ok_or(MemoryError::Unmapped(address))
+        }
+    }
+
+    #[test]
+    fn what_is_there_before_the_end_of_a_page_is_read() {
+        let mut out = [0; 64];
+        let last = START + PAGE_BYTES;
+        let mut read = |at| Page.read_start(Avma(at), &mut out);
+        assert_eq!([read(START), read(last - 64)], [Ok(64), Ok(64)]);
+        assert_eq!([read(last - 63), read(last - 1)], [Ok(63), Ok(1)]);
+        for nothing in [last, START - 8, START - 64, u64::MAX - 3] {
+            assert!(read(nothing).is_err(), "{nothing:#x}");
+        }
     }
 }

@@ -82,6 +82,14 @@ impl<'a, M: ReadMemory> Heap<'a, M> {
         Some(bytes)
     }
 
+    /// Reads `len` bytes, or fewer where memory ends before (`ReadMemory::read_start`).
+    pub fn start_of(&self, start: Avma, len: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let n_read = self.memory.read_start(start, &mut bytes).ok()?;
+        bytes.truncate(n_read);
+        Some(bytes)
+    }
+
     /// The object that a word points to, with its instance type. While V8 moves objects, words still point to where they were, and there it
     /// says where they are; their old page is about to be freed.
     pub fn object(&self, word: Tagged) -> Option<(Avma, u64)> {

@@ -26,11 +26,8 @@ pub struct ScopeFacts {
     pub range: Option<(u32, u32)>,
 }
 
-/// Words behind the locals: saved class variable, function variable (2), inferred name, position (2).
+/// Words behind the locals, of which few scopes have all: saved class variable, function variable (2), inferred name, position (2).
 const TAIL_WORDS: usize = 6;
-
-/// What is mapped is mapped in such pieces, at least.
-const PAGE_BYTES: u64 = 4_096;
 
 impl<M: ReadMemory> Heap<'_, M> {
     /// `None` also if the name cannot be read now, as while V8 moves it: it would pass for an anonymous function.
@@ -48,7 +45,7 @@ impl<M: ReadMemory> Heap<'_, M> {
         // A word of information for each local follows the names.
         let tail =
             offset_of_word(layout.scope_first_local.checked_add(n_names)?.checked_add(n_locals)?)?;
-        let bytes = self.tail(scope.checked_add(tail)?)?;
+        let bytes = self.start_of(scope.checked_add(tail)?, TAIL_WORDS.checked_mul(8)?)?;
         let mut at = 0_usize;
         let mut next = || {
             let word = word_in(&bytes, at);
@@ -81,15 +78,6 @@ impl<M: ReadMemory> Heap<'_, M> {
             .filter(|(start, end)| start <= end);
         Some(ScopeFacts { name, range })
     }
-
-    /// What is there of the words behind the locals: few scopes have all of them, and behind the last object of V8's last page nothing is mapped.
-    fn tail(&self, start: Avma) -> Option<Vec<u8>> {
-        let len = TAIL_WORDS.checked_mul(8)?;
-        self.bytes(start, len, len).or_else(|| {
-            let left = PAGE_BYTES.checked_sub(start.0 & PAGE_BYTES.checked_sub(1)?)?;
-            self.bytes(start, usize::try_from(left).ok().filter(|left| *left < len)?, len)
-        })
-    }
 }
 
 #[cfg(test)]
@@ -99,6 +87,7 @@ mod tests {
     use crate::v8::metadata::Layout;
 
     const PAGE: u64 = 0x5000;
+    const PAGE_BYTES: u64 = 4_096;
 
     /// A page of memory, and nothing behind it.
     struct Page(Vec<u8>);

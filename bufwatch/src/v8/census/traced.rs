@@ -24,8 +24,8 @@ const BLOCKS_MAX: usize = 4_096;
 /// `TracedNode::flags`: the lowest bit of the byte at 12.
 const NODE_IN_USE: u64 = 1 << 32;
 
-/// Words of a JavaScript object that may be the pointer to its C++ object.
-const WRAPPER_WORDS: u64 = 12;
+/// Words of a JavaScript object that may be the pointer to its C++ object; an object at the end of V8's last page has fewer.
+const WRAPPER_WORDS: usize = 12;
 
 /// Largest C++ object that is searched for handles.
 const OBJECT_BYTES_MAX: u64 = 4_096;
@@ -94,8 +94,11 @@ impl<M: ReadMemory> Collector<'_, M> {
     /// Handles that are fields of the C++ object which a JavaScript object wraps.
     fn handles_of(&self, wrapper: u64, nodes: &BTreeMap<u64, u64>) -> Vec<u64> {
         let Some(at) = wrapper.checked_sub(1) else { return Vec::new() };
-        let fields = read_words(self.memory, Avma(at), WRAPPER_WORDS.saturating_mul(8));
-        let objects: BTreeSet<u64> = fields.into_iter().filter(|it| is_pointer(*it)).collect();
+        let mut fields = [0; WRAPPER_WORDS * 8];
+        let n_read = self.memory.read_start(Avma(at), &mut fields).unwrap_or(0);
+        let fields = fields.get(..n_read).unwrap_or_default().as_chunks::<8>().0;
+        let fields = fields.iter().map(|word| u64::from_le_bytes(*word));
+        let objects: BTreeSet<u64> = fields.filter(|it| is_pointer(*it)).collect();
         let mut found = Vec::new();
         for object in objects {
             let own = self.fields_of(object).unwrap_or_default();
@@ -184,6 +187,16 @@ mod tests {
     fn collect(memory: &FakeMemory) -> Vec<TracedHandle> {
         let places = [IsolatePlace { heap: Avma(HEAP), isolate: Avma(ISOLATE) }];
         Roots::collect(memory, &RootFacts::default(), &places, &[]).traced
+    }
+
+    #[test]
+    fn the_last_object_of_memory_has_an_owner_too() {
+        const LAST: u64 = 0x1234_0000_2000 - 5 * 8;
+        let mut memory = process();
+        memory.fill(BLOCK + BLOCK_NODES, &[LAST + 1]);
+        memory.fill(LAST, &[0x99, 0, 0, OWNER, OWNER]);
+        let owner = Some(LAST + 1);
+        assert!(collect(&memory).contains(&TracedHandle { word: HELD, owner }));
     }
 
     /// A block with a wrapper's handle, one more of the same owner, a free one, and one of nobody known.
