@@ -36,6 +36,8 @@ pub(super) fn ebpf_config(
         points.collect()
     };
     let ebpf = EbpfConfig {
+        pid: config.pid,
+        has_events: config.anchor_tid.is_some(),
         anchor_tid: config.anchor_tid.unwrap_or_else(|| procfs::second_thread(config.pid)),
         probe: probe_config(config, identity, plan),
         interpreter_copies: interpreter_copies(identity, plan.frames.interpreter.get()),

@@ -2,12 +2,17 @@
 //! seen coming whose going is missed.
 
 use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use aya::Ebpf;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
 use aya::programs::{Program, ProgramError, RawTracePoint, UProbe};
+use aya::sys::SyscallError;
 
+use crate::base::Nanos;
+use crate::source::ebpf::EbpfConfig;
+use crate::source::ebpf::links::{self, LinkPrograms};
 use crate::source::ebpf::load::LoadError;
 
 /// A uprobe program of the object.
@@ -113,36 +118,146 @@ pub(super) fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<String>, LoadErr
     Ok(notices)
 }
 
-/// Attaches the probes to the thread `anchor_tid`, for all threads of its process. Dropping the links removes
-/// them, which takes the kernel up to 0.1 s each, one after the other. What is dispensable and failed is
-/// returned in words.
+/// How probes get into a process.
+#[derive(Debug)]
+pub(super) enum Means {
+    /// Links of the process `pid`.
+    Links { programs: LinkPrograms, pid: u32 },
+    /// Perf events of a thread, as `EbpfConfig::anchor_tid` says; the programs are those of the object.
+    Events { anchor_tid: u32 },
+}
+
+impl Means {
+    /// Links where the kernel has them, loaded while the maps of `ebpf` are still in it.
+    pub(super) fn choose(ebpf: &Ebpf, config: &EbpfConfig) -> Self {
+        let events = Self::Events { anchor_tid: config.anchor_tid };
+        if config.has_events {
+            return events;
+        }
+        let points = config.points.iter().map(|point| point.program);
+        let names: Vec<ProgramName> =
+            points.chain(config.limit.map(|_| ProgramName::Nothing)).collect();
+        match LinkPrograms::load(ebpf, &names) {
+            Ok(programs) => Self::Links { programs, pid: config.pid },
+            Err(error) => {
+                tracing::debug!(%error, "there are no uprobe links, so probes are perf events");
+                events
+            }
+        }
+    }
+
+    /// The thread without which the probes do not fire, if there is one.
+    pub(super) const fn anchor_tid(&self) -> Option<u32> {
+        match self {
+            Self::Links { .. } => None,
+            Self::Events { anchor_tid } => Some(*anchor_tid),
+        }
+    }
+
+    /// How often a program ran and how long, while the kernel counted.
+    pub(super) fn statistics(&self, ebpf: &Ebpf, name: &str) -> Option<(u64, Nanos)> {
+        match self {
+            Self::Links { programs, .. } => programs.statistics(name),
+            Self::Events { .. } => {
+                let info = ebpf.program(name)?.info().ok()?;
+                let run_time = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
+                Some((info.run_count(), Nanos(run_time)))
+            }
+        }
+    }
+
+    /// Puts the program of a point in place in `pid`, or in the thread that stands for it.
+    fn attach(
+        &self,
+        ebpf: &mut Ebpf,
+        point: &AttachPoint,
+        pid: u32,
+    ) -> Result<Result<ProbeLink, ProgramError>, LoadError> {
+        match self {
+            Self::Links { programs, .. } => {
+                let failed = |io_error| SyscallError { call: "bpf_link_create", io_error }.into();
+                Ok(programs.link(point, pid).map(ProbeLink::Link).map_err(failed))
+            }
+            Self::Events { .. } => {
+                let name = point.program.name();
+                let program: &mut UProbe = find(ebpf, name)?;
+                if program.fd().is_err() {
+                    program.load().map_err(|source| LoadError::Program { name, source })?;
+                }
+                let scope = NonZeroU32::new(pid)
+                    .map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
+                let location = UProbeAttachLocation::AbsoluteOffset(point.file_offset);
+                let attached = program.attach(location, &point.path, scope);
+                Ok(attached.and_then(|link| program.take_link(link)).map(ProbeLink::Event))
+            }
+        }
+    }
+
+    /// In this process, which for perf events means in this thread.
+    pub(super) fn attach_to_self(
+        &self,
+        ebpf: &mut Ebpf,
+        point: &AttachPoint,
+    ) -> Result<Result<ProbeLink, ProgramError>, LoadError> {
+        let pid = match self {
+            Self::Links { .. } => std::process::id(),
+            Self::Events { .. } => 0,
+        };
+        self.attach(ebpf, point, pid)
+    }
+}
+
+/// A probe in place: the kernel removes it when it is dropped, also when bufwatch is killed.
+#[derive(Debug)]
+pub(super) enum ProbeLink {
+    Link(OwnedFd),
+    /// Removing it takes the kernel up to 0.1 s, one after the other.
+    Event(#[expect(dead_code, reason = "it is held")] UProbeLink),
+}
+
+/// Probes in place, in the order in which they came: what sees stores go before what sees them come.
+#[derive(Debug, Default)]
+pub(super) struct Attached(Vec<ProbeLink>);
+
+impl Drop for Attached {
+    /// Deaths last, as they came first: of what is seen to come, as much as can be is seen to go.
+    fn drop(&mut self) {
+        let (mut events, mut links) = (Vec::new(), Vec::new());
+        for link in self.0.drain(..).rev() {
+            match link {
+                ProbeLink::Link(link) => links.push(link),
+                ProbeLink::Event(_) => events.push(link),
+            }
+        }
+        drop(events);
+        let deaths = links.pop();
+        links::close(links);
+        drop(deaths);
+    }
+}
+
+/// Puts the probes in place, for all threads of the process. What is dispensable and failed is returned in words.
 pub(super) fn attach_points(
     ebpf: &mut Ebpf,
+    means: &Means,
     points: &[AttachPoint],
-    anchor_tid: u32,
-) -> Result<(Vec<UProbeLink>, Vec<String>), LoadError> {
-    let (mut links, mut async_links, mut notices) = (Vec::new(), Vec::new(), Vec::new());
+) -> Result<(Attached, Vec<String>), LoadError> {
+    let (mut links, mut async_links, mut notices) = (Attached::default(), Attached::default(), Vec::new());
     let mut has_async_origin = true;
     let mut points: Vec<&AttachPoint> = points.iter().collect();
     points.sort_by_key(|point| point.program);
+    let pid = match means {
+        Means::Links { pid, .. } => *pid,
+        Means::Events { anchor_tid } => *anchor_tid,
+    };
     for point in points {
-        let name = point.program.name();
         let is_for_async_origin = point.program.is_for_async_origin();
         if is_for_async_origin && !has_async_origin {
             continue;
         }
-        let program: &mut UProbe = find(ebpf, name)?;
-        if program.fd().is_err() {
-            program.load().map_err(|source| LoadError::Program { name, source })?;
-        }
-        let scope = NonZeroU32::new(anchor_tid)
-            .map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
-        let location = UProbeAttachLocation::AbsoluteOffset(point.file_offset);
-        let attached =
-            program.attach(location, &point.path, scope).and_then(|link| program.take_link(link));
-        match attached {
-            Ok(link) if is_for_async_origin => async_links.push(link),
-            Ok(link) => links.push(link),
+        match means.attach(ebpf, point, pid)? {
+            Ok(link) if is_for_async_origin => async_links.0.push(link),
+            Ok(link) => links.0.push(link),
             Err(source) if point.program.is_needed() => {
                 return Err(LoadError::Attach { symbol: point.symbol.clone(), source });
             }
@@ -150,13 +265,13 @@ pub(super) fn attach_points(
                 notices.push(format!("`{}` is not probed: {}", point.symbol, root(&source)));
                 if is_for_async_origin {
                     has_async_origin = false;
-                    async_links.clear();
+                    async_links = Attached::default();
                     notices.push("there are no async origins without it".to_owned());
                 }
             }
         }
     }
-    links.append(&mut async_links);
+    links.0.append(&mut async_links.0);
     Ok((links, notices))
 }
 

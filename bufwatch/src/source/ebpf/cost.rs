@@ -2,14 +2,13 @@
 //! kernel's statistics, which count while this is held (`BPF_ENABLE_STATS`, bpf(2)).
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use aya::Ebpf;
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
-use aya::programs::{Program, UProbe};
 use aya::sys::{Stats, enable_stats};
 
 use crate::base::Nanos;
-use crate::source::ebpf::attach::ProgramName;
+use crate::source::ebpf::attach::{AttachPoint, Means, ProgramName};
 use crate::source::ebpf::load::LoadError;
 use crate::source::ebpf::own_code::{self, probed};
 use crate::sys::clock;
@@ -31,15 +30,19 @@ pub(super) struct Cost {
 
 impl Cost {
     /// Of these programs, which are loaded.
-    pub(super) fn start(ebpf: &mut Ebpf, programs: &[ProgramName]) -> Result<Self, LoadError> {
+    pub(super) fn start(
+        ebpf: &mut Ebpf,
+        means: &Means,
+        programs: &[ProgramName],
+    ) -> Result<Self, LoadError> {
         let statistics = enable_stats(Stats::RunTime)
             .map_err(|error| LoadError::Cost(format!("statistics of programs: {error}")))?;
-        let trap = measure_trap(ebpf)?;
+        let trap = measure_trap(ebpf, means)?;
         let mut programs: Vec<&str> = programs.iter().map(|program| program.name()).collect();
         programs.sort_unstable();
         programs.dedup();
         let mut cost = Self { programs, trap, before: (0, Nanos(0)), _statistics: statistics };
-        cost.spent(ebpf);
+        cost.spent(ebpf, means);
         Ok(cost)
     }
 
@@ -49,14 +52,12 @@ impl Cost {
     }
 
     /// Since the last time.
-    pub(super) fn spent(&mut self, ebpf: &Ebpf) -> Nanos {
+    pub(super) fn spent(&mut self, ebpf: &Ebpf, means: &Means) -> Nanos {
         let (mut n, mut time) = (0_u64, Nanos(0));
         for name in &self.programs {
-            let info = ebpf.program(name).map(Program::info);
-            if let Some(Ok(info)) = info {
-                n = n.saturating_add(info.run_count());
-                let run_time = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
-                time = Nanos(time.0.saturating_add(run_time));
+            if let Some((runs, run_time)) = means.statistics(ebpf, name) {
+                n = n.saturating_add(runs);
+                time = Nanos(time.0.saturating_add(run_time.0));
             }
         }
         let (n_before, time_before) = std::mem::replace(&mut self.before, (n, time));
@@ -66,21 +67,16 @@ impl Cost {
 }
 
 /// What it costs a thread to meet a probe.
-fn measure_trap(ebpf: &mut Ebpf) -> Result<Nanos, LoadError> {
+fn measure_trap(ebpf: &mut Ebpf, means: &Means) -> Result<Nanos, LoadError> {
     let failed = |what: String| LoadError::Cost(format!("a probe in bufwatch itself: {what}"));
-    let offset = own_code::offset().map_err(|error| failed(error.to_string()))?;
+    let point = AttachPoint {
+        program: ProgramName::Nothing,
+        path: PathBuf::from(own_code::FILE.to_string_lossy().as_ref()),
+        file_offset: own_code::offset().map_err(|error| failed(error.to_string()))?,
+        symbol: "bufwatch".to_owned(),
+    };
     let alone = quickest();
-    let name = ProgramName::Nothing.name();
-    let program = ebpf.program_mut(name).ok_or(LoadError::Absent(name))?;
-    let program: &mut UProbe =
-        program.try_into().map_err(|source| LoadError::Program { name, source })?;
-    program.load().map_err(|source| LoadError::Program { name, source })?;
-    let file = own_code::FILE.to_string_lossy();
-    let location = UProbeAttachLocation::AbsoluteOffset(offset);
-    let link = program
-        .attach(location, file.as_ref(), UProbeScope::CallingProcess)
-        .and_then(|link| program.take_link(link))
-        .map_err(|error| failed(error.to_string()))?;
+    let link = means.attach_to_self(ebpf, &point)?.map_err(|error| failed(error.to_string()))?;
     let trapped = quickest();
     drop(link);
     Ok(Nanos(trapped.since(alone).0 / u64::from(N_CALLS)))

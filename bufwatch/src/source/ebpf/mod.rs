@@ -2,12 +2,14 @@
 //! Which probes go where is decided by the plan, what events mean by the model.
 
 mod attach;
+mod bpf_calls;
 mod budget;
 mod cost;
 mod counters;
 pub mod execs;
 mod faults;
 mod kernel_log;
+mod links;
 mod live_set;
 mod load;
 mod own_code;
@@ -17,13 +19,13 @@ mod windows;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::ProgramType;
-use aya::programs::uprobe::UProbeLink;
 use aya::sys::is_program_supported;
 use bufwatch_common::{
     CallbackFunctions, InterpreterCopies, LiveKey, LiveStore, N_SIZE_CLASSES, ProbeConfig,
     SizeClassCounters, size_class,
 };
 
+use attach::{Attached, Means};
 pub use attach::{AttachPoint, ProgramName};
 pub use load::LoadError;
 
@@ -48,11 +50,14 @@ const DRAIN_BATCHES_MAX: usize = 256;
 /// What to trace and how.
 #[derive(Clone, Debug)]
 pub struct EbpfConfig {
-    /// The thread of the target that carries the perf events. The probes fire for all threads of its process,
+    pub pid: u32,
+    /// The thread of the target that carries the perf events, where the kernel has no links of processes (`links`). The probes fire for all threads of its process,
     /// but the kernel handles each event whenever this thread is switched to or from, which an idle thread
     /// never is. Node's second thread schedules delayed platform tasks: idle, and there until the end
     /// (node: `src/node_platform.cc`, `DelayedTaskScheduler`).
     pub anchor_tid: u32,
+    /// Perf events though the kernel may have links of processes; for tests.
+    pub has_events: bool,
     /// The pid namespace in it is set when the programs are loaded.
     pub probe: ProbeConfig,
     /// Where V8's interpreter is mapped besides its place in the binary.
@@ -82,7 +87,7 @@ pub struct CostLimit {
 /// also when bufwatch is killed.
 pub struct EbpfSource {
     /// Before the programs, so that they go first.
-    links: Vec<UProbeLink>,
+    links: Attached,
     /// Those that come and go, if their cost is limited.
     windows: Option<Windows>,
     copies: Array<MapData, InterpreterCopies>,
@@ -94,7 +99,7 @@ pub struct EbpfSource {
     kernel_log: Option<KernelLog>,
     /// Holds the programs and the links of tracepoints.
     ebpf: Ebpf,
-    anchor_tid: u32,
+    means: Means,
     points: Vec<AttachPoint>,
     /// Entries of the live map from before this are not to be trusted.
     forget_before: Nanos,
@@ -116,6 +121,8 @@ impl EbpfSource {
     pub fn start(config: &EbpfConfig) -> Result<(Self, Vec<String>), LoadError> {
         let mut ebpf = load::load(config)?;
         load::configure(&mut ebpf, config.probe)?;
+        // The programs of links take the maps that are in the object.
+        let mut means = Means::choose(&ebpf, config);
         let mut copies = InterpreterCopies::default();
         for (entry, start) in copies.starts.iter_mut().zip(&config.interpreter_copies) {
             *entry = *start;
@@ -132,10 +139,17 @@ impl EbpfSource {
         let faults = config.has_faults.then(|| Faults::start(&mut ebpf)).transpose()?;
         let is_lasting = |it: &&AttachPoint| config.limit.is_none() || it.program.is_rare();
         let points: Vec<AttachPoint> = config.points.iter().filter(is_lasting).cloned().collect();
-        let (links, more) = attach::attach_points(&mut ebpf, &points, config.anchor_tid)?;
+        let (links, more) = match attach::attach_points(&mut ebpf, &means, &points) {
+            Err(error) if means.anchor_tid().is_none() => {
+                tracing::debug!(%error, "links cannot be made, so probes are perf events");
+                means = Means::Events { anchor_tid: config.anchor_tid };
+                attach::attach_points(&mut ebpf, &means, &points)?
+            }
+            attached => attached?,
+        };
         notices.extend(more);
         let (windows, more) =
-            config.limit.map(|limit| limited(&mut ebpf, config, limit)).transpose()?.unzip();
+            config.limit.map(|limit| limited(&mut ebpf, &means, config, limit)).transpose()?.unzip();
         notices.extend(more.unwrap_or_default());
         let ring = load::take_map(&mut ebpf, "EVENTS")?;
         let source = Self {
@@ -153,7 +167,7 @@ impl EbpfSource {
             kernel_log: KernelLog::open(&mut ebpf),
             async_resources: load::take_map(&mut ebpf, "ASYNC_RESOURCES")?,
             ebpf,
-            anchor_tid: config.anchor_tid,
+            means,
             points,
             forget_before: Nanos(0),
             received: Received::default(),
@@ -190,12 +204,12 @@ impl EbpfSource {
                 tracing::debug!(%error, "an async resource had gone before it was forgotten");
             }
         }
-        let (links, notices) = attach::attach_points(&mut self.ebpf, &self.points, anchor_tid)?;
-        self.anchor_tid = anchor_tid;
+        self.means = Means::Events { anchor_tid };
+        let (links, notices) = attach::attach_points(&mut self.ebpf, &self.means, &self.points)?;
         self.forget_before = now;
         self.links = links;
         if let Some(windows) = &mut self.windows {
-            windows.move_to(&mut self.ebpf, anchor_tid)?;
+            windows.move_to(&mut self.ebpf, &self.means)?;
         }
         Ok(notices)
     }
@@ -203,7 +217,7 @@ impl EbpfSource {
     /// Puts probes in place, or takes them away, as their cost allows, and looks meanwhile what has become of known stores.
     fn turn(&mut self, events: &mut Vec<Event>) {
         let Some(windows) = &mut self.windows else { return };
-        match windows.turn(&self.ebpf, events) {
+        match windows.turn(&self.ebpf, &self.means, events) {
             Turn::Stay => {}
             Turn::Close => windows.close(),
             Turn::Open => {
@@ -211,7 +225,7 @@ impl EbpfSource {
                     tracing::warn!(%error, "the live map could not be read");
                 }
                 if let Some(windows) = &mut self.windows {
-                    windows.open(&mut self.ebpf, self.anchor_tid);
+                    windows.open(&mut self.ebpf, &self.means);
                 }
             }
         }
@@ -254,14 +268,15 @@ impl EbpfSource {
 /// The probes of which there are many hits, in place for as long as `limit` allows.
 fn limited(
     ebpf: &mut Ebpf,
+    means: &Means,
     config: &EbpfConfig,
     limit: CostLimit,
 ) -> Result<(Windows, Vec<String>), LoadError> {
     let is_frequent = |it: &&AttachPoint| !it.program.is_rare();
     let points: Vec<AttachPoint> = config.points.iter().filter(is_frequent).cloned().collect();
     let programs: Vec<ProgramName> = points.iter().map(|point| point.program).collect();
-    let (links, mut notices) = attach::attach_points(ebpf, &points, config.anchor_tid)?;
-    let cost = Cost::start(ebpf, &programs)?;
+    let (links, mut notices) = attach::attach_points(ebpf, means, &points)?;
+    let cost = Cost::start(ebpf, means, &programs)?;
     notices.push(format!(
         "probes may cost {:.1} % of a core: above it they are in place part of the time; a probe costs {:.2} µs here besides its program",
         limit.share * 100.0,
@@ -362,7 +377,7 @@ impl Source for EbpfSource {
 
     /// Without it the probes do not fire.
     fn anchor_tid(&self) -> Option<u32> {
-        Some(self.anchor_tid)
+        self.means.anchor_tid()
     }
 
     fn move_to(&mut self, anchor_tid: u32, now: Nanos) -> Vec<String> {

@@ -8,9 +8,11 @@ use std::arch::naked_asm;
 use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::thread;
 
 use nix::libc;
 
+use crate::source::ebpf::links;
 use crate::sys::procfs;
 
 /// The file that the function is in.
@@ -55,9 +57,23 @@ pub(super) fn offset() -> io::Result<u64> {
     Ok(address - mapping.start + mapping.offset)
 }
 
-/// Opens a uprobe without a program on the function and closes it again: what the kernel or a filter of system calls refuses, it refuses
-/// here.
+/// Puts a probe on the function and removes it again: what the kernel or a filter of system calls refuses, it refuses here.
 pub(super) fn try_to_probe() -> io::Result<()> {
+    if links::are_usable() {
+        match links::try_to_link(FILE, offset()?) {
+            Ok(link) => {
+                // Nobody needs to wait until it is gone; without a thread it goes with the closure.
+                let name = "bw-detach".to_owned();
+                return thread::Builder::new().name(name).spawn(move || drop(link)).map(drop);
+            }
+            Err(error) => tracing::debug!(%error, "links of probes are refused"),
+        }
+    }
+    try_perf_event()
+}
+
+/// Opens a uprobe without a program and closes it again.
+fn try_perf_event() -> io::Result<()> {
     let kind = fs::read_to_string(UPROBE_TYPE)?;
     let attributes = Attributes {
         kind: kind.trim().parse().map_err(io::Error::other)?,

@@ -4,11 +4,10 @@
 use std::thread::{Builder, JoinHandle};
 
 use aya::Ebpf;
-use aya::programs::uprobe::UProbeLink;
 
 use crate::base::Nanos;
 use crate::event::{Event, Payload};
-use crate::source::ebpf::attach::{AttachPoint, attach_points};
+use crate::source::ebpf::attach::{AttachPoint, Attached, Means, attach_points};
 use crate::source::ebpf::budget::Budget;
 use crate::source::ebpf::cost::Cost;
 use crate::source::ebpf::load::LoadError;
@@ -36,7 +35,7 @@ pub(super) struct Windows {
     cost: Cost,
     pub(super) stores: KnownStores,
     points: Vec<AttachPoint>,
-    links: Vec<UProbeLink>,
+    links: Attached,
     /// The kernel takes its time for it.
     removing: Option<JoinHandle<()>>,
     is_open: bool,
@@ -53,7 +52,7 @@ impl Windows {
         cost: Cost,
         of: StoreTarget,
         points: Vec<AttachPoint>,
-        links: Vec<UProbeLink>,
+        links: Attached,
     ) -> Self {
         let now = clock::now();
         Self {
@@ -71,13 +70,13 @@ impl Windows {
     }
 
     /// Pays for what the probes cost, when that is due, and tells how much was watched.
-    pub(super) fn turn(&mut self, ebpf: &Ebpf, events: &mut Vec<Event>) -> Turn {
+    pub(super) fn turn(&mut self, ebpf: &Ebpf, means: &Means, events: &mut Vec<Event>) -> Turn {
         let now = clock::now();
         if now < self.pay_due {
             return Turn::Stay;
         }
         self.pay_due = now.after(PAY_EVERY);
-        let is_wanted = self.budget.pay(now, self.cost.spent(ebpf));
+        let is_wanted = self.budget.pay(now, self.cost.spent(ebpf, means));
         let is_changed = is_wanted != self.is_open;
         if is_changed || now >= self.tell_due {
             self.tell_due = now.after(TELL_EVERY);
@@ -94,10 +93,10 @@ impl Windows {
     }
 
     /// Probes are put in place again.
-    pub(super) fn open(&mut self, ebpf: &mut Ebpf, anchor_tid: u32) {
+    pub(super) fn open(&mut self, ebpf: &mut Ebpf, means: &Means) {
         self.join();
         self.obstacle = None;
-        match self.attach(ebpf, anchor_tid) {
+        match self.attach(ebpf, means) {
             Ok(()) => self.is_open = true,
             Err(error) => {
                 self.obstacle = Some(format!("probes could not be put in place again: {error}"));
@@ -106,8 +105,8 @@ impl Windows {
         }
     }
 
-    fn attach(&mut self, ebpf: &mut Ebpf, anchor_tid: u32) -> Result<(), LoadError> {
-        let (links, notices) = attach_points(ebpf, &self.points, anchor_tid)?;
+    fn attach(&mut self, ebpf: &mut Ebpf, means: &Means) -> Result<(), LoadError> {
+        let (links, notices) = attach_points(ebpf, means, &self.points)?;
         for notice in notices {
             // As it was at first.
             tracing::debug!(notice, "a probe is not in place again");
@@ -118,9 +117,7 @@ impl Windows {
 
     pub(super) fn close(&mut self) {
         self.is_open = false;
-        let mut links = std::mem::take(&mut self.links);
-        // Deaths last, as they came first: of what is seen to come, as much as can be is seen to go.
-        links.reverse();
+        let links = std::mem::take(&mut self.links);
         match Builder::new().name("bw-detach".to_owned()).spawn(move || drop(links)) {
             Ok(thread) => self.removing = Some(thread),
             // They were dropped with the closure.
@@ -129,8 +126,8 @@ impl Windows {
     }
 
     /// Another thread carries the probes.
-    pub(super) fn move_to(&mut self, ebpf: &mut Ebpf, anchor_tid: u32) -> Result<(), LoadError> {
-        if self.is_open { self.attach(ebpf, anchor_tid) } else { Ok(()) }
+    pub(super) fn move_to(&mut self, ebpf: &mut Ebpf, means: &Means) -> Result<(), LoadError> {
+        if self.is_open { self.attach(ebpf, means) } else { Ok(()) }
     }
 
     /// What is not seen by probes in this moment.
