@@ -25,6 +25,9 @@ const KPROBE: u32 = 2;
 /// `BPF_TRACE_UPROBE_MULTI` of `enum bpf_attach_type`.
 const UPROBE_MULTI: u32 = 48;
 
+/// `BPF_F_UPROBE_MULTI_RETURN`: when the function returns.
+const ON_RETURN: u32 = 1;
+
 /// Length of a `struct bpf_func_info`.
 const FUNCTION_BYTES: usize = 8;
 
@@ -147,21 +150,27 @@ pub(super) fn load_btf(bytes: &[u8]) -> io::Result<OwnedFd> {
     unsafe { descriptor(BTF_LOAD, &mut attributes) }
 }
 
-/// Puts a program at an offset of a file, in the process `pid` alone; it stays as long as what is returned is open.
-pub(super) fn link(
-    program: BorrowedFd<'_>,
-    path: &CStr,
-    file_offset: u64,
-    pid: u32,
-) -> io::Result<OwnedFd> {
-    let offsets = [file_offset];
+/// Where a program goes.
+pub(super) struct Place<'a> {
+    pub path: &'a CStr,
+    pub file_offset: u64,
+    /// When the function that begins there returns.
+    pub is_return: bool,
+    /// In this process alone.
+    pub pid: u32,
+}
+
+/// Puts a program in its place; it stays as long as what is returned is open.
+pub(super) fn link(program: BorrowedFd<'_>, place: &Place<'_>) -> io::Result<OwnedFd> {
+    let offsets = [place.file_offset];
     let mut attributes = CreateLink {
         program: program.as_raw_fd(),
         attach_type: UPROBE_MULTI,
-        path: path.as_ptr() as u64,
+        path: place.path.as_ptr() as u64,
         offsets: offsets.as_ptr() as u64,
         n_offsets: 1,
-        pid,
+        multi_flags: if place.is_return { ON_RETURN } else { 0 },
+        pid: place.pid,
         ..CreateLink::default()
     };
     // SAFETY: the path and the one offset live as long as the call; the result is a new descriptor.

@@ -11,11 +11,11 @@ use std::thread;
 
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
-use aya_obj::Object;
+use aya_obj::{Object, ProgramSection};
 
 use crate::base::Nanos;
 use crate::source::ebpf::attach::{AttachPoint, ProgramName};
-use crate::source::ebpf::bpf_calls::{self, Code};
+use crate::source::ebpf::bpf_calls::{self, Code, Place};
 use crate::source::ebpf::load;
 use crate::sys::kernel;
 
@@ -37,7 +37,14 @@ pub(super) enum LinksError {
 /// Loaded programs, for links.
 #[derive(Debug)]
 pub(super) struct LinkPrograms {
-    programs: BTreeMap<&'static str, OwnedFd>,
+    programs: BTreeMap<&'static str, Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    program: OwnedFd,
+    /// It sees functions return.
+    is_return: bool,
 }
 
 impl LinkPrograms {
@@ -67,23 +74,25 @@ impl LinkPrograms {
                 instructions: &function.instructions,
                 functions: Some((&function.func_info.func_info_bytes(), btf.as_fd())),
             };
-            let loaded = bpf_calls::load(&code)
+            let is_return = matches!(program.section, ProgramSection::URetProbe { .. });
+            let program = bpf_calls::load(&code)
                 .map_err(|source| LinksError::Refused { what: name, source })?;
-            programs.insert(name, loaded);
+            programs.insert(name, Loaded { program, is_return });
         }
         Ok(Self { programs })
     }
 
     /// Puts the program of a point in place.
     pub(super) fn link(&self, point: &AttachPoint, pid: u32) -> io::Result<OwnedFd> {
-        let program = self.programs.get(point.program.name()).ok_or(io::ErrorKind::NotFound)?;
+        let it = self.programs.get(point.program.name()).ok_or(io::ErrorKind::NotFound)?;
         let path = CString::new(point.path.as_os_str().as_bytes())?;
-        bpf_calls::link(program.as_fd(), &path, point.file_offset, pid)
+        let (file_offset, is_return) = (point.file_offset, it.is_return);
+        bpf_calls::link(it.program.as_fd(), &Place { path: &path, file_offset, is_return, pid })
     }
 
     /// How often a program ran and how long, while the kernel counted.
     pub(super) fn statistics(&self, name: &str) -> Option<(u64, Nanos)> {
-        bpf_calls::statistics(self.programs.get(name)?.as_fd()).ok()
+        bpf_calls::statistics(self.programs.get(name)?.program.as_fd()).ok()
     }
 }
 
@@ -95,7 +104,8 @@ pub(super) fn are_usable() -> bool {
 /// Links a program that does nothing to a place in this process.
 pub(super) fn try_to_link(path: &CStr, file_offset: u64) -> io::Result<OwnedFd> {
     let program = bpf_calls::load_empty()?;
-    bpf_calls::link(program.as_fd(), path, file_offset, std::process::id())
+    let place = Place { path, file_offset, is_return: false, pid: std::process::id() };
+    bpf_calls::link(program.as_fd(), &place)
 }
 
 /// As aya does it: without them the verifier takes no callbacks.
