@@ -1,6 +1,7 @@
 //! What the daemon may still do once its socket, its settings and its folder are open: what attaching to the next process needs, and no more.
 
 use crate::event::Backend;
+use crate::source::ebpf;
 use crate::sys::capability::Capability;
 use crate::sys::privileges::{GiveUpError, keep_only};
 
@@ -12,14 +13,22 @@ const LOOKING: [Capability; 4] = [
     Capability::SysNice,
 ];
 
-/// To load and attach programs. `perf_event_open` refuses uprobes to who has only the first two (docs/daemon.md).
-const PROBING: [Capability; 3] = [Capability::Bpf, Capability::Perfmon, Capability::SysAdmin];
+/// To load and attach programs.
+const PROBING: [Capability; 2] = [Capability::Bpf, Capability::Perfmon];
 
-/// Gives up all others, and returns what is left.
-pub(super) fn drop_privileges(backend: Backend) -> Result<Vec<&'static str>, GiveUpError> {
-    let probing = match backend {
-        Backend::Ebpf => &PROBING[..],
-        Backend::Ptrace | Backend::Breakpoints => &[],
-    };
-    keep_only(&[probing, &LOOKING].concat())
+/// Gives up all others, and returns what is left. `has_limit`: what probes cost is measured, for which the kernel counts only for who has
+/// `CAP_SYS_ADMIN`; without links, `perf_event_open` asks for it as well (docs/daemon.md).
+pub(super) fn drop_privileges(
+    backend: Backend,
+    has_limit: bool,
+) -> Result<Vec<&'static str>, GiveUpError> {
+    let mut wanted = Vec::new();
+    if backend == Backend::Ebpf {
+        wanted.extend(PROBING);
+        if has_limit || !ebpf::has_links() {
+            wanted.push(Capability::SysAdmin);
+        }
+    }
+    wanted.extend(LOOKING);
+    keep_only(&wanted)
 }

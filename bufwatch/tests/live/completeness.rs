@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::harness::{Lab, Scenario, Watch};
+use crate::lifecycle::threads;
 use crate::sample::{Sample, Site, number};
 
 /// Above the chunks of streams and sockets and the pool slabs of all versions, and below every store
@@ -51,8 +52,23 @@ impl Watched for Attached<'_> {
 }
 
 pub(crate) fn every_kind(lab: &Lab) {
+    every_kind_with(lab, |_| Vec::new());
+}
+
+/// As on kernels that have no links of processes: the probes hang on the second thread.
+pub(crate) fn every_kind_by_perf_events(lab: &Lab) {
+    every_kind_with(lab, |pid| {
+        let second = threads(pid).into_iter().find(|tid| *tid != pid);
+        vec!["--anchor-tid".to_owned(), second.expect("Node has threads").to_string()]
+    });
+}
+
+fn every_kind_with(lab: &Lab, more: impl Fn(u32) -> Vec<String>) {
     let mut scenario = lab.scenario("every-kind.mjs", &[]);
-    let watch = lab.attach(scenario.pid(), &["--min-size", EVERY_KIND_MIN_SIZE]);
+    let more = more(scenario.pid());
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    let watch =
+        lab.attach(scenario.pid(), &[&["--min-size", EVERY_KIND_MIN_SIZE], &more[..]].concat());
     let first = watch.next_sample();
     assert_eq!(first.pid(), u64::from(scenario.pid()));
     assert_eq!(first.node_version(), Some(lab.version()));

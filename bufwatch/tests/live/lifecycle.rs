@@ -101,7 +101,8 @@ fn probes_outlive_the_thread_that_carries_them() {
     });
 }
 
-fn threads(pid: u32) -> BTreeSet<u32> {
+/// All threads of a process, by number.
+pub(crate) fn threads(pid: u32) -> BTreeSet<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs");
     tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok()).collect()
 }

@@ -107,6 +107,7 @@ on_nodes!(ptrace_stores, super::backends::stores_by_ptrace, node_18 "18", node_2
 on_nodes!(less_rights, super::permissions::what_each_capability_is_for, node_22 "22");
 on_nodes!(ptrace_killed, super::backends::killed_sessions_leave_the_target_running, node_26 "26");
 on_every_node!(breakpoint_check, super::check::of_an_ordinary_user);
+on_nodes!(every_kind_by_perf_events, super::completeness::every_kind_by_perf_events, node_18 "18", node_26 "26");
 on_every_node!(breakpoint_kinds, super::completeness::every_kind_by_breakpoints);
 on_every_node!(breakpoint_lifetimes, super::completeness::random_lifetimes_by_breakpoints);
 on_every_node!(breakpoint_stacks, super::stacks::of_each_tier_by_breakpoints);

@@ -11,22 +11,28 @@ pub(crate) fn what_each_capability_is_for(lab: &Lab) {
     let truth = scenario.tell("alloc 5 1048576");
     let pid = scenario.pid().to_string();
 
-    // Programs may be loaded, and probes not be attached: the better of what is left is taken.
-    let less = watch(lab, "sys_admin", &pid);
+    // Programs may not be loaded: the better of what is left is taken.
+    let less = watch(lab, "sys_admin,-bpf", &pid);
     let n_live = truth["n_live"].as_u64().unwrap();
     let sample = less.wait_for_sample("live stores", |sample| {
         sample.state() == "live" && sample.n_live() >= n_live
     });
     assert_eq!(sample.value()["backend"], "ptrace", "{}", sample.value());
-    let said = less.stderr();
-    assert!(said.contains("does not let this user attach probes"), "{said}");
+    let said = less.stderr_so_far();
+    assert!(said.contains("does not let this user load BPF programs"), "{said}");
 
-    // The larger capability includes these.
-    for included in ["bpf", "perfmon"] {
-        let all = watch(lab, included, &pid);
+    // Links need no larger capability than programs do, and that one includes theirs.
+    for missing in ["sys_admin", "bpf", "perfmon"] {
+        let all = watch(lab, missing, &pid);
         let sample = all.wait_for_sample("an attached session", |sample| sample.state() == "live");
-        assert_eq!(sample.value()["backend"], "ebpf", "without {included}: {}", sample.value());
-        assert!(!all.stderr().contains("notice"), "{}", all.stderr());
+        assert_eq!(sample.value()["backend"], "ebpf", "without {missing}: {}", sample.value());
+        let said = all.stderr_so_far();
+        assert!(!said.contains("notice"), "{said}");
+        if missing == "sys_admin" {
+            scenario.tell("alloc 5 1048576");
+            let sample = all.wait_for_sample("new stores", |sample| sample.n_live() >= 5);
+            assert_eq!(sample.n_lost(), 0, "{}", sample.value());
+        }
     }
 
     let mut none = watch(lab, "sys_ptrace", &pid);

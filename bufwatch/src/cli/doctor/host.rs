@@ -4,6 +4,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::base::Bytes;
 use crate::cli::doctor::{Check, Verdict};
+use crate::source::ebpf;
 use crate::sys::capability::Capability;
 use crate::sys::kernel;
 use crate::sys::procfs;
@@ -58,7 +59,7 @@ pub(super) fn check(host: &Host) -> Vec<Check> {
         check_lockdown(),
         check_ptrace_scope(host),
         check_pid_namespace(),
-        Check::ok("tracefs", "not needed: probes are made through perf_event_open"),
+        Check::ok("tracefs", "not needed: probes are made by system calls"),
     ]);
     checks
 }
@@ -120,18 +121,26 @@ fn check_jit() -> Check {
 }
 
 fn check_capabilities(host: &Host) -> Vec<Check> {
-    /// Measured; some release before it may be the first that asks `CAP_SYS_ADMIN` for uprobes.
-    const UPROBES_ASK_ADMIN: (u32, u32) = (6, 18);
-    let refuses_uprobes = host.release.is_some_and(|release| release >= UPROBES_ASK_ADMIN);
+    let (admin_verdict, admin_consequence) = if ebpf::has_links() {
+        (
+            Verdict::Limited,
+            "what probes cost cannot be limited (--max-overhead); without CAP_CHECKPOINT_RESTORE libraries are opened by path",
+        )
+    } else {
+        (Verdict::Failed, "kernels without uprobe links refuse probes (EACCES)")
+    };
+    let remedy = if ebpf::has_links() {
+        "run as root (`sudo bufwatch …`), or give it the capability: \
+         `setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore+ep`"
+    } else {
+        "run as root (`sudo bufwatch …`), or give it the capability: \
+         `setcap cap_bpf,cap_perfmon,cap_sys_admin,cap_sys_ptrace,cap_dac_read_search+ep`"
+    };
     let rows = [
         (Capability::Bpf, Verdict::Failed, "BPF programs and maps cannot be loaded"),
         (Capability::Perfmon, Verdict::Failed, "probes cannot be attached"),
         (Capability::SysPtrace, Verdict::Limited, "only processes of the same user can be opened"),
-        (
-            Capability::SysAdmin,
-            if refuses_uprobes { Verdict::Failed } else { Verdict::Limited },
-            "newer kernels refuse uprobes (EACCES on 6.18); libraries are opened by path, residency is coarser",
-        ),
+        (Capability::SysAdmin, admin_verdict, admin_consequence),
         (
             Capability::DacReadSearch,
             Verdict::Limited,
@@ -147,8 +156,6 @@ fn check_capabilities(host: &Host) -> Vec<Check> {
             } else if stands_in {
                 Check::ok(capability.name(), "not held; CAP_SYS_ADMIN includes it")
             } else {
-                let remedy = "run as root (`sudo bufwatch …`), or give it the capability: \
-                              `setcap cap_bpf,cap_perfmon,cap_sys_admin,cap_sys_ptrace,cap_dac_read_search+ep`";
                 Check::bad(capability.name(), verdict, "not held", consequence, remedy)
             }
         })
@@ -201,6 +208,7 @@ fn check_memlock(host: &Host) -> Check {
 
 fn check_uprobe_pmu() -> Check {
     match kernel::number("/sys/bus/event_source/devices/uprobe/type") {
+        Some(_) if ebpf::has_links() => Check::ok("uprobes", "links of processes"),
         Some(kind) => Check::ok("uprobes", format!("perf event type {kind}")),
         None => Check::bad(
             "uprobes",

@@ -242,7 +242,8 @@ pub(super) fn attach_points(
     means: &Means,
     points: &[AttachPoint],
 ) -> Result<(Attached, Vec<String>), LoadError> {
-    let (mut links, mut async_links, mut notices) = (Attached::default(), Attached::default(), Vec::new());
+    let (mut links, mut async_links, mut notices) =
+        (Attached::default(), Attached::default(), Vec::new());
     let mut has_async_origin = true;
     let mut points: Vec<&AttachPoint> = points.iter().collect();
     points.sort_by_key(|point| point.program);

@@ -41,9 +41,11 @@ impl LoadError {
             Self::Faults { .. } => {
                 "leave out --faults: first touches are then told by the looks at pages, about a second apart"
             }
-            Self::Cost(_) => "leave out --max-overhead, which needs it (Linux 5.8 or newer)",
+            Self::Cost(_) => {
+                "leave out --max-overhead, which needs it (Linux 5.8 or newer, CAP_SYS_ADMIN)"
+            }
             _ => {
-                "run as root (or with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN and CAP_SYS_PTRACE); `bufwatch doctor` says what is missing"
+                "run as root (or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE, before Linux 6.10 CAP_SYS_ADMIN as well); `bufwatch doctor` says what is missing"
             }
         }
     }

@@ -25,8 +25,8 @@ use bufwatch_common::{
     SizeClassCounters, size_class,
 };
 
-use attach::{Attached, Means};
 pub use attach::{AttachPoint, ProgramName};
+use attach::{Attached, Means};
 pub use load::LoadError;
 
 use crate::base::{FastSet, Nanos, StoreKey};
@@ -148,8 +148,11 @@ impl EbpfSource {
             attached => attached?,
         };
         notices.extend(more);
-        let (windows, more) =
-            config.limit.map(|limit| limited(&mut ebpf, &means, config, limit)).transpose()?.unzip();
+        let (windows, more) = config
+            .limit
+            .map(|limit| limited(&mut ebpf, &means, config, limit))
+            .transpose()?
+            .unzip();
         notices.extend(more.unwrap_or_default());
         let ring = load::take_map(&mut ebpf, "EVENTS")?;
         let source = Self {
@@ -384,6 +387,11 @@ impl Source for EbpfSource {
         self.try_to_move(anchor_tid, now)
             .unwrap_or_else(|error| vec![format!("probes could not be moved: {error}")])
     }
+}
+
+/// The kernel puts probes in place by links of processes, which need no more than the capabilities for programs.
+pub fn has_links() -> bool {
+    links::are_usable()
 }
 
 /// Why eBPF cannot be had here, as far as the kernel says so without anything being attached.
