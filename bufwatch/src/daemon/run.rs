@@ -132,7 +132,7 @@ async fn watch_host(options: &Options, config: Config, access: Access) -> Result
     let archive = config.recordings.directory.as_deref().map(Archive::open).transpose()?;
     let chosen = config.tracing.backend.choose();
     // No other thread runs yet, but for one that closes a probe.
-    let capabilities = drop_privileges(chosen.backend, config.tracing.max_overhead.is_some())?;
+    let capabilities = drop_privileges(&chosen, config.tracing.max_overhead.is_some())?;
     let notify = Notify::new(options.notify_socket.as_ref());
     let outgoing = Arc::new(Outgoing::default());
     let events = Events::start(Webhook::start(&config.events, Arc::clone(&outgoing)))?;

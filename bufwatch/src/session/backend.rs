@@ -57,6 +57,12 @@ impl Chosen {
         }
     }
 
+    /// Probes need `CAP_SYS_ADMIN`: `perf_event_open` asks for it where there are no links, and the kernel counts what programs cost, by which it
+    /// is limited, only for who has it.
+    pub fn needs_admin(&self, has_limit: bool) -> bool {
+        self.backend == Backend::Ebpf && (has_limit || !ebpf::has_links())
+    }
+
     /// In one line what is used instead of what would be better, why, and what is lost; `None` if there is nothing to say.
     pub fn notice(&self) -> Option<String> {
         let reason = self.instead_because.as_ref()?;
