@@ -6,6 +6,7 @@ use std::io;
 use crate::base::MemoryError;
 use crate::event::Backend;
 use crate::source::ebpf;
+use crate::sys::kernel;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::ptrace::may_stop;
 
@@ -60,7 +61,7 @@ impl Chosen {
     /// Probes need `CAP_SYS_ADMIN`: `perf_event_open` asks for it where there are no links, and the kernel counts what programs cost, by which it
     /// is limited, only for who has it.
     pub fn needs_admin(&self, has_limit: bool) -> bool {
-        self.backend == Backend::Ebpf && (has_limit || !ebpf::has_links())
+        self.backend == Backend::Ebpf && (has_limit || !ebpf::has_links(kernel::version()))
     }
 
     /// In one line what is used instead of what would be better, why, and what is lost; `None` if there is nothing to say.

@@ -17,6 +17,11 @@ pub fn release() -> Option<String> {
     setting("/proc/sys/kernel/osrelease")
 }
 
+/// Major and minor number of this kernel.
+pub fn version() -> Option<(u32, u32)> {
+    release().as_deref().and_then(parse_release)
+}
+
 /// A file of one line in /proc/sys or /sys, without its line end; none if absent or unreadable.
 pub fn setting(path: &str) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())

@@ -50,7 +50,7 @@ struct Loaded {
 impl LinkPrograms {
     /// Loads the programs with the maps that `ebpf` still has.
     pub(super) fn load(ebpf: &Ebpf, names: &[ProgramName]) -> Result<Self, LinksError> {
-        if !are_usable() {
+        if !are_usable(kernel::version()) {
             return Err(LinksError::Kernel);
         }
         let bytes = load::find_object().map_err(|error| LinksError::Object(error.to_string()))?;
@@ -96,9 +96,9 @@ impl LinkPrograms {
     }
 }
 
-/// This kernel has links that can be relied on; whether they are allowed, it does not say.
-pub(super) fn are_usable() -> bool {
-    kernel::release().and_then(|it| kernel::parse_release(&it)).is_some_and(|it| it >= SINCE)
+/// Such a kernel has links that can be relied on; whether they are allowed, it does not say.
+pub(super) fn are_usable(release: Option<(u32, u32)>) -> bool {
+    release.is_some_and(|it| it >= SINCE)
 }
 
 /// Links a program that does nothing to a place in this process.

@@ -389,9 +389,9 @@ impl Source for EbpfSource {
     }
 }
 
-/// The kernel puts probes in place by links of processes, which need no more than the capabilities for programs.
-pub fn has_links() -> bool {
-    links::are_usable()
+/// Such a kernel puts probes in place by links of processes, which need no more than the capabilities for programs.
+pub fn has_links(release: Option<(u32, u32)>) -> bool {
+    links::are_usable(release)
 }
 
 /// Why eBPF cannot be had here, as far as the kernel says so without anything being attached.

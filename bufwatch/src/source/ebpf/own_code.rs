@@ -13,7 +13,7 @@ use std::thread;
 use nix::libc;
 
 use crate::source::ebpf::links;
-use crate::sys::procfs;
+use crate::sys::{kernel, procfs};
 
 /// The file that the function is in.
 pub(super) const FILE: &std::ffi::CStr = c"/proc/self/exe";
@@ -59,7 +59,7 @@ pub(super) fn offset() -> io::Result<u64> {
 
 /// Puts a probe on the function and removes it again: what the kernel or a filter of system calls refuses, it refuses here.
 pub(super) fn try_to_probe() -> io::Result<()> {
-    if links::are_usable() {
+    if links::are_usable(kernel::version()) {
         match links::try_to_link(FILE, offset()?) {
             Ok(link) => {
                 // Nobody needs to wait until it is gone; without a thread it goes with the closure.
