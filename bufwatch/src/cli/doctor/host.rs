@@ -124,13 +124,12 @@ fn check_capabilities(host: &Host) -> Vec<Check> {
     } else {
         "the kernel may refuse probes, which are perf events before Linux 6.10 (it does on 6.18: EACCES)"
     };
-    let remedy = if has_links {
+    // The larger capability includes the smaller one.
+    let files = if has_links { "cap_checkpoint_restore" } else { "cap_sys_admin" };
+    let remedy = format!(
         "run as root (`sudo bufwatch …`), or give it the capability: \
-         `setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore+ep`"
-    } else {
-        "run as root (`sudo bufwatch …`), or give it the capability: \
-         `setcap cap_bpf,cap_perfmon,cap_sys_admin,cap_sys_ptrace,cap_dac_read_search+ep`"
-    };
+         `setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,{files}+ep`"
+    );
     let rows = [
         (Capability::Bpf, Verdict::Failed, "BPF programs and maps cannot be loaded"),
         (Capability::Perfmon, Verdict::Failed, "probes cannot be attached"),
@@ -151,7 +150,7 @@ fn check_capabilities(host: &Host) -> Vec<Check> {
             } else if stands_in {
                 Check::ok(capability.name(), "not held; CAP_SYS_ADMIN includes it")
             } else {
-                Check::bad(capability.name(), verdict, "not held", consequence, remedy)
+                Check::bad(capability.name(), verdict, "not held", consequence, &remedy)
             }
         })
         .collect()

@@ -154,6 +154,14 @@ impl Means {
         }
     }
 
+    /// What probes are attached to: a process, or the thread that stands for it.
+    const fn target(&self) -> u32 {
+        match self {
+            Self::Links { pid, .. } => *pid,
+            Self::Events { anchor_tid } => *anchor_tid,
+        }
+    }
+
     /// How often a program ran and how long, while the kernel counted.
     pub(super) fn statistics(&self, ebpf: &Ebpf, name: &str) -> Option<(u64, Nanos)> {
         match self {
@@ -166,17 +174,17 @@ impl Means {
         }
     }
 
-    /// Puts the program of a point in place in `pid`, or in the thread that stands for it.
+    /// Puts the program of a point in place in `target`.
     fn attach(
         &self,
         ebpf: &mut Ebpf,
         point: &AttachPoint,
-        pid: u32,
+        target: u32,
     ) -> Result<Result<ProbeLink, ProgramError>, LoadError> {
         match self {
             Self::Links { programs, .. } => {
                 let failed = |io_error| SyscallError { call: "bpf_link_create", io_error }.into();
-                Ok(programs.link(point, pid).map(ProbeLink::Link).map_err(failed))
+                Ok(programs.link(point, target).map(ProbeLink::Link).map_err(failed))
             }
             Self::Events { .. } => {
                 let name = point.program.name();
@@ -184,7 +192,7 @@ impl Means {
                 if program.fd().is_err() {
                     program.load().map_err(|source| LoadError::Program { name, source })?;
                 }
-                let scope = NonZeroU32::new(pid)
+                let scope = NonZeroU32::new(target)
                     .map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
                 let location = UProbeAttachLocation::AbsoluteOffset(point.file_offset);
                 let attached = program.attach(location, &point.path, scope);
@@ -199,11 +207,11 @@ impl Means {
         ebpf: &mut Ebpf,
         point: &AttachPoint,
     ) -> Result<Result<ProbeLink, ProgramError>, LoadError> {
-        let pid = match self {
+        let target = match self {
             Self::Links { .. } => std::process::id(),
             Self::Events { .. } => 0,
         };
-        self.attach(ebpf, point, pid)
+        self.attach(ebpf, point, target)
     }
 }
 
@@ -247,16 +255,12 @@ pub(super) fn attach_points(
     let mut has_async_origin = true;
     let mut points: Vec<&AttachPoint> = points.iter().collect();
     points.sort_by_key(|point| point.program);
-    let pid = match means {
-        Means::Links { pid, .. } => *pid,
-        Means::Events { anchor_tid } => *anchor_tid,
-    };
     for point in points {
         let is_for_async_origin = point.program.is_for_async_origin();
         if is_for_async_origin && !has_async_origin {
             continue;
         }
-        match means.attach(ebpf, point, pid)? {
+        match means.attach(ebpf, point, means.target())? {
             Ok(link) if is_for_async_origin => async_links.0.push(link),
             Ok(link) => links.0.push(link),
             Err(source) if point.program.is_needed() => {

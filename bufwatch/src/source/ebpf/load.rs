@@ -45,7 +45,7 @@ impl LoadError {
                 "leave out --max-overhead, which needs it (Linux 5.8 or newer, CAP_SYS_ADMIN)"
             }
             _ => {
-                "run as root (or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE, before Linux 6.10 CAP_SYS_ADMIN as well); `bufwatch doctor` says what is missing"
+                "run as root (or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE, before Linux 6.10 perhaps CAP_SYS_ADMIN as well); `bufwatch doctor` says what is missing"
             }
         }
     }

@@ -354,6 +354,17 @@ pub(super) fn read_words(memory: &impl ReadMemory, start: Avma, n_bytes: u64) ->
     if memory.read(start, &mut bytes).is_err() {
         return Vec::new();
     }
+    words_of(&bytes)
+}
+
+/// The same, or fewer where memory ends before (`ReadMemory::read_start`).
+pub(super) fn read_first_words(memory: &impl ReadMemory, start: Avma, n_bytes: u64) -> Vec<u64> {
+    let mut bytes = vec![0_u8; usize::try_from(n_bytes & !7).unwrap_or(0)];
+    let n_read = memory.read_start(start, &mut bytes).unwrap_or(0);
+    words_of(bytes.get(..n_read).unwrap_or_default())
+}
+
+fn words_of(bytes: &[u8]) -> Vec<u64> {
     let (words, _) = bytes.as_chunks::<8>();
     words.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Avma, FastMap, ReadMemory};
 use crate::v8::census::mark::{HeapView, Marks};
-use crate::v8::census::roots::{Collector, Root, RootKind, Roots, read_words};
+use crate::v8::census::roots::{Collector, Root, RootKind, Roots, read_first_words, read_words};
 use crate::v8::page::is_pointer;
 
 /// `TracedNodeBlock`: two links of the list of all blocks, four of others, `TracedHandles*`, counts, and behind another word the nodes.
@@ -25,7 +25,7 @@ const BLOCKS_MAX: usize = 4_096;
 const NODE_IN_USE: u64 = 1 << 32;
 
 /// Words of a JavaScript object that may be the pointer to its C++ object; an object at the end of V8's last page has fewer.
-const WRAPPER_WORDS: usize = 12;
+const WRAPPER_WORDS: u64 = 12;
 
 /// Largest C++ object that is searched for handles.
 const OBJECT_BYTES_MAX: u64 = 4_096;
@@ -94,11 +94,8 @@ impl<M: ReadMemory> Collector<'_, M> {
     /// Handles that are fields of the C++ object which a JavaScript object wraps.
     fn handles_of(&self, wrapper: u64, nodes: &BTreeMap<u64, u64>) -> Vec<u64> {
         let Some(at) = wrapper.checked_sub(1) else { return Vec::new() };
-        let mut fields = [0; WRAPPER_WORDS * 8];
-        let n_read = self.memory.read_start(Avma(at), &mut fields).unwrap_or(0);
-        let fields = fields.get(..n_read).unwrap_or_default().as_chunks::<8>().0;
-        let fields = fields.iter().map(|word| u64::from_le_bytes(*word));
-        let objects: BTreeSet<u64> = fields.filter(|it| is_pointer(*it)).collect();
+        let fields = read_first_words(self.memory, Avma(at), WRAPPER_WORDS.saturating_mul(8));
+        let objects: BTreeSet<u64> = fields.into_iter().filter(|it| is_pointer(*it)).collect();
         let mut found = Vec::new();
         for object in objects {
             let own = self.fields_of(object).unwrap_or_default();
