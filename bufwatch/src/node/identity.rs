@@ -147,7 +147,7 @@ impl IdentityError {
 pub fn open(pid: u32) -> Result<NodeIdentity, IdentityError> {
     open_running(pid).map_err(|error| {
         // Of one that has ended nothing makes sense, also before anybody has waited for it.
-        if procfs::is_zombie(pid) { ProcfsError::NoSuchProcess { pid }.into() } else { error }
+        if procfs::has_ended(pid) { ProcfsError::NoSuchProcess { pid }.into() } else { error }
     })
 }
 

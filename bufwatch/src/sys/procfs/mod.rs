@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub use cgroup::Container;
 pub use maps::{MapEntry, parse_maps};
 pub use status::{
-    Status, parse_faults, parse_rss_pages, parse_start_ticks, parse_state, parse_status,
+    Status, parse_faults, parse_rss_pages, parse_is_ending, parse_start_ticks, parse_status,
 };
 
 use crate::base::{Bytes, ProcessKey};
@@ -108,9 +108,13 @@ pub fn status(pid: u32) -> Result<Status, ProcfsError> {
     Ok(parse_status(&read_text(pid, "status")?))
 }
 
-/// It has ended, and whoever started it has not waited for it yet.
-pub fn is_zombie(pid: u32) -> bool {
-    read_text(pid, "stat").is_ok_and(|stat| matches!(parse_state(&stat), Some('Z' | 'X')))
+/// It is ending or has ended, whether or not it was waited for. A process that ends runs on for some milliseconds without its
+/// memory and its executable, which looks like a kernel thread.
+pub fn has_ended(pid: u32) -> bool {
+    match read_text(pid, "stat") {
+        Ok(stat) => parse_is_ending(&stat) == Some(true),
+        Err(error) => matches!(error, ProcfsError::NoSuchProcess { .. }),
+    }
 }
 
 /// Identity of the process that has this pid now.

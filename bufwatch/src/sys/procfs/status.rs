@@ -44,9 +44,12 @@ pub fn parse_status(text: &str) -> Status {
     status
 }
 
-/// What the process is doing, field 3: a letter of `proc_pid_stat(5)`.
-pub fn parse_state(stat: &str) -> Option<char> {
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
+/// `PF_EXITING` (include/linux/sched.h): set before a process gives up its memory, and kept until nothing is left of it.
+const PF_EXITING: u64 = 0x4;
+
+/// True of a process that is ending or a zombie, by the kernel flags in field 9 of `proc_pid_stat(5)`.
+pub fn parse_is_ending(stat: &str) -> Option<bool> {
+    parse_field(stat, 9).map(|flags| flags & PF_EXITING != 0)
 }
 
 /// Start time in clock ticks since boot, field 22.
@@ -93,7 +96,8 @@ mod tests {
         assert_eq!(parse_rss_pages(stat), Some(2));
         assert_eq!(parse_faults(stat), Some(4));
         assert_eq!(parse_start_ticks("7 (node"), None);
-        assert_eq!(parse_state("7 (a) Z) (b) S 1 2"), Some('S'));
-        assert_eq!(parse_state("7 (node"), None);
+        assert_eq!(parse_is_ending("7 (a) Z) (b) R 1 2 3 4 5 4194560 0"), Some(false));
+        assert_eq!(parse_is_ending("7 (a) S) (b) R 1 2 3 4 5 4194564 0"), Some(true));
+        assert_eq!(parse_is_ending("7 (node"), None);
     }
 }
