@@ -61,17 +61,21 @@ fn falls(samples: &[StoresAt]) -> Vec<Bytes> {
     let mut falls = Vec::new();
     // The highest since the last fall was over, and the lowest since then.
     let (mut peak, mut trough) = (Bytes(0), Bytes(0));
-    for sample in samples {
+    let moments = samples.iter().flat_map(|sample| {
+        let [first, second] = sample.between;
+        [first, second, sample.live]
+    });
+    for live in moments {
         let fell = peak.saturating_sub(trough);
         // It rises again by half: the fall is over.
-        if fell >= FALL_MIN && sample.live.saturating_sub(trough).0 > fell.0 / 2 {
+        if fell >= FALL_MIN && live.saturating_sub(trough).0 > fell.0 / 2 {
             falls.push(fell);
-            (peak, trough) = (sample.live, sample.live);
-        } else if sample.live >= peak {
+            (peak, trough) = (live, live);
+        } else if live >= peak {
             // What was lower before was no fall from here.
-            (peak, trough) = (sample.live, sample.live);
+            (peak, trough) = (live, live);
         } else {
-            trough = trough.min(sample.live);
+            trough = trough.min(live);
         }
     }
     falls
@@ -87,6 +91,7 @@ mod tests {
         let stores = mib.enumerate().map(|(n, mib)| StoresAt {
             at: Nanos::from_millis(250 * n as u64),
             live: Bytes(mib * MIB),
+            between: [Bytes(mib * MIB); 2],
             ..StoresAt::default()
         });
         let mut snapshot = Snapshot::blank();
@@ -105,6 +110,17 @@ mod tests {
         assert_eq!(found.site.as_deref(), Some("work (app.js:7)"));
         let fast = (0..60).map(|n| if n % 2 == 0 { 20 } else { 128 });
         assert_eq!(find_in(fast, 200).unwrap().bytes, Bytes(108 * MIB));
+    }
+
+    #[test]
+    fn teeth_between_two_looks_are_told() {
+        let stores = (0..10).map(|n| StoresAt {
+            at: Nanos::from_millis(250 * n),
+            live: Bytes(60 * MIB),
+            between: [Bytes(84 * MIB), Bytes(20 * MIB)],
+            ..StoresAt::default()
+        });
+        assert_eq!(falls(&stores.collect::<Vec<_>>()), [Bytes(64 * MIB); 10]);
     }
 
     #[test]

@@ -295,7 +295,7 @@ impl Model {
         };
         self.infer_before_attach();
         self.totals.tick(at);
-        self.window.stores(at, &self.totals);
+        self.window.stores(at, &mut self.totals);
         self.sites.tick(at);
         let elapsed = at.since(self.started_at);
         self.timeline.push(elapsed, &self.memory, &self.totals);

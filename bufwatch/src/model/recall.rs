@@ -174,6 +174,7 @@ fn totals(moment: &Moment) -> Totals {
         ..Totals::default()
     };
     totals.tick(moment.at);
+    totals.take_between();
     totals
 }
 

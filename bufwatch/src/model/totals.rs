@@ -22,6 +22,25 @@ pub struct Totals {
     pub created_rate: Rate,
     pub destroyed_rate: Rate,
     pub(super) ticked_at: Option<Nanos>,
+    pub(super) between: Between,
+}
+
+/// How far `live_bytes` went between two looks at it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Between {
+    least: Bytes,
+    most: Bytes,
+    is_least_last: bool,
+}
+
+impl Between {
+    const fn from(live: Bytes) -> Self {
+        Self { least: live, most: live, is_least_last: false }
+    }
+
+    const fn in_order(self) -> [Bytes; 2] {
+        if self.is_least_last { [self.most, self.least] } else { [self.least, self.most] }
+    }
 }
 
 impl Totals {
@@ -60,6 +79,10 @@ impl Totals {
     fn grow(&mut self, size: Bytes, kind: StoreKind) {
         self.live_bytes += size;
         self.peak_bytes = self.peak_bytes.max(self.live_bytes);
+        if self.live_bytes > self.between.most {
+            self.between.most = self.live_bytes;
+            self.between.is_least_last = false;
+        }
         if kind.is_counted_by_allocator() {
             self.live_allocator_bytes += size;
         }
@@ -67,9 +90,21 @@ impl Totals {
 
     fn shrink(&mut self, size: Bytes, kind: StoreKind) {
         self.live_bytes = self.live_bytes.saturating_sub(size);
+        if self.live_bytes < self.between.least {
+            self.between.least = self.live_bytes;
+            self.between.is_least_last = true;
+        }
         if kind.is_counted_by_allocator() {
             self.live_allocator_bytes = self.live_allocator_bytes.saturating_sub(size);
         }
+    }
+
+    /// The least and the most that was live since the last call, in the order in which they came: a collection between two looks may
+    /// be all that there is to see.
+    pub fn take_between(&mut self) -> [Bytes; 2] {
+        let taken = self.between.in_order();
+        self.between = Between::from(self.live_bytes);
+        taken
     }
 
     pub fn tick(&mut self, at: Nanos) {

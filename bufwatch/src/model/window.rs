@@ -20,6 +20,9 @@ const SPLITS_MIN: usize = 4;
 pub struct StoresAt {
     pub at: Nanos,
     pub live: Bytes,
+    /// The least and the most that was live since the one before, in the order in which they came.
+    #[serde(default)]
+    pub between: [Bytes; 2],
     /// Since the attach.
     pub created: Bytes,
     pub destroyed: Bytes,
@@ -44,10 +47,11 @@ impl Window {
         }
     }
 
-    pub(super) fn stores(&mut self, at: Nanos, totals: &Totals) {
+    pub(super) fn stores(&mut self, at: Nanos, totals: &mut Totals) {
         self.stores.push_back(StoresAt {
             at,
             live: totals.live_bytes,
+            between: totals.take_between(),
             created: totals.created_bytes,
             destroyed: totals.destroyed_bytes,
         });
@@ -62,13 +66,14 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::StoreKind;
 
     #[test]
     fn the_last_minute_is_kept_and_the_last_splits_always() {
         let mut window = Window::default();
         for second in 0..200 {
             window.split(Nanos::from_secs(second), &RssSplit::default());
-            window.stores(Nanos::from_secs(second), &Totals::default());
+            window.stores(Nanos::from_secs(second), &mut Totals::default());
         }
         let first = window.splits.front().map(|it| it.0);
         assert_eq!(first, Some(Nanos::from_secs(139)));
@@ -77,5 +82,21 @@ mod tests {
             window.split(Nanos::from_secs(1_000 + 100 * minute), &RssSplit::default());
         }
         assert_eq!(window.splits.len(), SPLITS_MIN);
+    }
+    #[test]
+    fn what_was_between_two_samples_is_kept_in_its_order() {
+        let mut window = Window::default();
+        let mut totals = Totals::default();
+        totals.created(Bytes(100), StoreKind::Plain);
+        window.stores(Nanos::from_secs(1), &mut totals);
+        totals.created(Bytes(60), StoreKind::Plain);
+        totals.destroyed(Bytes(150), StoreKind::Plain);
+        totals.created(Bytes(20), StoreKind::Plain);
+        window.stores(Nanos::from_secs(2), &mut totals);
+        totals.created(Bytes(170), StoreKind::Plain);
+        window.stores(Nanos::from_secs(3), &mut totals);
+        let between: Vec<[Bytes; 2]> = window.stores.iter().map(|it| it.between).collect();
+        let bytes = |first, second| [Bytes(first), Bytes(second)];
+        assert_eq!(between, [bytes(0, 100), bytes(160, 10), bytes(30, 200)]);
     }
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub use cgroup::Container;
 pub use maps::{MapEntry, parse_maps};
 pub use status::{
-    Status, parse_faults, parse_rss_pages, parse_is_ending, parse_start_ticks, parse_status,
+    Status, parse_faults, parse_is_ending, parse_rss_pages, parse_start_ticks, parse_status,
 };
 
 use crate::base::{Bytes, ProcessKey};

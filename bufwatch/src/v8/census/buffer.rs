@@ -40,10 +40,12 @@ pub struct BufferFacts {
 
 impl BufferFacts {
     /// It has bytes outside of V8's heap, or may get some. Until it has its extension, which owns them, its other words are what was there
-    /// before (`JSArrayBuffer::Setup` calls `Attach` so, to V8 12): a program is stopped there often that has a breakpoint there.
+    /// before (`JSArrayBuffer::Setup` calls `Attach` so, to V8 12): a program is stopped there often that has a breakpoint there. When
+    /// `Setup` begins, a handle refers to the object, and all words but its flags are `undefined`: a tagged pointer.
     pub const fn has_store(&self) -> bool {
         let has_some = self.store.0 != 0 && (self.byte_length.0 > 0 || self.is_resizable);
-        has_some && !self.is_detached && self.extension.0 != 0
+        let is_attached = self.extension.0 != 0 && self.extension.0.is_multiple_of(8);
+        has_some && !self.is_detached && is_attached
     }
 }
 

@@ -58,6 +58,23 @@ fn pinned() -> (FakeHeap, u64) {
 }
 
 #[test]
+fn a_buffer_that_is_being_made_has_no_store() {
+    let (mut fake, array) = pinned();
+    let undefined = 0x2a3c_6c1c_0069;
+    let kind = fake.layout.type_array_buffer;
+    let blank = fake.object(kind, &[undefined; 9]);
+    // As `Setup` begins: only the flags are written.
+    let u = undefined;
+    let begun = fake.object(kind, &[u, u, u, u, u, u, u, u, 2]);
+    // As `Attach` leaves it before it makes the extension.
+    let attached = fake.object(kind, &[0, 0, 0, 0, 100, 100, STORE + 0x20_000, 0, 2]);
+    let roots = [array, blank, begun, attached].map(root);
+    let parents = parents_of(&fake, &fake.copy(), &roots);
+    let sizes: Vec<Bytes> = parents.iter().map(|parent| parent.size).collect();
+    assert_eq!(sizes, [Bytes(1_000)]);
+}
+
+#[test]
 fn what_a_root_leads_to_is_alive_and_nothing_else() {
     let (fake, array) = pinned();
     let parents = parents_of(&fake, &fake.copy(), &[root(array)]);
