@@ -157,6 +157,8 @@ struct Baseline {
     created: Bytes,
     /// RSS when it last began to stand still, and the looks since then.
     still: (Bytes, u32),
+    /// There was no look since.
+    is_first: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -231,7 +233,9 @@ pub(super) fn observe(model: &mut Model, at: Nanos, split: &RssSplit) {
     let was_kept: Bytes = baseline.kept.values().copied().sum();
     // Stores went, and RSS did not.
     let is_kept = n_kept.saturating_sub(was_kept).min(n_freed) >= least;
-    if delta.unsigned_abs() < least.0 && !is_kept {
+    let is_step = delta.unsigned_abs() >= least.0 || is_kept;
+    let may_be_tail = baseline.is_first && delta.unsigned_abs() >= least.0 / CALM_SHARE;
+    if !is_step && !(may_be_tail && ends_last(model, &baseline, at, split, &kept)) {
         let is_still = split.rss.0.abs_diff(baseline.still.0.0) < least.0 / STILL_SHARE;
         let still =
             if is_still { (baseline.still.0, baseline.still.1 + 1) } else { (split.rss, 0) };
@@ -241,9 +245,42 @@ pub(super) fn observe(model: &mut Model, at: Nanos, split: &RssSplit) {
         } else {
             (baseline.calm_at, baseline.created)
         };
-        model.rss_steps.baseline = Some(Baseline { calm_at, created, still, ..baseline });
+        model.rss_steps.baseline =
+            Some(Baseline { calm_at, created, still, is_first: false, ..baseline });
         return;
     }
+    if is_unclear(model, &baseline, split) && model.rss_steps.n_put_off < PUT_OFF_MAX {
+        model.rss_steps.n_put_off += 1;
+        model.rss_steps.baseline = Some(baseline);
+        return;
+    }
+    let step = step(model, &baseline, at, split, &kept);
+    model.rss_steps.push(step);
+    begin(model, at, split);
+}
+
+fn step(
+    model: &Model,
+    baseline: &Baseline,
+    at: Nanos,
+    split: &RssSplit,
+    kept: &BTreeMap<SiteId, Bytes>,
+) -> RssStep {
+    let causes = causes(model, baseline, split, kept);
+    let explained: i64 = causes.iter().map(|cause| cause.bytes).sum();
+    RssStep {
+        from: baseline.calm_at,
+        to: at,
+        rss_before: baseline.split.rss,
+        rss_after: split.rss,
+        unexplained: difference(split.rss, baseline.split.rss).saturating_sub(explained),
+        created: model.totals.created_bytes.saturating_sub(baseline.created),
+        causes: ranked(causes),
+    }
+}
+
+/// Too much of it may be of stores that the scan did not look at.
+fn is_unclear(model: &Model, baseline: &Baseline, split: &RssSplit) -> bool {
     let unseen: Bytes = model
         .live
         .iter()
@@ -251,25 +288,23 @@ pub(super) fn observe(model: &mut Model, at: Nanos, split: &RssSplit) {
         .map(|store| store.size)
         .chain([model.freed.unseen()])
         .sum();
-    let is_unclear = unseen.0 > delta.unsigned_abs() / UNSEEN_SHARE;
-    if is_unclear && model.rss_steps.n_put_off < PUT_OFF_MAX {
-        model.rss_steps.n_put_off += 1;
-        model.rss_steps.baseline = Some(baseline);
-        return;
-    }
-    let causes = causes(model, &baseline, split, &kept);
-    let explained: i64 = causes.iter().map(|cause| cause.bytes).sum();
-    let step = RssStep {
-        from: baseline.calm_at,
-        to: at,
-        rss_before: baseline.split.rss,
-        rss_after: split.rss,
-        unexplained: delta - explained,
-        created: model.totals.created_bytes.saturating_sub(baseline.created),
-        causes: ranked(causes),
-    };
-    model.rss_steps.push(step);
-    begin(model, at, split);
+    let delta = difference(split.rss, baseline.split.rss);
+    unseen.0 > delta.unsigned_abs() / UNSEEN_SHARE
+}
+
+/// The scan before came in the middle of a step, and this is the little that was left of it.
+fn ends_last(
+    model: &Model,
+    baseline: &Baseline,
+    at: Nanos,
+    split: &RssSplit,
+    kept: &BTreeMap<SiteId, Bytes>,
+) -> bool {
+    let last = model.rss_steps.steps.back().filter(|last| last.to == baseline.at);
+    last.is_some_and(|last| {
+        !is_unclear(model, baseline, split)
+            && is_continued(last, &step(model, baseline, at, split, kept))
+    })
 }
 
 /// From now on this is compared with.
@@ -283,8 +318,9 @@ fn begin(model: &mut Model, at: Nanos, split: &RssSplit) {
     log.freed.clear();
     log.n_put_off = 0;
     let created = model.totals.created_bytes;
+    let still = (split.rss, 0);
     log.baseline =
-        Some(Baseline { at, calm_at: at, split: *split, kept, created, still: (split.rss, 0) });
+        Some(Baseline { at, calm_at: at, split: *split, kept, created, still, is_first: true });
 }
 
 /// The largest, and equal ones in the same order each time.

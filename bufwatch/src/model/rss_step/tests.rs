@@ -136,6 +136,31 @@ impl Process {
 }
 
 #[test]
+fn the_end_of_a_step_belongs_to_it_and_what_comes_later_does_not() {
+    let mut process = Process::new();
+    process.make(1, 60);
+    process.scan();
+    process.write(1, 50);
+    process.scan();
+    process.write(1, 57);
+    process.scan();
+    assert_eq!(process.steps(), [(57, vec![(CauseKind::FirstWrite, 57, 1)])]);
+    // One is little, one is of something else, one comes when all had been quiet.
+    process.write(1, 58);
+    process.scan();
+    process.make(2, 60);
+    process.write(2, 50);
+    process.scan();
+    process.grow(RssPart::Binaries, 5);
+    process.scan();
+    process.write(2, 55);
+    process.scan();
+    let steps = process.steps();
+    assert_eq!(steps.len(), 2, "{steps:?}");
+    assert_eq!((steps[1].0, steps[1].1[0]), (51, (CauseKind::Born, 50, 1)));
+}
+
+#[test]
 fn a_first_write_is_told_from_a_birth_and_from_more() {
     let mut process = Process::new();
     process.make(1, 60);
