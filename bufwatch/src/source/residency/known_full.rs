@@ -6,8 +6,9 @@ use crate::event::residency::PageBytes;
 use crate::source::residency::StoreRange;
 use crate::sys::pagemap::{PAGE_BYTES, PageRun, PageState};
 
-/// A store is looked at again after between half of this and all of it, each at another time.
-const LOOK_EVERY: Nanos = Nanos::from_secs(30);
+/// A store is looked at again after between half of this and all of it, each at another time. That finds only what neither RSS nor the
+/// probe of madvise tells: as much given back as came in elsewhere at once.
+const LOOK_EVERY: Nanos = Nanos::from_secs(120);
 
 /// Below this a look costs no more than remembering it.
 const STORE_MIN: u64 = 256 << 10;
