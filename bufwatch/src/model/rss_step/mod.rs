@@ -234,8 +234,9 @@ pub(super) fn observe(model: &mut Model, at: Nanos, split: &RssSplit) {
     // Stores went, and RSS did not.
     let is_kept = n_kept.saturating_sub(was_kept).min(n_freed) >= least;
     let is_step = delta.unsigned_abs() >= least.0 || is_kept;
-    let may_be_tail = baseline.is_first && delta.unsigned_abs() >= least.0 / CALM_SHARE;
-    if !is_step && !(may_be_tail && ends_last(model, &baseline, at, split, &kept)) {
+    let may_be_tail = !is_step && baseline.is_first && delta.unsigned_abs() >= least.0 / CALM_SHARE;
+    let is_tail = may_be_tail && ends_last(model, &baseline, at, split, &kept);
+    if !is_step && !is_tail {
         let is_still = split.rss.0.abs_diff(baseline.still.0.0) < least.0 / STILL_SHARE;
         let still =
             if is_still { (baseline.still.0, baseline.still.1 + 1) } else { (split.rss, 0) };
