@@ -1,5 +1,6 @@
 //! Recordings in the formats of other tools, read back by code that knows these formats and nothing of bufwatch.
 
+mod any_recording;
 mod command;
 mod made_up;
 pub(crate) mod openmetrics;

@@ -7,13 +7,13 @@ use crate::export::made_up::{HOSTILE, START, Spec, WALL};
 use crate::export::wire::Message;
 
 /// What is on the tracks, with what the numbers of tracks stand for.
-struct Trace {
+pub(super) struct Trace {
     packets: Vec<Message>,
     tracks: BTreeMap<u64, Message>,
 }
 
 impl Trace {
-    fn read(bytes: &[u8]) -> Self {
+    pub(super) fn read(bytes: &[u8]) -> Self {
         let trace = Message::read(bytes);
         let packets = trace.messages(1);
         assert_eq!(packets.len(), trace.0.len(), "nothing but packets");
@@ -29,7 +29,7 @@ impl Trace {
     }
 
     /// Time, type, track and event.
-    fn events(&self) -> Vec<(u64, u64, &Message, Message)> {
+    pub(super) fn events(&self) -> Vec<(u64, u64, &Message, Message)> {
         let with_time =
             |packet: &Message| packet.messages(11).pop().map(|it| (packet.number(8), it));
         let events = self.packets.iter().filter_map(with_time);

@@ -19,13 +19,13 @@ fn bytes_of(n: u64) -> u64 {
 }
 
 /// pprof, with the numbers of its fields from profile.proto of github.com/google/pprof.
-struct Pprof {
-    message: Message,
-    texts: Vec<String>,
+pub(super) struct Pprof {
+    pub(super) message: Message,
+    pub(super) texts: Vec<String>,
 }
 
 impl Pprof {
-    fn read(gzip: &[u8]) -> Self {
+    pub(super) fn read(gzip: &[u8]) -> Self {
         let mut bytes = Vec::new();
         GzDecoder::new(gzip).read_to_end(&mut bytes).unwrap();
         let message = Message::read(&bytes);
@@ -34,22 +34,22 @@ impl Pprof {
         Self { message, texts }
     }
 
-    fn text(&self, index: u64) -> &str {
+    pub(super) fn text(&self, index: u64) -> &str {
         &self.texts[index as usize]
     }
 
-    fn types(&self) -> Vec<(&str, &str)> {
+    pub(super) fn types(&self) -> Vec<(&str, &str)> {
         let types = self.message.messages(1);
         types.iter().map(|it| (self.text(it.number(1)), self.text(it.number(2)))).collect()
     }
 
-    fn total(&self, name: &str) -> u64 {
+    pub(super) fn total(&self, name: &str) -> u64 {
         let index = self.types().iter().position(|it| it.0 == name).unwrap();
         self.message.messages(2).iter().map(|sample| sample.list(2)[index]).sum()
     }
 
     /// Function, file and line of each location, by its id.
-    fn places(&self) -> BTreeMap<u64, (&str, &str, u64)> {
+    pub(super) fn places(&self) -> BTreeMap<u64, (&str, &str, u64)> {
         let functions: BTreeMap<u64, Message> =
             self.message.messages(5).into_iter().map(|it| (it.number(1), it)).collect();
         let place = |location: &Message| {
