@@ -87,7 +87,10 @@ function timeline(place, data, { flags, elapsed }) {
     const tick = timeStep(view.to - view.from);
     for (let t = Math.ceil(view.from / tick) * tick; t <= view.to; t += tick) {
       nodes.push(shape('line', { class: 'grid', x1: at(it, t), x2: at(it, t), y1: CHART.top, y2: bottom }));
-      nodes.push(shape('text', { x: at(it, t), y: it.height - 5, 'text-anchor': 'middle' }, time(t)));
+      const x = at(it, t);
+      // The last one would not fit to the right of its line.
+      const anchor = x > it.width - CHART.right - 20 ? 'end' : 'middle';
+      nodes.push(shape('text', { x, y: it.height - 5, 'text-anchor': anchor }, time(t)));
     }
     const inside = shape('svg', { x: CHART.left, y: 0, width: Math.max(1, it.width - CHART.left - CHART.right), height: it.height, overflow: 'hidden', viewBox: `${CHART.left} 0 ${Math.max(1, it.width - CHART.left - CHART.right)} ${it.height}` });
     for (const curve of curves) {
