@@ -21,7 +21,7 @@ use crate::model::rss_step::StepLog;
 use crate::model::site::{SiteId, Sites};
 use crate::model::tally::Tally;
 use crate::model::timeline::Timeline;
-use crate::model::totals::Totals;
+use crate::model::totals::{Between, Totals};
 use crate::model::{FrameCounts, Model, Phase, SelfState, census};
 use bufwatch_common::{DropReason, N_SIZE_CLASSES, SizeClassCounters};
 
@@ -171,10 +171,10 @@ fn totals(moment: &Moment) -> Totals {
         n_created_rate: Rate::recalled(moment.n_created, moment.n_created_per_s),
         created_rate: Rate::recalled(moment.created_bytes.0, moment.created_bytes_per_s),
         destroyed_rate: Rate::recalled(moment.destroyed_bytes.0, moment.destroyed_bytes_per_s),
+        between: Between::still_at(moment.live_bytes),
         ..Totals::default()
     };
     totals.tick(moment.at);
-    totals.take_between();
     totals
 }
 

@@ -34,7 +34,8 @@ pub(super) struct Between {
 }
 
 impl Between {
-    const fn from(live: Bytes) -> Self {
+    /// Nothing has moved since.
+    pub(super) const fn still_at(live: Bytes) -> Self {
         Self { least: live, most: live, is_least_last: false }
     }
 
@@ -103,7 +104,7 @@ impl Totals {
     /// be all that there is to see.
     pub fn take_between(&mut self) -> [Bytes; 2] {
         let taken = self.between.in_order();
-        self.between = Between::from(self.live_bytes);
+        self.between = Between::still_at(self.live_bytes);
         taken
     }
 

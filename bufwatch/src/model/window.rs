@@ -21,7 +21,6 @@ pub struct StoresAt {
     pub at: Nanos,
     pub live: Bytes,
     /// The least and the most that was live since the one before, in the order in which they came.
-    #[serde(default)]
     pub between: [Bytes; 2],
     /// Since the attach.
     pub created: Bytes,
@@ -83,6 +82,7 @@ mod tests {
         }
         assert_eq!(window.splits.len(), SPLITS_MIN);
     }
+
     #[test]
     fn what_was_between_two_samples_is_kept_in_its_order() {
         let mut window = Window::default();

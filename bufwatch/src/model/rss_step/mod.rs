@@ -183,10 +183,13 @@ impl StepLog {
         }
     }
 
+    fn continues_last(&self, step: &RssStep) -> bool {
+        self.steps.back().is_some_and(|last| last.to == step.from && is_continued(last, step))
+    }
+
     fn push(&mut self, step: RssStep) {
-        if let Some(last) = self.steps.back_mut()
-            && last.to == step.from
-            && is_continued(last, &step)
+        if self.continues_last(&step)
+            && let Some(last) = self.steps.back_mut()
         {
             *last = joined(last, &step);
             return;
@@ -234,30 +237,31 @@ pub(super) fn observe(model: &mut Model, at: Nanos, split: &RssSplit) {
     // Stores went, and RSS did not.
     let is_kept = n_kept.saturating_sub(was_kept).min(n_freed) >= least;
     let is_step = delta.unsigned_abs() >= least.0 || is_kept;
-    let may_be_tail = !is_step && baseline.is_first && delta.unsigned_abs() >= least.0 / CALM_SHARE;
-    let is_tail = may_be_tail && ends_last(model, &baseline, at, split, &kept);
-    if !is_step && !is_tail {
-        let is_still = split.rss.0.abs_diff(baseline.still.0.0) < least.0 / STILL_SHARE;
-        let still =
-            if is_still { (baseline.still.0, baseline.still.1 + 1) } else { (split.rss, 0) };
-        let is_calm = delta.unsigned_abs() < least.0 / CALM_SHARE || still.1 >= STILL_LOOKS;
-        let (calm_at, created) = if is_calm {
-            (at, model.totals.created_bytes)
-        } else {
-            (baseline.calm_at, baseline.created)
-        };
-        model.rss_steps.baseline =
-            Some(Baseline { calm_at, created, still, is_first: false, ..baseline });
-        return;
-    }
-    if is_unclear(model, &baseline, split) && model.rss_steps.n_put_off < PUT_OFF_MAX {
+    let may_be_tail = baseline.is_first && delta.unsigned_abs() >= least.0 / CALM_SHARE;
+    let is_unclear = (is_step || may_be_tail) && is_unclear(model, &baseline, split);
+    if is_step && is_unclear && model.rss_steps.n_put_off < PUT_OFF_MAX {
         model.rss_steps.n_put_off += 1;
         model.rss_steps.baseline = Some(baseline);
         return;
     }
-    let step = step(model, &baseline, at, split, &kept);
-    model.rss_steps.push(step);
-    begin(model, at, split);
+    let may_be_told = is_step || (may_be_tail && !is_unclear);
+    let step = may_be_told.then(|| step(model, &baseline, at, split, &kept));
+    // The scan before came in the middle of a step, and this is the little that was left of it: or it is nothing.
+    if let Some(step) = step.filter(|step| is_step || model.rss_steps.continues_last(step)) {
+        model.rss_steps.push(step);
+        begin(model, at, split);
+        return;
+    }
+    let is_still = split.rss.0.abs_diff(baseline.still.0.0) < least.0 / STILL_SHARE;
+    let still = if is_still { (baseline.still.0, baseline.still.1 + 1) } else { (split.rss, 0) };
+    let is_calm = delta.unsigned_abs() < least.0 / CALM_SHARE || still.1 >= STILL_LOOKS;
+    let (calm_at, created) = if is_calm {
+        (at, model.totals.created_bytes)
+    } else {
+        (baseline.calm_at, baseline.created)
+    };
+    model.rss_steps.baseline =
+        Some(Baseline { calm_at, created, still, is_first: false, ..baseline });
 }
 
 fn step(
@@ -291,21 +295,6 @@ fn is_unclear(model: &Model, baseline: &Baseline, split: &RssSplit) -> bool {
         .sum();
     let delta = difference(split.rss, baseline.split.rss);
     unseen.0 > delta.unsigned_abs() / UNSEEN_SHARE
-}
-
-/// The scan before came in the middle of a step, and this is the little that was left of it.
-fn ends_last(
-    model: &Model,
-    baseline: &Baseline,
-    at: Nanos,
-    split: &RssSplit,
-    kept: &BTreeMap<SiteId, Bytes>,
-) -> bool {
-    let last = model.rss_steps.steps.back().filter(|last| last.to == baseline.at);
-    last.is_some_and(|last| {
-        !is_unclear(model, baseline, split)
-            && is_continued(last, &step(model, baseline, at, split, kept))
-    })
 }
 
 /// From now on this is compared with.

@@ -48,6 +48,16 @@ impl Pprof {
         self.message.messages(2).iter().map(|sample| sample.list(2)[index]).sum()
     }
 
+    /// Each has a value of each type, and a stack of known places.
+    pub(super) fn assert_samples_are_whole(&self) {
+        let (n_types, places) = (self.types().len(), self.places());
+        for sample in self.message.messages(2) {
+            assert_eq!(sample.list(2).len(), n_types);
+            let locations = sample.list(1);
+            assert!(!locations.is_empty() && locations.iter().all(|id| places.contains_key(id)));
+        }
+    }
+
     /// Function, file and line of each location, by its id.
     pub(super) fn places(&self) -> BTreeMap<u64, (&str, &str, u64)> {
         let functions: BTreeMap<u64, Message> =
@@ -96,11 +106,8 @@ fn a_pprof_profile_adds_up_and_says_where() {
     assert!(!shown.iter().any(|it| it.0 == "node::Buffer::New"), "no native frames unasked");
     assert_eq!(profile.message.messages(4).len(), places.len(), "ids are unique");
     let mut labels = BTreeMap::new();
+    profile.assert_samples_are_whole();
     for sample in profile.message.messages(2) {
-        assert_eq!(sample.list(2).len(), types.len());
-        assert!(
-            !sample.list(1).is_empty() && sample.list(1).iter().all(|id| places.contains_key(id))
-        );
         for label in sample.messages(3) {
             *labels
                 .entry((profile.text(label.number(1)).to_owned(), label.number(3)))
