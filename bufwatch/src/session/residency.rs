@@ -25,8 +25,14 @@ const PARTIAL_BYTES_MAX: u64 = 1 << 30;
 /// Stores that a partial scan looks at, at about 3 µs each.
 const PARTIAL_STORES_MAX: usize = 2_000;
 
-/// Where no page can have come or gone, all is looked at again so often: what malloc does within its pages is seen by nothing else.
+/// Where no page can have come or gone, all is looked at again so often: what malloc does within its pages is seen by nothing else. …
 const QUIET_PAUSE: Nanos = Nanos::from_secs(5);
+
+/// … So many times, which is what findings wait for (`detect::process::LASTS`); then half as often each time, …
+const N_QUIET_LOOKS: u32 = 2;
+
+/// … down to this: three looks in the minute that findings look back on.
+const QUIET_PAUSE_MAX: Nanos = Nanos::from_secs(20);
 
 /// An order that was not answered for so long never will be.
 const ANSWER_LIMIT: Nanos = Nanos::from_secs(30);
@@ -45,6 +51,8 @@ pub(super) struct ScanSchedule {
     map_due: Nanos,
     /// What would have changed, as it was when all was looked at last.
     before: Option<(Nanos, Traces)>,
+    /// Looks in a row at which nothing had changed.
+    n_quiet: u32,
     /// Why the allocator is not known, as it was told.
     told: Option<Obstacle>,
 }
@@ -84,6 +92,7 @@ impl ScanSchedule {
             is_hurried: false,
             map_due: Nanos(0),
             before: None,
+            n_quiet: 0,
             told: None,
         }
     }
@@ -112,7 +121,7 @@ impl ScanSchedule {
         }
         (self.is_underway, self.is_hurried) = (true, false);
         if now >= self.full_due {
-            self.before = Traces::of(model).map(|traces| (now, traces));
+            self.note(Traces::of(model), now);
             return Some(ScanOrder {
                 stores: model.live.iter().map(range).collect(),
                 freed: model.freed.ranges().collect(),
@@ -127,9 +136,16 @@ impl ScanSchedule {
     /// Nothing has changed since all was looked at, a moment ago.
     fn is_quiet(&self, model: &Model, now: Nanos) -> bool {
         self.before.is_some_and(|(at, before)| {
-            now.since(at) < QUIET_PAUSE.max(self.pace.full_scan)
+            now.since(at) < quiet_pause(self.n_quiet).max(self.pace.full_scan)
                 && Traces::of(model) == Some(before)
         })
+    }
+
+    /// All is looked at now.
+    fn note(&mut self, traces: Option<Traces>, now: Nanos) {
+        let is_same = traces.is_some() && self.before.map(|(_, before)| before) == traces;
+        self.n_quiet = if is_same { self.n_quiet.saturating_add(1) } else { 0 };
+        self.before = traces.map(|traces| (now, traces));
     }
 
     fn map(&mut self, model: &Model, now: Nanos, open: Option<StoreKey>) -> Option<StoreRange> {
@@ -157,6 +173,12 @@ impl ScanSchedule {
 fn pause_after(cpu: Nanos) -> Nanos {
     let wanted = Nanos(cpu.0.saturating_mul(FULL_FACTOR)).min(FULL_PAUSE_MAX);
     wanted.max(Nanos(cpu.0.saturating_mul(FULL_FACTOR_MIN))).max(Nanos::SECOND)
+}
+
+/// From the last of so many looks at which nothing had changed to the next.
+fn quiet_pause(n_quiet: u32) -> Nanos {
+    let factor = 1_u64 << n_quiet.saturating_sub(N_QUIET_LOOKS).min(8);
+    Nanos(QUIET_PAUSE.0.saturating_mul(factor)).min(QUIET_PAUSE_MAX)
 }
 
 impl ScanSchedule {
@@ -252,14 +274,17 @@ mod tests {
         assert_eq!(n_full(&model, 1..11), 10);
         model.memory.rss = Some(Bytes(1 << 30));
         model.memory.n_faults = Some(7);
+        // At 11, 16, 21, 26, 36, 56 and 76.
         assert_eq!(n_full(&model, 11..31), 4);
+        assert_eq!(n_full(&model, 31..91), 3);
         for n in 0..10 {
             model.memory.n_faults = Some(8 + n);
-            assert_eq!(n_full(&model, 31 + n..32 + n), 1, "second {n}");
+            assert_eq!(n_full(&model, 91 + n..92 + n), 1, "second {n}");
         }
         model.memory.rss = Some(Bytes(1 << 29));
-        assert_eq!(n_full(&model, 41..42), 1);
-        assert_eq!(n_full(&model, 42..44), 0);
+        assert_eq!(n_full(&model, 101..102), 1);
+        assert_eq!(n_full(&model, 102..106), 0);
+        assert_eq!(n_full(&model, 106..107), 1, "it was not quiet before");
     }
 
     #[test]

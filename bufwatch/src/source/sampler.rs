@@ -8,7 +8,7 @@ use crate::event::residency::Allocator;
 use crate::event::{Event, HeapSampled, Mapping, MappingKind, MemorySampled, Payload, Thread};
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
-use crate::sys::procfs;
+use crate::sys::procfs::{self, MemoryFiles};
 use crate::v8::allocator::{AllocatorFacts, allocator_of_heap, read_total};
 use crate::v8::heap_usage::{HeapUsage, HeapUsageFacts};
 use crate::v8::page::PageLayout;
@@ -35,6 +35,9 @@ pub struct SamplerFacts {
 #[derive(Debug)]
 pub struct Sampler {
     pid: u32,
+    /// `None`: it ended before it was looked at, or /proc is not there.
+    files: Option<MemoryFiles>,
+    own_files: Option<MemoryFiles>,
     memory: ProcessMemory,
     facts: SamplerFacts,
     /// Each with its `Heap*`.
@@ -52,6 +55,8 @@ impl Sampler {
     pub fn new(pid: u32, facts: SamplerFacts, rare_min: Nanos) -> Self {
         Self {
             pid,
+            files: MemoryFiles::open(pid).ok(),
+            own_files: MemoryFiles::open(std::process::id()).ok(),
             rare_min,
             memory: ProcessMemory::new(pid),
             facts,
@@ -72,8 +77,8 @@ impl Sampler {
             self.rare_earliest = Nanos(started_at.0.saturating_add(pause.0));
             self.rare_due = Nanos(started_at.0.saturating_add(pause.max(self.rare_min).0));
         }
-        let Ok(rss) = procfs::rss(self.pid) else { return };
-        let in_stat = procfs::memory_in_stat(self.pid).ok();
+        let Some(rss) = self.files.as_ref().and_then(|files| files.rss().ok()) else { return };
+        let in_stat = self.files.as_ref().and_then(|files| files.in_stat().ok());
         let memory = MemorySampled {
             rss: Some(rss),
             array_buffers: self.array_buffers(),
@@ -83,7 +88,8 @@ impl Sampler {
             n_faults: in_stat.map(|it| it.n_faults),
         };
         events.push(event(Payload::MemorySampled(memory)));
-        let own_rss = procfs::rss(std::process::id()).unwrap_or_default();
+        let own_rss =
+            self.own_files.as_ref().and_then(|files| files.rss().ok()).unwrap_or_default();
         events.push(event(Payload::SelfSampled { cpu: clock::own_cpu(), rss: own_rss }));
     }
 

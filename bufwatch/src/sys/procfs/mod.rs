@@ -2,6 +2,7 @@
 //! paths are chosen by the process and go through `base::sanitize` before they are shown.
 
 pub mod cgroup;
+mod held;
 pub mod maps;
 pub mod status;
 
@@ -10,6 +11,7 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 pub use cgroup::Container;
+pub use held::MemoryFiles;
 pub use maps::{MapEntry, parse_maps};
 pub use status::{
     Status, parse_faults, parse_is_ending, parse_rss_pages, parse_start_ticks, parse_status,
@@ -20,6 +22,8 @@ use crate::sys::turns::UnhurriedText;
 
 /// Largest /proc text read: 65,530 mappings (`vm.max_map_count`) with long paths are about 10 MB.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
+/// The maps of a Node process with some hundred mappings: read at once, without asking how much there is.
+const MAPS_BYTES: usize = 64 << 10;
 /// In which /proc counts.
 const PAGE_BYTES: u64 = 4_096;
 /// Longest command line read; only its start is shown.
@@ -97,7 +101,7 @@ pub fn maps(pid: u32) -> Result<Vec<MapEntry>, ProcfsError> {
 /// The same of a process that runs: it can map and unmap meanwhile. Before Linux 6.17 reading takes its `mmap_lock`.
 pub fn maps_unhurried(pid: u32) -> Result<Vec<MapEntry>, ProcfsError> {
     let path = process_path(pid, "maps");
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(MAPS_BYTES);
     File::open(&path)
         .and_then(|file| UnhurriedText::new(file).take(TEXT_BYTES_MAX).read_to_end(&mut bytes))
         .map_err(|source| ProcfsError::from_io(pid, path, source))?;
@@ -127,9 +131,12 @@ pub fn process_key(pid: u32) -> Result<ProcessKey, ProcfsError> {
 /// Resident set size, as /proc/PID/statm has it (cheap; per-thread batching makes it late by up to 64 pages
 /// a thread on older kernels).
 pub fn rss(pid: u32) -> Result<Bytes, ProcfsError> {
-    let text = read_text(pid, "statm")?;
-    let pages: Option<u64> = text.split_whitespace().nth(1).and_then(|field| field.parse().ok());
-    pages.map(|pages| Bytes(pages.saturating_mul(PAGE_BYTES))).ok_or_else(|| form(pid, "statm"))
+    parse_rss(&read_text(pid, "statm")?).ok_or_else(|| form(pid, "statm"))
+}
+
+fn parse_rss(statm: &str) -> Option<Bytes> {
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Bytes(pages.saturating_mul(PAGE_BYTES)))
 }
 
 /// Memory of a process in /proc/PID/stat.
@@ -143,13 +150,12 @@ pub struct StatMemory {
 /// What /proc/PID/stat has. Its RSS is some hundred kilobytes off on newer kernels, which keep a counter for each CPU, and what
 /// `process.memoryUsage()` says (libuv, `uv_resident_set_memory`).
 pub fn memory_in_stat(pid: u32) -> Result<StatMemory, ProcfsError> {
-    let text = read_text(pid, "stat")?;
-    let found = parse_rss_pages(&text).zip(parse_faults(&text));
-    let found = found.map(|(pages, n_faults)| StatMemory {
-        rss: Bytes(pages.saturating_mul(PAGE_BYTES)),
-        n_faults,
-    });
-    found.ok_or_else(|| form(pid, "stat"))
+    parse_stat_memory(&read_text(pid, "stat")?).ok_or_else(|| form(pid, "stat"))
+}
+
+fn parse_stat_memory(stat: &str) -> Option<StatMemory> {
+    let rss = Bytes(parse_rss_pages(stat)?.saturating_mul(PAGE_BYTES));
+    Some(StatMemory { rss, n_faults: parse_faults(stat)? })
 }
 
 /// The start of the command line, arguments separated by blanks; not sanitized.
