@@ -9,7 +9,7 @@ use crate::sys::procfs::{
     ProcfsError, StatMemory, form, parse_rss, parse_stat_memory, process_path,
 };
 
-/// Fifty-two numbers of at most twenty digits, and a name of at most 64 bytes (proc_pid_stat(5)), would be more; real ones have 400 bytes.
+/// Fifty-two numbers of at most twenty digits, and a name of at most 64 bytes (`proc_pid_stat(5)`), would be more; real ones have 400 bytes.
 const TEXT_BYTES_MAX: usize = 2_048;
 
 /// What /proc says of the memory of one process.
