@@ -5,6 +5,8 @@
 //! lack, measured on the official builds of Node 18, 20, 22, 24 and 26 (js-stacks.md §3, v8-heap-census.md §2).
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use std::collections::BTreeMap;
+
 use crate::base::Constant;
 use crate::v8::origin::{ABSENT, Rule, derived, stated, stated_or, table};
 pub use crate::v8::origin::{MEASURED, Release, StatedNumbers};
@@ -35,10 +37,33 @@ const SCOPE_FLAGS_ARE_SMI: Rule = Rule {
 
 macro_rules! metadata {
     ($($(#[$doc:meta])* $field:ident: $title:literal = $origin:expr;)*) => {
-        /// The numbers with their provenance; part of a probe plan.
+        /// The numbers with their provenance; part of a probe plan. Kept as a map: code that reads and writes each field by itself is a
+        /// quarter of a megabyte, over which the compiler sits for minutes.
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "BTreeMap<String, Constant<u32>>", into = "BTreeMap<String, Constant<u32>>")]
         pub struct Metadata {
             $($(#[$doc])* pub $field: Constant<u32>,)*
+        }
+
+        impl From<Metadata> for BTreeMap<String, Constant<u32>> {
+            fn from(metadata: Metadata) -> Self {
+                [$((stringify!($field), metadata.$field),)*]
+                    .into_iter()
+                    .map(|(name, constant)| (name.to_owned(), constant))
+                    .collect()
+            }
+        }
+
+        impl TryFrom<BTreeMap<String, Constant<u32>>> for Metadata {
+            type Error = AbsentField;
+
+            fn try_from(mut constants: BTreeMap<String, Constant<u32>>) -> Result<Self, AbsentField> {
+                let mut absent = None;
+                let metadata = Self {
+                    $($field: take(&mut constants, stringify!($field), &mut absent),)*
+                };
+                absent.map_or(Ok(metadata), Err)
+            }
         }
 
         /// The numbers themselves. What is missing is [`Layout::MISSING`]: an offset at which nothing can be read, a type that no
@@ -71,6 +96,24 @@ macro_rules! metadata {
         }
     };
 }
+
+/// Called a hundred times in a row: inlined, it is what the compiler sits over.
+#[inline(never)]
+fn take(
+    constants: &mut BTreeMap<String, Constant<u32>>,
+    name: &'static str,
+    absent: &mut Option<AbsentField>,
+) -> Constant<u32> {
+    constants.remove(name).unwrap_or_else(|| {
+        *absent = Some(AbsentField(name));
+        Constant::missing("absent")
+    })
+}
+
+/// What another bufwatch has written has not all of the numbers.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no `{0}`")]
+pub struct AbsentField(&'static str);
 
 /// The tables were measured on this release.
 pub fn is_measured(release: Option<Release>) -> bool {
@@ -350,6 +393,16 @@ mod tests {
         assert!(between.provenance().contains("nearest"), "{}", between.provenance());
         assert_eq!(of(99, 0).shared_literal_id.get(), Some(60));
         assert_eq!(of(10, 2).code_kind_maglev.get(), None);
+    }
+
+    #[test]
+    fn all_of_them_come_back_from_json() {
+        let metadata = Metadata::resolve(&Binary, Some(Release { major: 12, minor: 4 }));
+        let json = serde_json::to_string(&metadata).unwrap();
+        assert_eq!(serde_json::from_str::<Metadata>(&json).unwrap(), metadata);
+        let less = json.replace("\"map_instance_type\"", "\"of_another_bufwatch\"");
+        let error = serde_json::from_str::<Metadata>(&less).unwrap_err().to_string();
+        assert!(error.contains("there is no `map_instance_type`"), "{error}");
     }
 
     #[test]
