@@ -40,6 +40,8 @@ pub mod kind {
     pub const ASYNC_ORIGIN: u16 = 18;
     /// Any process of the machine runs another program ([`super::ExecRecord`]).
     pub const PROGRAM_BEGUN: u16 = 19;
+    /// `brk` returned ([`super::MappingRecord`]).
+    pub const BREAK_MOVED: u16 = 20;
 }
 
 /// The beginning of each record.
@@ -160,11 +162,11 @@ pub struct GcRecord {
 pub struct MappingRecord {
     /// Time, thread and kind.
     pub header: RecordHeader,
-    /// Address asked for (`munmap`, `mremap`, `madvise`) or hinted (`mmap`).
+    /// Address asked for (`munmap`, `mremap`, `madvise`, `brk`) or hinted (`mmap`).
     pub address: u64,
-    /// Length asked for in bytes.
+    /// Length asked for in bytes; `brk`: zero.
     pub len_bytes: u64,
-    /// What the system call returned; errors are the negated errno.
+    /// What the system call returned; errors are the negated errno. `brk`: where the heap ends, moved or not.
     pub result: u64,
     /// `mremap`: the new length; otherwise zero.
     pub new_len_bytes: u64,

@@ -131,6 +131,12 @@ pub fn advised(ctx: ProbeContext) -> u32 {
     mapping::changed(&ctx, kind::ADVISED)
 }
 
+/// `brk` after its system call.
+#[uprobe]
+pub fn break_moved(ctx: ProbeContext) -> u32 {
+    mapping::changed(&ctx, kind::BREAK_MOVED)
+}
+
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn task_execed(_ctx: RawTracePointContext) -> i32 {
     task::happened(kind::EXECED)

@@ -27,10 +27,12 @@ pub fn changed(ctx: &ProbeContext, record_kind: u16) -> u32 {
         kind::UNMAPPED if regs.rax == 0 => copies::unmapped(regs.rdi, regs.rsi),
         _ => {}
     }
+    // brk has one argument.
+    let len_bytes = if record_kind == kind::BREAK_MOVED { 0 } else { regs.rsi };
     emit(MappingRecord {
         header: header(record_kind),
         address: regs.rdi,
-        len_bytes: regs.rsi,
+        len_bytes,
         result: regs.rax,
         new_len_bytes,
         detail,

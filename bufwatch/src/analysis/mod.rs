@@ -27,6 +27,6 @@ pub use describe::LifetimeBound;
 pub use holding::Holdings;
 pub use of_site::live_by_site;
 pub use query::{StoreFilter, StoreQuery, StoreSort};
-pub use rss_steps::step_text;
+pub use rss_steps::{asked_text, step_text};
 pub use snapshot::{GroupRow, Health, SiteRow, Snapshot, StoreRow, StoreTable, TargetState};
 pub use take::{Interest, take};

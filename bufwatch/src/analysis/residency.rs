@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, Nanos};
+use crate::event::SpaceChanges;
 use crate::event::residency::{PageBytes, RssPart, RssSplit};
 pub use crate::model::rss_step::CauseKind;
 use crate::model::site::GroupId;
@@ -62,6 +63,8 @@ pub struct RssStepRow {
     pub unexplained: i64,
     /// Bytes of stores that were allocated meanwhile, written or not.
     pub created: Bytes,
+    /// What was asked of the kernel meanwhile; zero where mappings are not followed.
+    pub asked: SpaceChanges,
 }
 
 /// One reason why RSS changed.

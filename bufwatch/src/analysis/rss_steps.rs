@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::analysis::snapshot::{RssStepRow, StepCauseRow};
 use crate::base::text::count;
 use crate::base::{Bytes, Nanos};
+use crate::event::SpaceChanges;
 use crate::model::Model;
 use crate::model::rss_step::{Cause, CauseKind, RssStep};
 use crate::model::site::SiteId;
@@ -45,6 +46,7 @@ fn row(step: &RssStep, label: &dyn Fn(SiteId) -> Arc<str>, now: Nanos) -> RssSte
         causes: causes.collect(),
         unexplained: step.unexplained,
         created: step.created,
+        asked: step.asked,
     }
 }
 
@@ -77,7 +79,24 @@ fn text(step: &RssStep, label: &dyn Fn(SiteId) -> Arc<str>) -> String {
     if parts.is_empty() {
         parts.push("not explained".to_owned());
     }
-    format!("{}: {}", signed(delta), parts.join("; "))
+    let of_heap = heap_words(step).map_or_else(String::new, |words| format!(" ({words})"));
+    format!("{}: {}{of_heap}", signed(delta), parts.join("; "))
+}
+
+/// What malloc's heap was moved by, if that is most of the step.
+fn heap_words(step: &RssStep) -> Option<String> {
+    let (delta, heap) = (step.delta(), step.asked.heap());
+    let is_most = heap.signum() == delta.signum() && heap.unsigned_abs() > delta.unsigned_abs() / 2;
+    let verb = if heap > 0 { "grew" } else { "shrank" };
+    is_most.then(|| format!("malloc's heap {verb} by {}", Bytes(heap.unsigned_abs())))
+}
+
+/// `mmap 48.0 MiB, munmap 12.0 MiB`; `None` if nothing was asked for, or it is not known.
+pub fn asked_text(asked: &SpaceChanges) -> Option<String> {
+    let words = ["mmap", "munmap", "brk up", "brk down", "madvise, given back"];
+    let parts = words.into_iter().zip(asked.as_array()).filter(|(_, bytes)| bytes.0 > 0);
+    let parts: Vec<String> = parts.map(|(word, bytes)| format!("{word} {bytes}")).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// The whole step, but for noise.
@@ -155,6 +174,7 @@ mod tests {
             causes: causes.to_vec(),
             unexplained: unexplained_mib * MIB,
             created: Bytes(0),
+            asked: SpaceChanges::default(),
         };
         row(&step, &|_| Arc::from("alloc server.js:41"), Nanos::from_secs(200)).text
     }
@@ -186,6 +206,35 @@ mod tests {
             line(-10, &[cause(CauseKind::Freed, -400, 360), cause(CauseKind::Kept, 390, 360)], 0);
         assert!(kept.contains("\u{2212}400 MiB 360 stores of"), "{kept}");
         assert!(kept.contains("; +390 MiB memory of freed stores of alloc"), "{kept}");
+    }
+
+    #[test]
+    fn what_was_asked_of_the_kernel_is_told() {
+        let asked = |heap_grown, heap_shrunk| SpaceChanges {
+            mapped: Bytes(48 << 20),
+            heap_grown: Bytes(heap_grown << 20),
+            heap_shrunk: Bytes(heap_shrunk << 20),
+            ..SpaceChanges::default()
+        };
+        let words = |delta_mib: i64, asked| {
+            let rss_after = Bytes(1_000 << 20).0.saturating_add_signed(delta_mib * MIB);
+            heap_words(&RssStep {
+                from: Nanos(0),
+                to: Nanos(1),
+                rss_before: Bytes(1_000 << 20),
+                rss_after: Bytes(rss_after),
+                causes: Vec::new(),
+                unexplained: 0,
+                created: Bytes(0),
+                asked,
+            })
+        };
+        assert_eq!(words(-400, asked(2, 392)).unwrap(), "malloc's heap shrank by 390 MiB");
+        assert_eq!(words(40, asked(40, 0)).unwrap(), "malloc's heap grew by 40.0 MiB");
+        assert_eq!(words(400, asked(40, 0)), None, "not most of it");
+        assert_eq!(words(-400, asked(390, 0)), None, "the other way");
+        assert_eq!(asked_text(&asked(0, 12)).unwrap(), "mmap 48.0 MiB, brk down 12.0 MiB");
+        assert_eq!(asked_text(&SpaceChanges::default()), None);
     }
 
     #[test]

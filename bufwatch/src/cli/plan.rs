@@ -52,7 +52,7 @@ pub fn run(args: &PlanArgs, cache: Option<&PlanCache>, out: &mut dyn Write) -> a
         if args.pid.is_none() {
             writeln!(
                 out,
-                "\nThe C library's probes (mmap, munmap, mremap, madvise) need a process: --pid"
+                "\nThe C library's probes (mmap, munmap, mremap, madvise, brk) need a process: --pid"
             )?;
         }
         if !plan.is_usable() {

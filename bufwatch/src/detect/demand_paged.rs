@@ -85,6 +85,7 @@ mod tests {
             causes: vec![StepCauseRow { kind, bytes, site, n_stores: Some(1), store: Some(1) }],
             unexplained: 0,
             created: Bytes(created_mib * MIB),
+            asked: crate::event::SpaceChanges::default(),
         }
     }
 

@@ -57,7 +57,7 @@ fn decode_payload(header: &RecordHeader, bytes: &[u8]) -> Result<Payload, Decode
             Payload::GcStarted { tid, kind }
         }
         kind::GC_FINISHED => Payload::GcFinished { tid },
-        kind::MAPPED | kind::UNMAPPED | kind::REMAPPED | kind::ADVISED => {
+        kind::MAPPED | kind::UNMAPPED | kind::REMAPPED | kind::ADVISED | kind::BREAK_MOVED => {
             decode_mapping(&take(header, bytes)?)?
         }
         kind::EXECED => Payload::Execed,
@@ -129,6 +129,7 @@ fn decode_mapping(record: &MappingRecord) -> Result<Payload, DecodeIssue> {
     Ok(match record.header.kind {
         kind::MAPPED => Payload::Mapped { start: record.result, len },
         kind::UNMAPPED => Payload::Unmapped { start: record.address, len },
+        kind::BREAK_MOVED => Payload::BreakMoved { to: record.result },
         kind::REMAPPED => Payload::Remapped {
             old_start: record.address,
             old_len: len,

@@ -8,6 +8,7 @@ pub mod decode;
 pub mod place;
 pub mod recorded;
 pub mod residency;
+pub mod space;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub use crate::event::backend::{Backend, Sees};
 use crate::event::census::Census;
 use crate::event::recorded::Recalled;
 use crate::event::residency::{ResidencyScanned, StoreTouch};
+pub use crate::event::space::SpaceChanges;
 
 /// Something that happened, and when (`CLOCK_MONOTONIC`).
 #[derive(Clone, Debug)]
@@ -94,6 +96,10 @@ pub enum Payload {
         start: u64,
         len: Bytes,
         advice: u32,
+    },
+    /// malloc's heap ends here now (brk(2)).
+    BreakMoved {
+        to: u64,
     },
     /// The whole address space as /proc says, replacing what mapping events built up.
     MappingsSampled(Arc<[Mapping]>),

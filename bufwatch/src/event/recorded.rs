@@ -9,7 +9,7 @@ use crate::base::{Bytes, Nanos, StackId, StoreKey, Tid};
 use crate::event::census::Census;
 use crate::event::residency::{FirstTouch, PageBytes, RssSplit};
 use crate::event::{
-    Frame, GcKind, HeapSampled, MemorySampled, StoreKind, TargetIdentified, Thread,
+    Frame, GcKind, HeapSampled, MemorySampled, SpaceChanges, StoreKind, TargetIdentified, Thread,
 };
 
 /// A site: one way to allocate. Numbers 0 and 1 are always there: allocated without a stack, and beyond the limits.
@@ -241,6 +241,7 @@ pub struct RecordedStep {
     pub causes: Vec<RecordedCause>,
     pub unexplained: i64,
     pub created: Bytes,
+    pub asked: SpaceChanges,
 }
 
 /// One reason of a step, by its name.

@@ -7,6 +7,7 @@ use crate::analysis::snapshot::{
     FirstWrite, FreedRow, HeapNumbers, Placement, RssStepRow, Snapshot, StorePages, StoreRow,
 };
 use crate::base::Bytes;
+use crate::event::SpaceChanges;
 use crate::event::residency::{Allocator, Obstacle, RssPart, RssSplit};
 
 /// Rows of `top_stores`.
@@ -139,9 +140,24 @@ pub(super) fn rss_steps(snapshot: &Snapshot) -> Value {
             "causes": causes.collect::<Vec<Value>>(),
             "unexplained_bytes": row.unexplained,
             "created_bytes": row.created.0,
+            "asked_of_kernel": asked(snapshot, &row.asked),
         })
     };
     snapshot.rss_steps.iter().map(step).collect()
+}
+
+/// Null where mappings are not followed.
+fn asked(snapshot: &Snapshot, asked: &SpaceChanges) -> Value {
+    if !snapshot.target.backend.sees().mappings {
+        return Value::Null;
+    }
+    json!({
+        "mmap_bytes": asked.mapped.0,
+        "munmap_bytes": asked.unmapped.0,
+        "brk_up_bytes": asked.heap_grown.0,
+        "brk_down_bytes": asked.heap_shrunk.0,
+        "madvise_bytes": asked.advised.0,
+    })
 }
 
 /// Memory of dead stores that is still in RAM, by the line that had allocated them.

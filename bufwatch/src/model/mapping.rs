@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Bytes;
-use crate::event::{Mapping, MappingKind};
+use crate::event::{Mapping, MappingKind, SpaceChanges};
 use crate::model::limits::MAPPINGS_MAX;
 
 /// Where the bytes of a store lie.
@@ -49,6 +49,8 @@ struct Region {
 #[derive(Debug, Default)]
 pub struct AddressSpace {
     regions: BTreeMap<u64, Region>,
+    /// All that was asked for since the attach.
+    pub changes: SpaceChanges,
     /// Mappings not kept because of the limit.
     pub n_beyond_limit: u64,
 }
@@ -62,6 +64,16 @@ impl AddressSpace {
         }
         let end = start.saturating_add(len.next_multiple_of(PAGE));
         self.regions.insert(start, Region { end, kind: MappingKind::Anonymous, is_event: true });
+    }
+
+    /// Malloc's heap ends here now; gives what it has lost, `start..end`.
+    pub fn break_moved(&mut self, to: u64) -> Option<(u64, u64)> {
+        let heap = self.regions.iter_mut().rev().find(|(_, it)| it.kind == MappingKind::Heap);
+        let (_, region) = heap.filter(|(start, _)| **start <= to)?;
+        let before = std::mem::replace(&mut region.end, to);
+        self.changes.heap_grown += Bytes(to.saturating_sub(before));
+        self.changes.heap_shrunk += Bytes(before.saturating_sub(to));
+        (to < before).then_some((to, before))
     }
 
     /// A mapping as a placement told it.
@@ -165,6 +177,21 @@ mod tests {
         assert!(matches!(space.place(0x20_010), Placement::OwnMapping { start: 0x20_000, .. }));
         assert!(matches!(space.place(0x1f_000), Placement::SharedMapping { start: 0x10_000, .. }));
         assert!(matches!(space.place(0x25_020), Placement::SharedMapping { start: 0x25_000, .. }));
+    }
+
+    #[test]
+    fn the_heap_grows_and_shrinks_at_its_end() {
+        let mut space = AddressSpace::default();
+        assert_eq!(space.break_moved(0x30_000), None, "nobody knows where it was");
+        assert_eq!(space.changes, SpaceChanges::default());
+        let heap = Mapping { start: 0x10_000, end: 0x20_000, kind: MappingKind::Heap };
+        space.sampled(&[heap, anonymous(0x100_000, 0x200_000)]);
+        assert_eq!(space.break_moved(0x50_000), None);
+        assert_eq!(space.place(0x4f_000), Placement::MainHeap);
+        assert_eq!(space.break_moved(0x18_000), Some((0x18_000, 0x50_000)));
+        assert_eq!(space.place(0x18_000), Placement::Unknown);
+        let changes = space.changes;
+        assert_eq!((changes.heap_grown, changes.heap_shrunk), (Bytes(0x30_000), Bytes(0x38_000)));
     }
 
     #[test]

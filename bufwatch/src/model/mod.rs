@@ -166,14 +166,29 @@ impl Model {
                     survivors::collected(self, at);
                 }
             }
-            Payload::Mapped { start, len } => self.mapped(*start, len.0),
-            Payload::Unmapped { start, len } => self.unmapped(*start, len.0),
+            Payload::Mapped { start, len } => {
+                self.address_space.changes.mapped += *len;
+                self.mapped(*start, len.0);
+            }
+            Payload::Unmapped { start, len } => {
+                self.address_space.changes.unmapped += *len;
+                self.unmapped(*start, len.0);
+            }
             Payload::Remapped { old_start, old_len, start, len } => {
+                self.address_space.changes.mapped += len.saturating_sub(*old_len);
+                self.address_space.changes.unmapped += old_len.saturating_sub(*len);
                 self.unmapped(*old_start, old_len.0);
                 self.mapped(*start, len.0);
             }
             Payload::Advised { start, len, advice } => {
-                self.residency.advised(at, *start, *len, *advice);
+                if self.residency.advised(at, *start, *len, *advice) {
+                    self.address_space.changes.advised += *len;
+                }
+            }
+            Payload::BreakMoved { to } => {
+                if let Some((start, end)) = self.address_space.break_moved(*to) {
+                    self.freed.remove(start, end);
+                }
             }
             Payload::MappingsSampled(mappings) => self.address_space.sampled(mappings),
             Payload::ThreadsSampled(threads) => {

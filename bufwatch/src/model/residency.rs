@@ -96,12 +96,15 @@ pub struct ResidencyLog {
 }
 
 impl ResidencyLog {
-    pub(super) fn advised(&mut self, at: Nanos, start: u64, len: Bytes, advice: u32) {
+    /// True for advice that gives pages back.
+    pub(super) fn advised(&mut self, at: Nanos, start: u64, len: Bytes, advice: u32) -> bool {
         /// `MADV_DONTNEED`, `MADV_FREE`, `MADV_REMOVE`, `MADV_PAGEOUT` (include/uapi/asm-generic/mman-common.h).
         const GIVING_BACK: [u32; 4] = [4, 8, 9, 21];
-        if GIVING_BACK.contains(&advice) && self.advised.len() < ADVISED_MAX {
+        let gives_back = GIVING_BACK.contains(&advice);
+        if gives_back && self.advised.len() < ADVISED_MAX {
             self.advised.push((at, start, start.saturating_add(len.0)));
         }
+        gives_back
     }
 
     /// Ranges that may be less in memory than the last full scan says, ascending.

@@ -3,8 +3,8 @@
 use rusqlite::params;
 
 use crate::base::{Avma, Bytes, Nanos};
-use crate::event::HeapSampled;
 use crate::event::recorded::{RecordedCause, RecordedHeap, RecordedStep};
+use crate::event::{HeapSampled, SpaceChanges};
 use crate::recording::row::Batch;
 use crate::recording::rows::Rows;
 use crate::recording::value::{int, known};
@@ -13,6 +13,7 @@ use crate::recording::{Reader, value};
 /// As many as the model remembers, and a few more.
 const STEPS_MAX: i64 = 1_000;
 const CAUSES_MAX: i64 = 1_000;
+const CALLS_MAX: i64 = 100;
 const HEAPS_MAX: i64 = 10_000;
 const SITES_MAX: i64 = 50_000;
 
@@ -63,6 +64,13 @@ impl Rows<'_> {
                 ],
             )?;
         }
+        let calls = SpaceChanges::NAMES.into_iter().zip(step.asked.as_array());
+        for (name, bytes) in calls.filter(|(_, bytes)| bytes.0 > 0) {
+            self.execute(
+                "INSERT OR REPLACE INTO rss_step_call VALUES (?, ?, ?, ?)",
+                params![at, to, name, int(bytes.0)],
+            )?;
+        }
         Ok(())
     }
 
@@ -108,13 +116,27 @@ impl Reader {
                 created: row.bytes()?,
                 text: row.text()?,
                 causes: Vec::new(),
+                asked: SpaceChanges::default(),
             })
         })?;
         steps.reverse();
         for step in &mut steps {
             step.causes = self.causes(step)?;
+            step.asked = self.asked(step)?;
         }
         Ok(steps)
+    }
+
+    /// Nothing in recordings of before it was asked.
+    fn asked(&self, step: &RecordedStep) -> rusqlite::Result<SpaceChanges> {
+        if !self.has_table("rss_step_call")? {
+            return Ok(SpaceChanges::default());
+        }
+        let sql = "SELECT call, bytes FROM rss_step_call WHERE t = ? AND until = ? LIMIT ?";
+        let key = params![int(step.known_at.0), int(step.to.0), CALLS_MAX];
+        let calls = self.rows(sql, key, |row| Ok((row.text()?, row.bytes()?)))?;
+        let of = |name| calls.iter().find(|call| call.0 == name).map_or(Bytes(0), |call| call.1);
+        Ok(SpaceChanges::from_array(SpaceChanges::NAMES.map(of)))
     }
 
     fn causes(&self, step: &RecordedStep) -> rusqlite::Result<Vec<RecordedCause>> {

@@ -60,6 +60,9 @@ CREATE TABLE rss_step_cause (
   t INTEGER NOT NULL, until INTEGER NOT NULL, position INTEGER NOT NULL, kind TEXT NOT NULL, site INTEGER, bytes INTEGER NOT NULL,
   n_stores INTEGER NOT NULL, store INTEGER NOT NULL, store_size INTEGER NOT NULL, store_birth INTEGER NOT NULL,
   PRIMARY KEY (t, until, position)) WITHOUT ROWID;
+-- Bytes that the target asked the kernel for, or gave back, during a step: mmap, munmap, brk-up, brk-down, madvise.
+CREATE TABLE rss_step_call (
+  t INTEGER NOT NULL, until INTEGER NOT NULL, call TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (t, until, call)) WITHOUT ROWID;
 -- Memory of dead stores of a site that is still in RAM, when it changed.
 CREATE TABLE freed (site INTEGER NOT NULL, t INTEGER NOT NULL, resident INTEGER NOT NULL, PRIMARY KEY (site, t)) WITHOUT ROWID;
 -- V8's counters of each heap.
@@ -173,6 +176,9 @@ CREATE VIEW rss_steps AS
 CREATE VIEW rss_causes AS
   SELECT (c.until - (SELECT t FROM start)) / 1e9 AS t_s, c.kind, c.bytes, s.label, s.via, c.n_stores, nullif(c.store, 0) AS store
   FROM rss_step_cause c JOIN rss_step r ON r.t = c.t AND r.until = c.until LEFT JOIN site s ON s.id = c.site
+  WHERE NOT EXISTS (SELECT 1 FROM rss_step b WHERE b.since = r.since AND b.t > r.t);
+CREATE VIEW rss_calls AS
+  SELECT (c.until - (SELECT t FROM start)) / 1e9 AS t_s, c.call, c.bytes FROM rss_step_call c JOIN rss_step r ON r.t = c.t AND r.until = c.until
   WHERE NOT EXISTS (SELECT 1 FROM rss_step b WHERE b.since = r.since AND b.t > r.t);
 CREATE VIEW freed_memory AS
   SELECT (f.t - (SELECT t FROM start)) / 1e9 AS t_s, f.site, s.label, s.via, f.resident FROM freed f LEFT JOIN site s ON s.id = f.site;

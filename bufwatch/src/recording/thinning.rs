@@ -67,12 +67,13 @@ const DEAD_STORES: &str = "DELETE FROM store WHERE death <= ?1 AND NOT EXISTS (S
      AND f.t >= store.birth - 1000000000 AND f.t < store.death)";
 
 /// Rows of what is gone.
-const ORPHANS: [&str; 5] = [
+const ORPHANS: [&str; 6] = [
     "DELETE FROM store_pages WHERE store NOT IN (SELECT number FROM store)",
     "DELETE FROM store_change WHERE store NOT IN (SELECT number FROM store)",
     "DELETE FROM first_touch WHERE store NOT IN (SELECT number FROM store)",
     "DELETE FROM rss_part WHERE t NOT IN (SELECT t FROM rss_scan)",
     "DELETE FROM rss_step_cause WHERE NOT EXISTS (SELECT 1 FROM rss_step s WHERE s.t = rss_step_cause.t AND s.until = rss_step_cause.until)",
+    "DELETE FROM rss_step_call WHERE NOT EXISTS (SELECT 1 FROM rss_step s WHERE s.t = rss_step_call.t AND s.until = rss_step_call.until)",
 ];
 
 /// What a census has besides its sums.

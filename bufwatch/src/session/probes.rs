@@ -167,6 +167,7 @@ fn points(probe: &Probe, identity: &NodeIdentity, has_async_origin: bool) -> Vec
         ProbePurpose::Munmap => &[ProgramName::Unmapped],
         ProbePurpose::Mremap => &[ProgramName::Remapped],
         ProbePurpose::Madvise => &[ProgramName::Advised],
+        ProbePurpose::Brk => &[ProgramName::BreakMoved],
         ProbePurpose::AsyncCreated => &[ProgramName::AsyncCreated],
         ProbePurpose::AsyncCallback
         | ProbePurpose::AsyncStreamRead

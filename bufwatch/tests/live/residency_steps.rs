@@ -90,7 +90,15 @@ pub(crate) fn kept(lab: &Lab) {
     let watch = lab.attach_recorded(INTERVAL, scenario.pid(), &[]);
     watch.wait_for_sample("probes", Sample::is_counting);
     scenario.tell("warm 31000000");
+    let since = now(&watch);
     scenario.tell("fill 400 1048576");
+    let sample = wait_for_cause(&watch, since, "born", 400 * 1_048_576);
+    assert_explained(&sample);
+    let steps = sample.value()["rss_steps"].as_array().unwrap();
+    let grown: u64 = steps.iter().map(|it| number(&it["asked_of_kernel"]["brk_up_bytes"])).sum();
+    assert!(grown.abs_diff(400 * 1_048_576) <= 40 * MB, "{grown}: {steps:?}");
+    let text = steps.last().unwrap()["text"].as_str().unwrap();
+    assert!(text.contains("(malloc's heap grew by "), "{text}");
     let since = now(&watch);
     let answer = scenario.tell("thin 40");
     assert_eq!(answer["n_stores"], 10);

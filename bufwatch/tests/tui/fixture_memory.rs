@@ -7,6 +7,7 @@ use bufwatch::analysis::snapshot::{
     StorePages, StoreRow,
 };
 use bufwatch::base::{Bytes, Nanos};
+use bufwatch::event::SpaceChanges;
 use bufwatch::event::residency::{
     AllocatorSurvey, MapRun, PageBytes, PagePlace, RssPart, RssSplit, StoreMap,
 };
@@ -53,6 +54,7 @@ fn step(ago: u64, rss: u64, delta: i64, text: &str, causes: Vec<StepCauseRow>) -
         causes,
         unexplained: 0,
         created: Bytes(50 * MIB),
+        asked: SpaceChanges { heap_shrunk: Bytes(4 * MIB), ..SpaceChanges::default() },
     }
 }
 

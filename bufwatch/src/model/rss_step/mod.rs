@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, Nanos};
+use crate::event::SpaceChanges;
 use crate::event::residency::{RssPart, RssSplit};
 use crate::model::Model;
 use crate::model::limits::{RSS_STEPS_MAX, STEP_CAUSES_MAX};
@@ -137,6 +138,8 @@ pub struct RssStep {
     pub unexplained: i64,
     /// Bytes of stores that were allocated meanwhile, written or not.
     pub created: Bytes,
+    /// What was asked of the kernel meanwhile.
+    pub asked: SpaceChanges,
 }
 
 impl RssStep {
@@ -153,8 +156,10 @@ struct Baseline {
     calm_at: Nanos,
     split: RssSplit,
     kept: BTreeMap<SiteId, Bytes>,
-    /// Allocated from the attach to `calm_at`.
+    /// Allocated from the attach to `calm_at`, …
     created: Bytes,
+    /// … and asked of the kernel.
+    asked: SpaceChanges,
     /// RSS when it last began to stand still, and the looks since then.
     still: (Bytes, u32),
     /// There was no look since.
@@ -255,13 +260,13 @@ pub(super) fn observe(model: &mut Model, at: Nanos, split: &RssSplit) {
     let is_still = split.rss.0.abs_diff(baseline.still.0.0) < least.0 / STILL_SHARE;
     let still = if is_still { (baseline.still.0, baseline.still.1 + 1) } else { (split.rss, 0) };
     let is_calm = delta.unsigned_abs() < least.0 / CALM_SHARE || still.1 >= STILL_LOOKS;
-    let (calm_at, created) = if is_calm {
-        (at, model.totals.created_bytes)
+    let baseline = Baseline { still, is_first: false, ..baseline };
+    model.rss_steps.baseline = Some(if is_calm {
+        let (created, asked) = (model.totals.created_bytes, model.address_space.changes);
+        Baseline { calm_at: at, created, asked, ..baseline }
     } else {
-        (baseline.calm_at, baseline.created)
-    };
-    model.rss_steps.baseline =
-        Some(Baseline { calm_at, created, still, is_first: false, ..baseline });
+        baseline
+    });
 }
 
 fn step(
@@ -280,6 +285,7 @@ fn step(
         rss_after: split.rss,
         unexplained: difference(split.rss, baseline.split.rss).saturating_sub(explained),
         created: model.totals.created_bytes.saturating_sub(baseline.created),
+        asked: model.address_space.changes.since(&baseline.asked),
         causes: ranked(causes),
     }
 }
@@ -307,10 +313,16 @@ fn begin(model: &mut Model, at: Nanos, split: &RssSplit) {
     let log = &mut model.rss_steps;
     log.freed.clear();
     log.n_put_off = 0;
-    let created = model.totals.created_bytes;
-    let still = (split.rss, 0);
-    log.baseline =
-        Some(Baseline { at, calm_at: at, split: *split, kept, created, still, is_first: true });
+    log.baseline = Some(Baseline {
+        at,
+        calm_at: at,
+        split: *split,
+        kept,
+        created: model.totals.created_bytes,
+        asked: model.address_space.changes,
+        still: (split.rss, 0),
+        is_first: true,
+    });
 }
 
 /// The largest, and equal ones in the same order each time.
@@ -363,6 +375,7 @@ fn joined(first: &RssStep, second: &RssStep) -> RssStep {
         causes: ranked(causes),
         unexplained: first.unexplained.saturating_add(second.unexplained),
         created: first.created + second.created,
+        asked: first.asked.with(&second.asked),
     }
 }
 

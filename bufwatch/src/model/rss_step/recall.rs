@@ -27,6 +27,7 @@ fn step(step: &RecordedStep, by_number: &FastMap<u32, SiteId>) -> RssStep {
         causes: causes.take(STEP_CAUSES_MAX).collect(),
         unexplained: step.unexplained,
         created: step.created,
+        asked: step.asked,
     }
 }
 

@@ -172,6 +172,8 @@ pub enum ProbePurpose {
     Mremap,
     /// As `Mmap`.
     Madvise,
+    /// As `Mmap`, with one argument.
+    Brk,
     /// rdi is the `AsyncWrap`.
     AsyncCreated,
     /// rdi is the `AsyncWrap`, whose callback runs in this function.
@@ -201,6 +203,7 @@ impl ProbePurpose {
             Self::Munmap => "munmap",
             Self::Mremap => "mremap",
             Self::Madvise => "madvise",
+            Self::Brk => "brk",
             Self::AsyncCreated => "async created",
             Self::AsyncCallback => "async callback",
             Self::AsyncStreamRead => "async stream read",
@@ -227,6 +230,7 @@ impl ProbePurpose {
             }
             Self::Mmap | Self::Munmap | Self::Mremap => "placement of stores is only sampled",
             Self::Madvise => "released pages are only seen when residency is sampled",
+            Self::Brk => "steps of RSS do not say what malloc's heap grew or shrank by",
             Self::AsyncCreated | Self::AsyncCallback => "--async-origin is not available",
             Self::AsyncStreamRead => "what sockets and pipes read has no async origin",
             Self::AsyncFile => {
@@ -273,18 +277,25 @@ pub struct SyscallWrapper {
     pub names: &'static [Pattern],
     /// x86-64 system call number.
     pub number: u32,
+    pub n_arguments: usize,
 }
 
-pub const SYSCALL_WRAPPERS: [SyscallWrapper; 4] = [
-    SyscallWrapper {
-        purpose: ProbePurpose::Mmap,
-        names: &[Exact("mmap"), Exact("mmap64")],
-        number: 9,
-    },
-    SyscallWrapper { purpose: ProbePurpose::Munmap, names: &[Exact("munmap")], number: 11 },
-    SyscallWrapper { purpose: ProbePurpose::Mremap, names: &[Exact("mremap")], number: 25 },
-    SyscallWrapper { purpose: ProbePurpose::Madvise, names: &[Exact("madvise")], number: 28 },
+pub const SYSCALL_WRAPPERS: [SyscallWrapper; 5] = [
+    wrapper(ProbePurpose::Mmap, &[Exact("mmap"), Exact("mmap64")], 9, 6),
+    wrapper(ProbePurpose::Munmap, &[Exact("munmap")], 11, 2),
+    wrapper(ProbePurpose::Mremap, &[Exact("mremap")], 25, 5),
+    wrapper(ProbePurpose::Madvise, &[Exact("madvise")], 28, 3),
+    wrapper(ProbePurpose::Brk, &[Exact("brk"), Exact("__brk")], 12, 1),
 ];
+
+const fn wrapper(
+    purpose: ProbePurpose,
+    names: &'static [Pattern],
+    number: u32,
+    n_arguments: usize,
+) -> SyscallWrapper {
+    SyscallWrapper { purpose, names, number, n_arguments }
+}
 
 #[cfg(test)]
 mod tests {

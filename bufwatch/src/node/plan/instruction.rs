@@ -58,16 +58,9 @@ const ENTRY_REGISTERS: [Register; 8] = [
     Register::RBP,
 ];
 
-/// Arguments and result of a system call; the kernel preserves all but rax, rcx and r11.
-const SYSCALL_REGISTERS: [Register; 7] = [
-    Register::RAX,
-    Register::RDI,
-    Register::RSI,
-    Register::RDX,
-    Register::R10,
-    Register::R8,
-    Register::R9,
-];
+/// Arguments of a system call, which the kernel preserves: it changes but rax, the result, rcx and r11.
+const SYSCALL_ARGUMENTS: [Register; 6] =
+    [Register::RDI, Register::RSI, Register::RDX, Register::R10, Register::R8, Register::R9];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Handling {
@@ -121,9 +114,18 @@ pub fn choose_exact_entry(code: &[u8], svma: u64) -> Result<Point, PointIssue> {
     Ok(Point { offset: 0, cost, text })
 }
 
-/// The first conditional jump after the system call `number`: there rax is the result and rdi, rsi, rdx, r10,
-/// r8, r9 still are the arguments, so that one probe sees a whole call.
-pub fn choose_after_syscall(code: &[u8], svma: u64, number: u32) -> Result<Point, PointIssue> {
+/// The first conditional jump after the system call `number`: there rax is the result and as many of rdi, rsi, rdx, r10,
+/// r8, r9 as it has arguments still are these, so that one probe sees a whole call.
+pub fn choose_after_syscall(
+    code: &[u8],
+    svma: u64,
+    number: u32,
+    n_arguments: usize,
+) -> Result<Point, PointIssue> {
+    let arguments = SYSCALL_ARGUMENTS.get(..n_arguments).unwrap_or(&SYSCALL_ARGUMENTS);
+    let is_kept = |instruction: &Instruction| {
+        !writes_any(instruction, &[Register::RAX]) && !writes_any(instruction, arguments)
+    };
     let mut eax = None;
     let mut syscall_ip = None;
     for (instruction, bytes) in decode(code, svma) {
@@ -152,9 +154,7 @@ pub fn choose_after_syscall(code: &[u8], svma: u64, number: u32) -> Result<Point
                 Err(PointIssue::NoJump)
             };
         }
-        if instruction.flow_control() != FlowControl::Next
-            || writes_any(&instruction, &SYSCALL_REGISTERS)
-        {
+        if instruction.flow_control() != FlowControl::Next || !is_kept(&instruction) {
             return Err(PointIssue::NoJump);
         }
     }
@@ -305,26 +305,38 @@ mod tests {
 
     #[test]
     fn the_jump_after_a_system_call_is_found() {
-        let point = choose_after_syscall(MMAP, AT, 9).unwrap();
+        let point = choose_after_syscall(MMAP, AT, 9, 6).unwrap();
         assert_eq!((point.offset, point.cost), (0x19, Cost::Emulated));
-        assert_eq!(choose_after_syscall(MUNMAP, AT, 11).unwrap().offset, 0xd);
+        assert_eq!(choose_after_syscall(MUNMAP, AT, 11, 2).unwrap().offset, 0xd);
         // Behind endbr64, as distributions with CET build it.
         let with_endbr = [&[0xf3, 0x0f, 0x1e, 0xfa], MUNMAP].concat();
-        assert_eq!(choose_after_syscall(&with_endbr, AT, 11).unwrap().offset, 0x11);
+        assert_eq!(choose_after_syscall(&with_endbr, AT, 11, 2).unwrap().offset, 0x11);
     }
 
     #[test]
     fn another_system_call_or_a_lost_argument_is_not_taken() {
-        assert_eq!(choose_after_syscall(MUNMAP, AT, 9), Err(PointIssue::NoSyscall(9)));
+        assert_eq!(choose_after_syscall(MUNMAP, AT, 9, 6), Err(PointIssue::NoSyscall(9)));
         // mov eax, 11; syscall; mov rdi, rax; cmp; jae
         let code = [
             0xb8, 0x0b, 0, 0, 0, 0x0f, 0x05, 0x48, 0x89, 0xc7, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff,
             0x73, 0x01, 0xc3,
         ];
-        assert_eq!(choose_after_syscall(&code, AT, 11), Err(PointIssue::NoJump));
+        assert_eq!(choose_after_syscall(&code, AT, 11, 2), Err(PointIssue::NoJump));
         // mov eax, 11; syscall; ret
         let code = [0xb8, 0x0b, 0, 0, 0, 0x0f, 0x05, 0xc3];
-        assert_eq!(choose_after_syscall(&code, AT, 11), Err(PointIssue::NoJump));
+        assert_eq!(choose_after_syscall(&code, AT, 11, 2), Err(PointIssue::NoJump));
+    }
+
+    #[test]
+    fn what_is_no_argument_may_be_written() {
+        // mov eax, 12; syscall; mov rdx, [rip+…]; mov [rdx], rax; cmp rax, rdi; jb +10
+        let brk = [
+            0xb8, 12, 0, 0, 0, 0x0f, 0x05, 0x48, 0x8b, 0x15, 0xe2, 0x51, 0x0d, 0, 0x48, 0x89, 0x02,
+            0x48, 0x39, 0xf8, 0x72, 0x0a, 0x31, 0xc0, 0xc3,
+        ];
+        let point = choose_after_syscall(&brk, AT, 12, 1).unwrap();
+        assert_eq!((point.offset, point.cost), (20, Cost::Emulated));
+        assert_eq!(choose_after_syscall(&brk, AT, 12, 3), Err(PointIssue::NoJump));
     }
 
     #[test]
@@ -350,7 +362,7 @@ mod tests {
         #[test]
         fn any_code_is_survived(code in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
             let entry = choose_entry(&code, u64::MAX - 50);
-            let call = choose_after_syscall(&code, u64::MAX - 50, 9);
+            let call = choose_after_syscall(&code, u64::MAX - 50, 9, 6);
             for point in entry.into_iter().chain(call) {
                 assert!(point.offset < code.len() as u64);
             }

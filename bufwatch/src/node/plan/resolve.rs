@@ -169,7 +169,8 @@ pub(super) fn add_libc(plan: &mut ProbePlan, libc: Option<&MappedImage>, node: &
         });
         let probe = symbol.map(|symbol| {
             let code = read_code(image, symbol)?;
-            let point = choose_after_syscall(&code, symbol.svma.0, wrapper.number)?;
+            let point =
+                choose_after_syscall(&code, symbol.svma.0, wrapper.number, wrapper.n_arguments)?;
             to_probe(image, probe_image, wrapper.purpose, symbol, point)
         });
         match probe {

@@ -186,6 +186,7 @@ pub(super) fn step(step: &RssStep, at: Nanos, text: String) -> RecordedStep {
         causes: causes.collect(),
         unexplained: step.unexplained,
         created: step.created,
+        asked: step.asked,
     }
 }
 

@@ -29,6 +29,7 @@ pub enum ProgramName {
     Unmapped,
     Remapped,
     Advised,
+    BreakMoved,
     // Callbacks before what is created in them.
     CallbackEnteredArg0,
     CallbackEnteredArg1,
@@ -55,6 +56,7 @@ impl ProgramName {
             Self::Unmapped => "unmapped",
             Self::Remapped => "remapped",
             Self::Advised => "advised",
+            Self::BreakMoved => "break_moved",
             Self::CallbackEnteredArg0 => "callback_entered_arg0",
             Self::CallbackEnteredArg1 => "callback_entered_arg1",
             Self::AsyncCreated => "async_created",

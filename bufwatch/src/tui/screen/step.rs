@@ -1,5 +1,6 @@
 //! One step of RSS in full: when, by how much, and all of its causes. Builds a page; the frame draws it.
 
+use crate::analysis::asked_text;
 use crate::analysis::snapshot::{CauseKind, RssStepRow, Snapshot, StepCauseRow};
 use crate::base::text::{count, pad_left, wrap};
 use crate::base::{Bytes, sanitize};
@@ -27,6 +28,9 @@ pub fn page(key: StepKey, snapshot: &Snapshot, n_columns: usize) -> Page {
         bytes => format!("{bytes} in stores, written or not"),
     };
     say("allocated then", allocated);
+    if let Some(asked) = asked_text(&step.asked) {
+        say("asked of the kernel", asked);
+    }
     page.push(Line::new());
     page.push(heading("Causes, the largest first", n_columns));
     for cause in &step.causes {
