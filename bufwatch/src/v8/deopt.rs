@@ -154,7 +154,8 @@ impl<M: ReadMemory> Heap<'_, M> {
             self.byte_array(element(layout.deopt_translations)?, TRANSLATIONS_BYTES_MAX)?;
         let literals = element(layout.deopt_literals)?.as_object()?;
         let mut frames = opcodes.frames(&translations, usize::try_from(translation).ok()?)?;
-        if frames.len() > INLINED_MAX {
+        // Code without a function is not what it seems.
+        if frames.is_empty() || frames.len() > INLINED_MAX {
             return None;
         }
         frames.reverse();
