@@ -210,14 +210,14 @@ mod tests {
 
     #[test]
     fn what_was_asked_of_the_kernel_is_told() {
-        let asked = |heap_grown, heap_shrunk| SpaceChanges {
+        let asked = |heap_grown: u64, heap_shrunk: u64| SpaceChanges {
             mapped: Bytes(48 << 20),
             heap_grown: Bytes(heap_grown << 20),
             heap_shrunk: Bytes(heap_shrunk << 20),
             ..SpaceChanges::default()
         };
         let words = |delta_mib: i64, asked| {
-            let rss_after = Bytes(1_000 << 20).0.saturating_add_signed(delta_mib * MIB);
+            let rss_after = (1_000_u64 << 20).saturating_add_signed(delta_mib * MIB);
             heap_words(&RssStep {
                 from: Nanos(0),
                 to: Nanos(1),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Bytes;
 use crate::event::{Mapping, MappingKind, SpaceChanges};
+use crate::model::Model;
 use crate::model::limits::MAPPINGS_MAX;
 
 /// Where the bytes of a store lie.
@@ -148,9 +149,44 @@ impl AddressSpace {
     }
 }
 
+/// Where something was mapped or is no more, there is no memory of dead stores.
+impl Model {
+    pub(super) fn mapped(&mut self, start: u64, len: Bytes) {
+        self.address_space.changes.mapped += len;
+        self.address_space.mapped(start, len.0);
+        self.freed.remove(start, start.saturating_add(len.0));
+    }
+
+    pub(super) fn unmapped(&mut self, start: u64, len: Bytes) {
+        self.address_space.changes.unmapped += len;
+        self.address_space.unmapped(start, len.0);
+        self.freed.remove(start, start.saturating_add(len.0));
+    }
+
+    /// From one range to another. Only by what it grew or shrank is there more or less.
+    pub(super) fn remapped(&mut self, old: (u64, Bytes), new: (u64, Bytes)) {
+        let before = self.address_space.changes;
+        self.unmapped(old.0, old.1);
+        self.mapped(new.0, new.1);
+        self.address_space.changes = SpaceChanges {
+            mapped: before.mapped + new.1.saturating_sub(old.1),
+            unmapped: before.unmapped + old.1.saturating_sub(new.1),
+            ..before
+        };
+    }
+
+    pub(super) fn break_moved(&mut self, to: u64) {
+        if let Some((start, end)) = self.address_space.break_moved(to) {
+            self.freed.remove(start, end);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Nanos;
+    use crate::event::{Event, Payload};
 
     fn anonymous(start: u64, end: u64) -> Mapping {
         Mapping { start, end, kind: MappingKind::Anonymous }
@@ -177,6 +213,30 @@ mod tests {
         assert!(matches!(space.place(0x20_010), Placement::OwnMapping { start: 0x20_000, .. }));
         assert!(matches!(space.place(0x1f_000), Placement::SharedMapping { start: 0x10_000, .. }));
         assert!(matches!(space.place(0x25_020), Placement::SharedMapping { start: 0x25_000, .. }));
+    }
+
+    #[test]
+    fn what_is_moved_counts_by_what_it_grew() {
+        let mut model = Model::new(Nanos(0));
+        let apply = |model: &mut Model, payload| model.apply(&Event { at: Nanos(1), payload });
+        let len = Bytes(0x4000);
+        apply(&mut model, Payload::Mapped { start: 0x10_000, len });
+        let moved = |start, len| Payload::Remapped {
+            old_start: 0x10_000,
+            old_len: Bytes(0x4000),
+            start,
+            len,
+        };
+        apply(&mut model, moved(0x90_000, Bytes(0x6000)));
+        let changes = model.address_space.changes;
+        assert_eq!((changes.mapped, changes.unmapped), (Bytes(0x6000), Bytes(0)));
+        assert_eq!(model.address_space.place(0x10_010), Placement::Unknown);
+        apply(&mut model, Payload::Unmapped { start: 0x90_000, len });
+        apply(&mut model, Payload::Advised { start: 0x94_000, len: Bytes(0x1000), advice: 4 });
+        // What it will need, it keeps.
+        apply(&mut model, Payload::Advised { start: 0x94_000, len: Bytes(0x1000), advice: 3 });
+        let changes = model.address_space.changes;
+        assert_eq!((changes.unmapped, changes.advised), (len, Bytes(0x1000)));
     }
 
     #[test]

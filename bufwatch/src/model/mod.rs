@@ -166,30 +166,17 @@ impl Model {
                     survivors::collected(self, at);
                 }
             }
-            Payload::Mapped { start, len } => {
-                self.address_space.changes.mapped += *len;
-                self.mapped(*start, len.0);
-            }
-            Payload::Unmapped { start, len } => {
-                self.address_space.changes.unmapped += *len;
-                self.unmapped(*start, len.0);
-            }
+            Payload::Mapped { start, len } => self.mapped(*start, *len),
+            Payload::Unmapped { start, len } => self.unmapped(*start, *len),
             Payload::Remapped { old_start, old_len, start, len } => {
-                self.address_space.changes.mapped += len.saturating_sub(*old_len);
-                self.address_space.changes.unmapped += old_len.saturating_sub(*len);
-                self.unmapped(*old_start, old_len.0);
-                self.mapped(*start, len.0);
+                self.remapped((*old_start, *old_len), (*start, *len));
             }
             Payload::Advised { start, len, advice } => {
                 if self.residency.advised(at, *start, *len, *advice) {
                     self.address_space.changes.advised += *len;
                 }
             }
-            Payload::BreakMoved { to } => {
-                if let Some((start, end)) = self.address_space.break_moved(*to) {
-                    self.freed.remove(start, end);
-                }
-            }
+            Payload::BreakMoved { to } => self.break_moved(*to),
             Payload::MappingsSampled(mappings) => self.address_space.sampled(mappings),
             Payload::ThreadsSampled(threads) => {
                 self.threads = threads.iter().map(|t| (t.tid, Arc::clone(&t.name))).collect();
@@ -219,16 +206,6 @@ impl Model {
             Payload::Exited { code } => self.phase = Phase::Exited { code: *code },
             Payload::Recalled(recalled) => *self = recall::model(recalled),
         }
-    }
-
-    fn mapped(&mut self, start: u64, len: u64) {
-        self.address_space.mapped(start, len);
-        self.freed.remove(start, start.saturating_add(len));
-    }
-
-    fn unmapped(&mut self, start: u64, len: u64) {
-        self.address_space.unmapped(start, len);
-        self.freed.remove(start, start.saturating_add(len));
     }
 
     /// `is_new`: it was made now. Otherwise it was there before, and only its age from now on is known.

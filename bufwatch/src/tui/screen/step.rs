@@ -29,7 +29,7 @@ pub fn page(key: StepKey, snapshot: &Snapshot, n_columns: usize) -> Page {
     };
     say("allocated then", allocated);
     if let Some(asked) = asked_text(&step.asked) {
-        say("asked of the kernel", asked);
+        say("asked of kernel", asked);
     }
     page.push(Line::new());
     page.push(heading("Causes, the largest first", n_columns));
