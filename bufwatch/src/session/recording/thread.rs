@@ -6,6 +6,7 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::recording::{Batch, Place, RecordingError, Thinned, Writer};
 use crate::session::SessionError;
+use crate::sys::priority;
 
 /// Flushes that may wait for the disk.
 const QUEUE: usize = 8;
@@ -28,6 +29,8 @@ impl WriterThread {
         let thinned = Told::default();
         let told = Arc::clone(&thinned);
         let write = move || {
+            // A flush may take a while; the target is not to wait for it.
+            priority::make_patient();
             // An attach that fails has no flush, and leaves no file.
             let Ok(first) = batches.recv() else { return Ok(()) };
             let mut writer = place.begin()?;
