@@ -11,6 +11,12 @@ use std::ops::{Add, AddAssign, Sub};
 pub struct Bytes(pub u64);
 
 impl Bytes {
+    /// For differences; beyond the largest it is that.
+    #[must_use]
+    pub fn signed(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))

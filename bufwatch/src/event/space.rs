@@ -58,8 +58,7 @@ impl SpaceChanges {
 
     /// What the end of malloc's heap was moved by.
     pub fn heap(&self) -> i64 {
-        let signed = |bytes: Bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX);
-        signed(self.heap_grown).saturating_sub(signed(self.heap_shrunk))
+        self.heap_grown.signed().saturating_sub(self.heap_shrunk.signed())
     }
 }
 

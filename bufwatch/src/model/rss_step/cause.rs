@@ -7,7 +7,7 @@ use crate::event::residency::{RssPart, RssSplit};
 use crate::model::Model;
 use crate::model::live::Store;
 use crate::model::residency::Residency;
-use crate::model::rss_step::{Baseline, Cause, CauseKind, StoresOf, difference, signed};
+use crate::model::rss_step::{Baseline, Cause, CauseKind, StoresOf, difference};
 use crate::model::site::{GroupId, SiteId};
 
 /// All that changed between the baseline and now.
@@ -45,7 +45,7 @@ pub(super) fn causes(
     }
     for (site, (bytes, stores)) in &model.rss_steps.freed {
         let of_line = sums.entry((CauseKind::Freed, Some(lines.of(*site)))).or_default();
-        of_line.0 -= signed(*bytes);
+        of_line.0 -= bytes.signed();
         of_line.1 = of_line.1.with(*stores, CauseKind::Freed);
     }
     let mut n_kept = 0;

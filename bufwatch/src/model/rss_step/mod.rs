@@ -379,10 +379,6 @@ fn joined(first: &RssStep, second: &RssStep) -> RssStep {
     }
 }
 
-fn signed(bytes: Bytes) -> i64 {
-    i64::try_from(bytes.0).unwrap_or(i64::MAX)
-}
-
 fn difference(a: Bytes, b: Bytes) -> i64 {
-    signed(a).saturating_sub(signed(b))
+    a.signed().saturating_sub(b.signed())
 }

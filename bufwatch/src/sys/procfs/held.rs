@@ -34,7 +34,8 @@ impl MemoryFiles {
         self.ask(&self.statm, "statm", parse_rss)
     }
 
-    /// The same as [`super::memory_in_stat`].
+    /// What /proc/PID/stat has. Its RSS is some hundred kilobytes off on newer kernels, which keep a counter for each CPU, and what
+    /// `process.memoryUsage()` says (libuv, `uv_resident_set_memory`).
     pub fn in_stat(&self) -> Result<StatMemory, ProcfsError> {
         self.ask(&self.stat, "stat", parse_stat_memory)
     }

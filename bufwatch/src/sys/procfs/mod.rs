@@ -147,12 +147,6 @@ pub struct StatMemory {
     pub n_faults: u64,
 }
 
-/// What /proc/PID/stat has. Its RSS is some hundred kilobytes off on newer kernels, which keep a counter for each CPU, and what
-/// `process.memoryUsage()` says (libuv, `uv_resident_set_memory`).
-pub fn memory_in_stat(pid: u32) -> Result<StatMemory, ProcfsError> {
-    parse_stat_memory(&read_text(pid, "stat")?).ok_or_else(|| form(pid, "stat"))
-}
-
 fn parse_stat_memory(stat: &str) -> Option<StatMemory> {
     let rss = Bytes(parse_rss_pages(stat)?.saturating_mul(PAGE_BYTES));
     Some(StatMemory { rss, n_faults: parse_faults(stat)? })
@@ -264,7 +258,7 @@ mod tests {
         assert_eq!(process_key(pid).unwrap().pid, pid);
         assert!(process_key(pid).unwrap().start_ticks > 0);
         assert!(rss(pid).unwrap().0 > 4096);
-        let in_stat = memory_in_stat(pid).unwrap();
+        let in_stat = MemoryFiles::open(pid).unwrap().in_stat().unwrap();
         assert!(in_stat.rss.0 > 4096 && in_stat.n_faults > 0);
         assert!(processes().unwrap().contains(&pid));
         let exe = exe_path(pid).unwrap();
