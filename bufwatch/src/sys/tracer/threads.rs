@@ -69,7 +69,11 @@ pub(in crate::sys) fn trace(
         | Options::PTRACE_O_TRACECLONE
         | Options::PTRACE_O_TRACEFORK
         | Options::PTRACE_O_TRACEEXEC;
-    ptrace::seize(Pid::from_raw(pid), options)?;
+    if let Err(error) = ptrace::seize(Pid::from_raw(pid), options) {
+        let Some(outcome) = already_ended()? else { return Err(error) };
+        tell(Arrival::Ended(outcome));
+        return Ok(outcome);
+    }
     let mut tracing = Tracing {
         pid,
         is_awaited,
@@ -82,6 +86,15 @@ pub(in crate::sys) fn trace(
     };
     tracing.threads.insert(pid, State::Running);
     tracing.run(tell)
+}
+
+/// How the only child of this thread ended: what was killed before it could be traced is refused as if there were no right to (ptrace(2), EPERM).
+fn already_ended() -> Result<Option<Outcome>, Errno> {
+    Ok(match raw::next_change(false)? {
+        Some((_, Change::Exited(code))) => Some(Outcome::Exited(code)),
+        Some((_, Change::Killed(signal))) => Some(Outcome::Killed(signal)),
+        Some((_, Change::Stopped { .. })) | None => None,
+    })
 }
 
 impl Tracing<'_> {
@@ -341,5 +354,26 @@ impl Tracing<'_> {
 fn send<T>(to: &Sender<T>, what: T) {
     if to.send(what).is_err() {
         tracing::debug!("nobody waits for the answer any more");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn one_that_ended_before_is_told_as_ended() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        child.kill().unwrap();
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        while !state().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        let mut told = Vec::new();
+        let outcome = trace(child.id(), &|_| false, &mut |arrival| told.push(arrival));
+        assert_eq!(outcome, Ok(Outcome::Killed(libc::SIGKILL)));
+        assert!(matches!(told[..], [Arrival::Ended(Outcome::Killed(libc::SIGKILL))]), "{told:?}");
     }
 }
