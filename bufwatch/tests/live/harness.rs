@@ -85,6 +85,10 @@ impl Lab {
         self.node.to_str().unwrap()
     }
 
+    pub(crate) fn bufwatch_path(&self) -> &Path {
+        &self.bufwatch
+    }
+
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
@@ -255,7 +259,7 @@ pub(crate) fn scenario_path(name: &str) -> PathBuf {
     workspace().join("bufwatch/tests/live/scenarios").join(name)
 }
 
-fn workspace() -> &'static Path {
+pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
@@ -264,6 +268,17 @@ pub(crate) fn bound_to_us(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
+}
+
+/// The only child of a process that has one.
+pub(crate) fn child_of(pid: u32) -> u32 {
+    let mut child = None;
+    holds_within(EXIT_LIMIT, || {
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        child = text.ok().and_then(|text| text.split_whitespace().next()?.parse().ok());
+        child.is_some()
+    });
+    child.unwrap()
 }
 
 /// The same as the user `nobody`, without any capability or group.

@@ -50,6 +50,7 @@ mod stack_moving;
 mod stack_storm;
 mod stack_workloads;
 mod stacks;
+mod systemd;
 mod together;
 mod watch;
 
@@ -137,6 +138,7 @@ on_every_node!(finding_none, super::findings::a_program_that_is_fine);
 on_nodes!(finding_traced, super::findings::traced_parents, node_18 "18", node_26 "26");
 on_nodes!(finding_no_buffer, super::findings::stores_without_buffer, node_18 "18", node_26 "26");
 on_every_node!(census_retained, super::retained::as_in_a_heap_snapshot);
+on_nodes!(daemon_under_systemd, super::systemd::the_unit_as_it_is_shipped, node_24 "24");
 on_nodes!(daemon_leaves_nothing, super::daemon::nothing_is_left, node_24 "24");
 on_every_node!(every_kind, super::completeness::every_kind);
 on_every_node!(random_lifetimes, super::completeness::random_lifetimes);

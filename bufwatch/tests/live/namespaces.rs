@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::completeness::assert_live;
-use crate::harness::{Lab, holds_within, with_node};
+use crate::harness::{Lab, child_of, holds_within, with_node};
 use crate::sample::Sample;
 
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -73,15 +73,4 @@ fn assert_names(sample: &Sample) {
     let sites = sample.sites();
     let has_line = sites.iter().any(|site| site.label.contains(".mjs"));
     assert!(has_line, "no line of the application: {}", sample.value());
-}
-
-/// The only child of a process that has one.
-fn child_of(pid: u32) -> u32 {
-    let mut child = None;
-    holds_within(START_LIMIT, || {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        child = text.ok().and_then(|text| text.split_whitespace().next()?.parse().ok());
-        child.is_some()
-    });
-    child.unwrap()
 }

@@ -375,5 +375,6 @@ mod tests {
         let outcome = trace(child.id(), &|_| false, &mut |arrival| told.push(arrival));
         assert_eq!(outcome, Ok(Outcome::Killed(libc::SIGKILL)));
         assert!(matches!(told[..], [Arrival::Ended(Outcome::Killed(libc::SIGKILL))]), "{told:?}");
+        assert!(child.wait().is_err(), "it was not waited for");
     }
 }
