@@ -6,6 +6,7 @@ pub mod clock;
 pub mod file;
 pub mod heap;
 pub mod kernel;
+pub mod last_close;
 pub mod launch;
 pub mod life;
 pub mod memory;

@@ -242,7 +242,7 @@ impl Drop for Attached {
         drop(events);
         let deaths = links.pop();
         links::close(links);
-        drop(deaths);
+        links::close(deaths.into_iter().collect());
     }
 }
 

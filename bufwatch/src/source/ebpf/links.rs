@@ -7,7 +7,6 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::thread;
 
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
@@ -17,7 +16,7 @@ use crate::base::Nanos;
 use crate::source::ebpf::attach::{AttachPoint, ProgramName};
 use crate::source::ebpf::bpf_calls::{self, Code, Place};
 use crate::source::ebpf::load;
-use crate::sys::kernel;
+use crate::sys::{kernel, last_close};
 
 /// Links came with 6.6; before this one their filter took a thread for a process (`kernel/trace/bpf_trace.c`, "bpf: Fix multi-uprobe PID
 /// filtering logic").
@@ -171,17 +170,8 @@ const fn data_of(map: &Map) -> &MapData {
     }
 }
 
-/// Closes links all at once: the kernel waits for each until no processor can be in it any more, and waits for many as long as for one.
+/// Closes links all at once: the kernel waits for each until no processor can be in it any more, and waits for many as long as for one. If
+/// bufwatch is killed meanwhile they go all the same.
 pub(super) fn close(links: Vec<OwnedFd>) {
-    thread::scope(|scope| {
-        for link in links {
-            let spawned = thread::Builder::new()
-                .name("bw-detach".to_owned())
-                .spawn_scoped(scope, move || drop(link));
-            if let Err(error) = spawned {
-                // It went with the closure.
-                tracing::debug!(%error, "a probe was removed without a thread for it");
-            }
-        }
-    });
+    last_close::close_all(links);
 }
