@@ -9,7 +9,8 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::io::{self, PipeReader, Read as _};
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -35,7 +36,7 @@ struct Kept {
 
 impl Kept {
     fn new(descriptors: &[OwnedFd], gate: RawFd) -> Self {
-        let mut all: Vec<RawFd> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
+        let mut all: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         all.push(gate);
         all.sort_unstable();
         Self { all, gate }
@@ -46,9 +47,8 @@ impl Kept {
 #[derive(Debug)]
 struct Closer {
     pid: Pid,
-    /// In use until it has ended.
-    _kept: Box<Kept>,
-    _stack: Vec<u8>,
+    /// What it keeps and its stack, in use until it has ended: given back only when that was waited for.
+    memory: ManuallyDrop<(Box<Kept>, Vec<u8>)>,
 }
 
 /// Closes them all, at the same time; what cannot be closed like this is closed as usual. Waits until the kernel is done.
@@ -118,9 +118,10 @@ impl Closer {
         let pid = unsafe {
             libc::clone(keep_until_told, top.cast(), libc::CLONE_VM, argument.cast_mut().cast())
         };
-        let outcome = Errno::result(pid);
+        let memory = ManuallyDrop::new((kept, stack));
+        let closer = Errno::result(pid).map(|pid| Self { pid: Pid::from_raw(pid), memory });
         before.thread_set_mask()?;
-        Ok(Self { pid: Pid::from_raw(outcome?), _kept: kept, _stack: stack })
+        Ok(closer?)
     }
 
     fn wait(self) {
@@ -128,12 +129,9 @@ impl Closer {
             // One that tells nobody when it ends is waited for by who asks for such.
             match nix::sys::wait::waitpid(self.pid, Some(nix::sys::wait::WaitPidFlag::__WALL)) {
                 Err(Errno::EINTR) => {}
-                Ok(_) => return,
-                Err(error) => {
-                    // Never: it is a child of this process. Its memory is not given back then.
-                    tracing::debug!(%error, "a closer is not waited for");
-                    return std::mem::forget(self);
-                }
+                Ok(_) => return drop(ManuallyDrop::into_inner(self.memory)),
+                // Never: it is a child of this process.
+                Err(error) => return tracing::debug!(%error, "a closer is not waited for"),
             }
         }
     }
