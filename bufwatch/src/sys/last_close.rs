@@ -51,7 +51,7 @@ struct Closer {
     memory: ManuallyDrop<(Box<Kept>, Vec<u8>)>,
 }
 
-/// Closes them all, at the same time; what cannot be closed like this is closed as usual. Waits until the kernel is done.
+/// Closes them, in a few lots side by side; what cannot be closed like this is closed as usual. Waits until the kernel is done.
 pub fn close_all(descriptors: Vec<OwnedFd>) {
     if descriptors.is_empty() {
         return;

@@ -12,8 +12,9 @@ use aya::sys::SyscallError;
 
 use crate::base::Nanos;
 use crate::source::ebpf::EbpfConfig;
-use crate::source::ebpf::links::{self, LinkPrograms};
+use crate::source::ebpf::links::LinkPrograms;
 use crate::source::ebpf::load::LoadError;
+use crate::sys::last_close;
 
 /// A uprobe program of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -230,7 +231,7 @@ pub(super) enum ProbeLink {
 pub(super) struct Attached(Vec<ProbeLink>);
 
 impl Drop for Attached {
-    /// Deaths last, as they came first: of what is seen to come, as much as can be is seen to go.
+    /// Deaths last, as they came first: of what is seen to come, as much as can be is seen to go. Links go also if bufwatch is killed meanwhile.
     fn drop(&mut self) {
         let (mut events, mut links) = (Vec::new(), Vec::new());
         for link in self.0.drain(..).rev() {
@@ -241,8 +242,8 @@ impl Drop for Attached {
         }
         drop(events);
         let deaths = links.pop();
-        links::close(links);
-        links::close(deaths.into_iter().collect());
+        last_close::close_all(links);
+        last_close::close_all(deaths.into_iter().collect());
     }
 }
 

@@ -16,7 +16,7 @@ use crate::base::Nanos;
 use crate::source::ebpf::attach::{AttachPoint, ProgramName};
 use crate::source::ebpf::bpf_calls::{self, Code, Place};
 use crate::source::ebpf::load;
-use crate::sys::{kernel, last_close};
+use crate::sys::kernel;
 
 /// Links came with 6.6; before this one their filter took a thread for a process (`kernel/trace/bpf_trace.c`, "bpf: Fix multi-uprobe PID
 /// filtering logic").
@@ -168,10 +168,4 @@ const fn data_of(map: &Map) -> &MapData {
         | Map::Unsupported(data)
         | Map::XskMap(data) => data,
     }
-}
-
-/// Closes links all at once: the kernel waits for each until no processor can be in it any more, and waits for many as long as for one. If
-/// bufwatch is killed meanwhile they go all the same.
-pub(super) fn close(links: Vec<OwnedFd>) {
-    last_close::close_all(links);
 }
