@@ -6,7 +6,10 @@ use crate::base::Nanos;
 /// As much as comes in this time is saved at most: so long a pause is made up for.
 const SAVED: Nanos = Nanos::from_secs(5);
 
-/// The share of that from which on probes go back in place: below, they would hardly be there before they have to go again.
+/// What is there at the beginning: the first seconds cost hardly more than those that come after them.
+const AT_FIRST: Nanos = Nanos::SECOND;
+
+/// The share of `SAVED` from which on probes go back in place: below, they would hardly be there before they have to go again.
 const ENOUGH: f64 = 0.5;
 
 /// What the probes of one target may cost, and how long they were in place.
@@ -23,9 +26,9 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Begins with all that can be saved, and with the probes in place.
+    /// Begins with the probes in place.
     pub(super) const fn new(share: f64, now: Nanos) -> Self {
-        let saved = share * SAVED.0 as f64;
+        let saved = share * AT_FIRST.0 as f64;
         Self { share, saved, at: now, is_open: true, whole: Nanos(0), watched: Nanos(0) }
     }
 
@@ -58,9 +61,13 @@ mod tests {
 
     /// Runs for a minute with probes that cost this share of a core while they are in place; returns what they cost and were there of it.
     fn minute(budget: f64, cost_share: f64) -> (f64, f64) {
+        seconds(60, budget, cost_share)
+    }
+
+    fn seconds(n: u64, budget: f64, cost_share: f64) -> (f64, f64) {
         let mut budget = Budget::new(budget, Nanos(0));
         let (mut is_open, mut cost) = (true, 0.0);
-        for step in 1..=1_200 {
+        for step in 1..=20 * n {
             let now = Nanos(STEP.0 * step);
             let spent = if is_open { cost_share * STEP.0 as f64 } else { 0.0 };
             cost += spent;
@@ -79,10 +86,19 @@ mod tests {
     fn above_it_they_are_there_as_long_as_is_paid_for() {
         for cost_share in [0.03, 0.1, 0.5, 0.9] {
             let (cost, watched) = minute(0.02, cost_share);
-            // What was saved at the beginning is spent within the first minute: a twelfth more.
-            assert!(cost < 0.02 * 13.0 / 12.0 + 0.001, "{cost_share}: {cost}");
+            // What is there at the beginning is spent within the first minute: a sixtieth more.
+            assert!(cost < 0.02 * 61.0 / 60.0 + 0.001, "{cost_share}: {cost}");
             let share = 0.02 / cost_share;
             assert!((share * 0.8..share * 1.3).contains(&watched), "{cost_share}: {watched}");
+        }
+    }
+
+    #[test]
+    fn the_first_seconds_cost_hardly_more() {
+        // What is there at first, and one step too many.
+        for n in [3, 5, 10, 20] {
+            let (cost, _) = seconds(n, 0.02, 0.4);
+            assert!(cost < 0.02 * (1.0 + 1.0 / n as f64) + 0.4 * 0.05 / n as f64, "{n} s: {cost}");
         }
     }
 
