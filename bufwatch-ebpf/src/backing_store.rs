@@ -5,7 +5,8 @@ use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::programs::ProbeContext;
 use bufwatch_common::{
-    DropReason, LiveKey, LiveStore, ProbeConfig, RecordHeader, StoreRecord, kind, size_class,
+    DropReason, LiveKey, LiveStore, N_SIZE_CLASSES, ProbeConfig, RecordHeader, StoreRecord, kind,
+    size_class,
 };
 
 use crate::emit::{add, drop_event, emit, header};
@@ -209,7 +210,13 @@ fn emit_store(header: RecordHeader, address: u64, live: &LiveStore) {
 
 #[inline(always)]
 fn count_small(live: &LiveStore, is_birth: bool) {
-    let Some(counters) = SIZE_CLASSES.get_ptr_mut(size_class(live.size_bytes)) else { return };
+    let Some(classes) = SIZE_CLASSES.get_ptr_mut(0) else { return };
+    let class = size_class(live.size_bytes) as usize;
+    if class >= N_SIZE_CLASSES {
+        return;
+    }
+    // SAFETY: an entry of the map, and one of its classes; only its address is taken.
+    let counters = unsafe { &raw mut (*classes)[class] };
     // SAFETY: an entry of the map; only the addresses of its fields are taken.
     unsafe {
         if is_birth {

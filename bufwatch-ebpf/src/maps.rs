@@ -59,14 +59,14 @@ pub struct Shortcut {
     pub stack_id: u64,
 }
 
-/// Stores below the individual-tracking size, by class; summed up by user space.
+/// Stores below the individual-tracking size, by class; summed up by user space. One entry, since each costs user space a system call.
 #[map]
-pub static SIZE_CLASSES: PerCpuArray<SizeClassCounters> =
-    PerCpuArray::with_max_entries(N_SIZE_CLASSES as u32, 0);
+pub static SIZE_CLASSES: PerCpuArray<[SizeClassCounters; N_SIZE_CLASSES]> =
+    PerCpuArray::with_max_entries(1, 0);
 
-/// Indexed by `DropReason`; summed up by user space.
+/// One entry, indexed by `DropReason`; summed up by user space.
 #[map]
-pub static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DropReason::COUNT as u32, 0);
+pub static DROPS: PerCpuArray<[u64; DropReason::COUNT]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Records of this CPU so far, written or lost.
 #[map]

@@ -37,15 +37,15 @@ pub struct RunArgs {
 #[derive(Debug, clap::Args)]
 pub struct GateArgs {
     /// It is traced by who seizes it, for which it waits
-    #[arg(long)]
-    pub seized: bool,
+    #[arg(long, value_name = "PID")]
+    pub seized_by: Option<u32>,
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,
 }
 
 /// Returns only if the command cannot be executed, with the codes that shells use.
 pub fn gate(args: &GateArgs) -> Exit {
-    let error = become_traced(&args.command, args.seized);
+    let error = become_traced(&args.command, args.seized_by);
     let name = args.command.first().map(|name| name.to_string_lossy().into_owned());
     print_line(&format!(
         "error: `{}` cannot be started",
@@ -151,7 +151,7 @@ pub(super) fn start(
     gate.arg("gate");
     let is_traced = backend == Backend::Breakpoints;
     if is_traced {
-        gate.arg("--seized");
+        gate.args(["--seized-by", &std::process::id().to_string()]);
     }
     gate.arg("--").args(command);
     // Of a Node that cannot be traced the session says why.

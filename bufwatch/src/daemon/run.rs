@@ -285,6 +285,10 @@ fn reload(
     match read() {
         Ok((config, access)) => {
             admit.send_replace(Arc::new(access));
+            // Told by the new settings, as everything after it.
+            if let Some(webhook) = events.webhook() {
+                webhook.reload(&config.events);
+            }
             events.tell("config_reloaded", json!({ "config": options.config_file }));
             Some(config)
         }

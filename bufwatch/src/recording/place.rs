@@ -44,7 +44,7 @@ impl Place {
         self.check()?;
         let new = self.create_new()?;
         let fill = || -> Result<(), RecordingError> {
-            make_empty(&new).map_err(RecordingError::writing(&self.path))?;
+            make_empty(&new, self.is_overwriting).map_err(RecordingError::writing(&self.path))?;
             // `SQLite` would take what an older one has left for a part of the new one.
             for companion in self.companions() {
                 remove(&companion).map_err(|source| self.failed(source))?;
@@ -96,10 +96,14 @@ impl Place {
 }
 
 /// One file and nothing beside it.
-fn make_empty(path: &Path) -> rusqlite::Result<()> {
+fn make_empty(path: &Path, is_to_replace: bool) -> rusqlite::Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
+    // What comes first is not to wait for a disk; only in place of an older recording it must be whole by then.
+    if !is_to_replace {
+        connection.pragma_update(None, "synchronous", "OFF")?;
+    }
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     connection.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;

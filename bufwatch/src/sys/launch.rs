@@ -103,22 +103,24 @@ pub struct Streams {
     pub stderr: Stdio,
 }
 
-/// Becomes the command, traced by who started this process; returns only if it cannot. `is_seized`: by who seizes it, for which it waits.
-pub fn become_traced(command: &[OsString], is_seized: bool) -> io::Error {
+/// Becomes the command, traced by who started this process; returns only if it cannot. `seized_by`: it waits until that process, which has
+/// started it, has seized it.
+pub fn become_traced(command: &[OsString], seized_by: Option<u32>) -> io::Error {
     let Some((program, arguments)) = command.split_first() else {
         return io::ErrorKind::InvalidInput.into();
     };
-    let traced =
-        if is_seized { wait_to_be_seized() } else { ptrace::traceme().map_err(Into::into) };
+    let traced = match seized_by {
+        Some(parent) => wait_to_be_seized(parent),
+        None => ptrace::traceme().map_err(Into::into),
+    };
     if let Err(error) = traced {
         return error;
     }
     Command::new(program).args(arguments).exec()
 }
 
-/// Until this process has a tracer, or lost who would be it.
-fn wait_to_be_seized() -> io::Result<()> {
-    let parent = getppid();
+/// Until this process has a tracer, or lost who would be it, perhaps before it came here.
+fn wait_to_be_seized(parent: u32) -> io::Result<()> {
     let n_looks = TRACED_WITHIN.as_millis() / TRACED_INTERVAL.as_millis();
     for _ in 0..n_looks {
         let status = std::fs::read_to_string("/proc/self/status")?;
@@ -126,7 +128,7 @@ fn wait_to_be_seized() -> io::Result<()> {
         if tracer.is_some_and(|tracer| tracer.trim() != "0") {
             return Ok(());
         }
-        if getppid() != parent {
+        if getppid().as_raw().cast_unsigned() != parent {
             break;
         }
         std::thread::sleep(TRACED_INTERVAL);

@@ -360,6 +360,7 @@ mod tests {
     #[test]
     fn a_process_stands_still_and_runs_on() {
         let target = Waiting::start();
+        assert!(target.reaches("S"));
         let look = |stopped: &Stopped| {
             assert!(clock::now() < stopped.deadline());
             (target.state(), stopped.threads.clone())
@@ -374,6 +375,7 @@ mod tests {
     #[test]
     fn a_panic_while_it_stands_still_lets_it_run_on() {
         let target = Waiting::start();
+        assert!(target.reaches("S"));
         let result = with_stopped(target.0.id(), LIMIT, |_| -> () { panic!("on purpose") });
         assert!(result.is_err());
         assert!(target.reaches("SR"));

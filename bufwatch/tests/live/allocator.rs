@@ -48,39 +48,45 @@ fn looked_at(watch: &Watch) -> Sample {
 }
 
 /// The same, which has walked the heap to its end: a look that was kept waiting for a processor says that it gave up, and the next one tells.
-fn known_look(watch: &Watch) -> Sample {
+fn known_look(watch: &Watch, is_walked: fn(&Sample) -> bool) -> Sample {
     let now = number(&looked_at(watch).value()["t_ns"]);
     watch.wait_for_sample("a heap that was walked to its end", |sample| {
-        number(&sample.value()["t_ns"]) >= now && allocator(sample)["is_known"] == true
+        number(&sample.value()["t_ns"]) >= now && is_walked(sample)
     })
 }
 
+fn are_arenas_walked(sample: &Sample) -> bool {
+    allocator(sample)["is_known"] == true
+}
+
+/// The blocks that are mapped as well.
+fn is_all_walked(sample: &Sample) -> bool {
+    are_arenas_walked(sample) && allocator(sample)["untraced_mapped"].is_object()
+}
+
 /// The first look at the heap to its end of a bufwatch that comes only now.
-fn known_late(lab: &Lab, scenario: &Scenario) -> Sample {
+fn known_late(lab: &Lab, scenario: &Scenario, is_walked: fn(&Sample) -> bool) -> Sample {
     let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[]);
-    watch.wait_for_sample("a heap that was walked to its end", |sample| {
-        allocator(sample)["is_known"] == true
-    })
+    watch.wait_for_sample("a heap that was walked to its end", is_walked)
 }
 
 /// The first look of a bufwatch that comes only now.
 fn looked_at_late(lab: &Lab, scenario: &Scenario) -> Sample {
-    let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[]);
+    first_look(&lab.attach_printing(INTERVAL, scenario.pid(), &[]))
+}
+
+fn first_look(watch: &Watch) -> Sample {
     watch.wait_for_sample("the whole process", |sample| sample.value()["residency"].is_object())
 }
 
 /// RSS is read right before and after the pass over the pages; three threads that allocate all the time change it meanwhile.
-const BUSY_SHARE: u64 = 10;
+const BUSY_SHARE: f64 = 0.1;
 
 /// All of RSS is explained, within one percent.
 fn assert_sums(sample: &Sample) {
-    assert_sums_within(sample, 100);
-}
-
-fn assert_sums_within(sample: &Sample, share: u64) {
     let residency = &sample.value()["residency"];
     let (rss, sum) = (number(&residency["rss_bytes"]), number(&residency["explained_bytes"]));
-    assert!(rss.abs_diff(sum) <= rss / share, "parts are {sum} of {rss}: {}", sample.value());
+    assert!(rss.abs_diff(sum) <= rss / 100, "parts are {sum} of {rss}: {}", sample.value());
 }
 
 fn allocator(sample: &Sample) -> &Value {
@@ -127,9 +133,9 @@ fn assert_walled(scenario: &Scenario) {
 fn kept_in(lab: &Lab, mut scenario: Scenario) {
     let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[]);
     assert_eq!(scenario.tell("fill")["settled"], true);
-    let early = known_look(&watch);
+    let early = known_look(&watch, are_arenas_walked);
     drop(watch);
-    let late = known_late(lab, &scenario);
+    let late = known_late(lab, &scenario, are_arenas_walked);
     let numbers = scenario.tell("numbers");
     let trimmed = scenario.tell("trim");
     let dropped = number(&trimmed["before"]) - number(&trimmed["after"]);
@@ -148,7 +154,7 @@ fn kept_in(lab: &Lab, mut scenario: Scenario) {
     let in_allocator = number(&early.value()["rss_parts"]["stores_in_allocator"]);
     assert!(in_allocator >= 40 * MB, "{}", early.value()["rss_parts"]);
     println!("{} of {dropped}; {} late; {}", kept(&early), kept(&late), allocator(&late));
-    let after = known_late(lab, &scenario);
+    let after = known_late(lab, &scenario, are_arenas_walked);
     assert!(kept(&after) < 10 * MB, "{}", allocator(&after));
 }
 
@@ -171,9 +177,9 @@ pub(crate) fn given_back_elsewhere(lab: &Lab) {
 fn given_back_in(lab: &Lab, mut scenario: Scenario) {
     let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[]);
     assert_eq!(scenario.tell("fill")["settled"], true);
-    let early = known_look(&watch);
+    let early = known_look(&watch, is_all_walked);
     drop(watch);
-    let late = known_late(lab, &scenario);
+    let late = known_late(lab, &scenario, is_all_walked);
     let numbers = scenario.tell("numbers");
     for sample in [&early, &late] {
         assert_known(sample);
@@ -207,17 +213,21 @@ pub(crate) fn busy(lab: &Lab) {
     let mut n_known = 0;
     for _ in 0..N_LOOKS {
         scenario.tell("band");
-        let sample = looked_at_late(lab, &scenario);
+        // It is also what is asked of its parts of RSS.
+        let watch = lab.attach_printing(INTERVAL, scenario.pid(), &[]).with_unexplained(BUSY_SHARE);
+        let sample = first_look(&watch);
+        drop(watch);
         let band = scenario.tell("band");
         let range = number(&band["least"])..=number(&band["most"]);
-        assert_sums_within(&sample, BUSY_SHARE);
         let allocator = allocator(&sample);
         println!("{allocator} {range:?} {}", band["n"]);
         if allocator["is_known"] == true {
             n_known += 1;
             assert_in(number(&allocator["free_bytes"]), range, &band);
         } else {
-            assert_eq!(allocator["obstacle"], "changing");
+            // Or the time for the look was up: three threads want the processors as well.
+            let obstacle = allocator["obstacle"].as_str();
+            assert!(matches!(obstacle, Some("changing" | "too-large")), "{allocator}");
         }
     }
     println!("known in {n_known} of {N_LOOKS} looks");

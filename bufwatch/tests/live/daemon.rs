@@ -397,7 +397,7 @@ pub(crate) fn shown_elsewhere(lab: &Lab) {
     let to = ["--connect", &daemon.address, "--headless"];
     let lines = ["--json", "--interval", "0.2", "--pid", &pid];
     let watch = lab.bufwatch(&[&to[..], &lines].concat());
-    let sample = watch.wait_for_sample("the leak", |sample| {
+    let sample = watch.wait_for_sample_within(LIMIT, "the leak", |sample| {
         let mut findings = sample.findings().iter();
         findings.any(|it| it["kind"] == "PINNED_PARENT" && it["n_parents"] == truth["n_parents"])
     });
@@ -427,7 +427,7 @@ pub(crate) fn shown_elsewhere(lab: &Lab) {
     ] {
         let mut program = lab.program(&args);
         assert_eq!(program.wait(LIMIT).code(), Some(code), "{args:?}");
-        let told = program.stderr.so_far().join("\n");
+        let told = program.stderr.text();
         assert!(told.contains(said) && !told.contains("panicked"), "{args:?}: {told}");
     }
 

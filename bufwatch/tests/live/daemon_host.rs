@@ -119,6 +119,9 @@ pub(crate) fn privileges_are_given_up(lab: &Lab) {
     let mut other = lab.scenario_of_nobody("findings/pinned.mjs", &[]);
     let row = daemon.wait_until_watched(other.pid());
     assert_eq!(row["user"], "nobody");
+    // It was there before, and ends when the kernel has removed the probe of a try.
+    let is_tried = || of_threads(daemon.pid(), "Name").iter().all(|name| name != "bw-detach");
+    assert!(holds_within(LIMIT, is_tried), "a probe that was tried is not removed");
     assert_has_only(daemon.pid(), LOOKING | PROBING);
     // What was asked of it after that: a census, a finding with its line, a file.
     other.tell("map fault");

@@ -181,7 +181,8 @@ pub(crate) fn traced_parents(lab: &Lab) {
 /// Stores that outlive their array buffers and grow in number; not: those that are let go.
 pub(crate) fn stores_without_buffer(lab: &Lab) {
     let mut scenario = lab.scenario("findings/native.mjs", &[]);
-    let watch = session(lab, &scenario, "2");
+    // What is told to it fits between two of them.
+    let watch = session(lab, &scenario, "4");
     next_census(&watch);
     for word in ["blobs 10", "gc"] {
         scenario.tell(word);

@@ -16,6 +16,9 @@ use crate::sample::Sample;
 /// How often a bufwatch is killed; `BUFWATCH_KILLS` says it otherwise.
 const N_KILLS: u64 = 10;
 
+/// Longest that is waited before a kill, in stores that the program makes.
+const STORES_WAITED_FOR: u64 = 1_024;
+
 /// `None` while the recording has nothing to show.
 fn replay(lab: &Lab, file: &Path) -> Option<Sample> {
     let args = ["replay", file.to_str().unwrap(), "--headless", "--json"];
@@ -109,6 +112,8 @@ fn survives_kills(lab: &Lab) {
     let mut scenario = lab.scenario("kills.mjs", &[]);
     let pid = scenario.pid().to_string();
     let mut random = u64::from(std::process::id());
+    // Of waits at random some runs would have too few long ones.
+    let step = STORES_WAITED_FOR / n_kills.max(1);
     let (mut n_checked, mut n_files) = (0, 0);
     for n in 0..n_kills {
         let file = folder.path().join(format!("{n}.bufwatch"));
@@ -118,7 +123,7 @@ fn survives_kills(lab: &Lab) {
         random =
             random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         // In stores that the program makes: from before the probes are in place to some seconds later.
-        scenario.tell(&format!("wait {}", random >> 33 & 1_023));
+        scenario.tell(&format!("wait {}", n * step + (random >> 33) % step.max(1)));
         let truth = scenario.tell("truth");
         watch.signal(Signal::SIGKILL);
         watch.wait_for_exit();

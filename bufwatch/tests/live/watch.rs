@@ -4,8 +4,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 
 use crate::harness::{EXIT_LIMIT, SAMPLE_LIMIT, bound_to_us};
@@ -18,6 +20,8 @@ use crate::sample::Sample;
 #[derive(Debug)]
 pub(crate) struct Watch {
     program: Program,
+    /// Of RSS, how much need not be explained; what is usual if it is not said.
+    unexplained_max: Option<f64>,
     /// The bufwatch that replays, and where `a.bufwatch` is.
     pub(crate) recorded: Option<(PathBuf, TempDir)>,
 }
@@ -29,14 +33,21 @@ impl Drop for Watch {
             if let Some((bufwatch, folder)) = self.recorded.take() {
                 self.assert_replays(&bufwatch, &folder.path().join("a.bufwatch"));
             }
-            parts_of_rss::assert_sums(&self.program.stdout.so_far());
+            parts_of_rss::assert_sums(&self.program.stdout.so_far(), self.unexplained_max);
         }
     }
 }
 
 impl Watch {
     pub(crate) fn start(command: Command) -> Self {
-        Self { program: Program::start(command, "bufwatch"), recorded: None }
+        let program = Program::start(command, "bufwatch");
+        Self { program, unexplained_max: None, recorded: None }
+    }
+
+    /// Of a program that changes all the time, so that the parts are not of one moment.
+    pub(crate) fn with_unexplained(mut self, share: f64) -> Self {
+        self.unexplained_max = Some(share);
+        self
     }
 
     /// Ends it, if it has not ended.
@@ -47,15 +58,25 @@ impl Watch {
         self.wait_for_exit();
         let mut command = bound_to_us(bufwatch);
         command.args(["replay", file.to_str().unwrap(), "--headless", "--json"]);
-        let mut replay = Self { program: Program::start(command, "replay"), recorded: None };
+        let mut replay = Self::start(command);
         assert_eq!(replay.wait_for_exit(), Some(0), "{}", replay.stderr());
         recordings::assert_same_tables(&self.last_sample(), &replay.last_sample());
     }
 
     /// The first sample that is printed from now on, or was the last one, and fits.
     pub(crate) fn wait_for_sample(&self, what: &str, fits: impl Fn(&Sample) -> bool) -> Sample {
+        self.wait_for_sample_within(SAMPLE_LIMIT, what, fits)
+    }
+
+    /// The same for what takes its time.
+    pub(crate) fn wait_for_sample_within(
+        &self,
+        limit: Duration,
+        what: &str,
+        fits: impl Fn(&Sample) -> bool,
+    ) -> Sample {
         let n_old = self.n_samples().saturating_sub(1);
-        let found = self.program.stdout.wait_for(SAMPLE_LIMIT, |lines| {
+        let found = self.program.stdout.wait_for(limit, |lines| {
             lines.iter().skip(n_old).map(|line| Sample::parse(line)).find(|sample| fits(sample))
         });
         found.unwrap_or_else(|| {
@@ -63,14 +84,18 @@ impl Watch {
         })
     }
 
-    /// A sample that was taken after this call.
+    /// A sample of which all that is in it was read after this call. A sample is printed as often as it takes until there is a newer one,
+    /// and what is read for one is read before its time: so it is the second of those whose times are later than this.
     pub(crate) fn next_sample(&self) -> Sample {
-        // The one after next: the next may have been taken already and not yet printed.
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+        let now = u64::try_from(Duration::from(now).as_nanos()).unwrap();
+        let time = |sample: &Sample| sample.value()["t_ns"].as_u64().unwrap_or(0);
         let n_known = self.n_samples();
-        let found = self
-            .program
-            .stdout
-            .wait_for(SAMPLE_LIMIT, |lines| lines.get(n_known + 1).map(|line| Sample::parse(line)));
+        let found = self.program.stdout.wait_for(SAMPLE_LIMIT, |lines| {
+            let mut later = lines.iter().skip(n_known).map(|line| Sample::parse(line));
+            let first = time(&later.find(|sample| time(sample) > now)?);
+            later.find(|sample| time(sample) > first)
+        });
         found.unwrap_or_else(|| panic!("bufwatch prints no more samples{}", self.program.said()))
     }
 

@@ -192,9 +192,6 @@ impl Fleet {
     /// Other settings: who is no longer to be watched is left; the rest of the settings holds for who is attached to from now on.
     pub fn reload(&mut self, config: Arc<Config>, tasks: &mut JoinSet<Done>) {
         self.config = config;
-        if let Some(webhook) = self.events.webhook() {
-            webhook.reload(&self.config.events);
-        }
         self.left_alone.forget();
         self.coming.forget();
         if let Some(discovery) = &mut self.discovery {

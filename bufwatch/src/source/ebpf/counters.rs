@@ -6,23 +6,25 @@ use bufwatch_common::{DropReason, N_SIZE_CLASSES, SizeClassCounters};
 use crate::event::CountersSampled;
 
 pub(super) fn sample(
-    size_classes: &PerCpuArray<MapData, SizeClassCounters>,
-    drops: &PerCpuArray<MapData, u64>,
+    size_classes: &PerCpuArray<MapData, [SizeClassCounters; N_SIZE_CLASSES]>,
+    drops: &PerCpuArray<MapData, [u64; DropReason::COUNT]>,
 ) -> Option<CountersSampled> {
     let mut sampled = CountersSampled {
         size_classes: [SizeClassCounters::default(); N_SIZE_CLASSES],
         drops: [0; DropReason::COUNT],
     };
-    for (index, class) in (0u32..).zip(&mut sampled.size_classes) {
-        for cpu in size_classes.get(&index, 0).ok()?.iter() {
-            class.n_created += cpu.n_created;
-            class.created_bytes += cpu.created_bytes;
-            class.n_destroyed += cpu.n_destroyed;
-            class.destroyed_bytes += cpu.destroyed_bytes;
+    for of_cpu in size_classes.get(&0, 0).ok()?.iter() {
+        for (sum, class) in sampled.size_classes.iter_mut().zip(of_cpu) {
+            sum.n_created += class.n_created;
+            sum.created_bytes += class.created_bytes;
+            sum.n_destroyed += class.n_destroyed;
+            sum.destroyed_bytes += class.destroyed_bytes;
         }
     }
-    for (index, count) in (0u32..).zip(&mut sampled.drops) {
-        *count = sum(drops, index)?;
+    for of_cpu in drops.get(&0, 0).ok()?.iter() {
+        for (sum, count) in sampled.drops.iter_mut().zip(of_cpu) {
+            *sum += count;
+        }
     }
     Some(sampled)
 }

@@ -79,7 +79,7 @@ pub(super) fn load(config: &EbpfConfig) -> Result<Ebpf, LoadError> {
 }
 
 /// What only the probes of one target need.
-const TARGET_MAPS: [&str; 11] = [
+const TARGET_MAPS: [&str; 10] = [
     "LIVE",
     "LIVE_MORE",
     "STACKS",
@@ -90,7 +90,6 @@ const TARGET_MAPS: [&str; 11] = [
     "ASYNC_ORIGINS",
     "FAULTS",
     "SCRATCH",
-    "SIZE_CLASSES",
 ];
 
 /// Records of programs that begin, of 48 bytes: 5,000 of them.

@@ -21,8 +21,8 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::ProgramType;
 use aya::sys::is_program_supported;
 use bufwatch_common::{
-    CallbackFunctions, InterpreterCopies, LiveKey, LiveStore, N_SIZE_CLASSES, ProbeConfig,
-    SizeClassCounters, size_class,
+    CallbackFunctions, DropReason, InterpreterCopies, LiveKey, LiveStore, N_SIZE_CLASSES,
+    ProbeConfig, SizeClassCounters, size_class,
 };
 
 pub use attach::{AttachPoint, ProgramName};
@@ -107,10 +107,10 @@ pub struct EbpfSource {
     ring: RingBuf<MapData>,
     /// Both tiers of the live map.
     live: [Map; 2],
-    size_classes: PerCpuArray<MapData, SizeClassCounters>,
+    size_classes: PerCpuArray<MapData, [SizeClassCounters; N_SIZE_CLASSES]>,
     /// Small stores that died while no probe was in place.
     small_gone: [SizeClassCounters; N_SIZE_CLASSES],
-    drops: PerCpuArray<MapData, u64>,
+    drops: PerCpuArray<MapData, [u64; DropReason::COUNT]>,
     sequences: PerCpuArray<MapData, u64>,
     received: Received,
 }

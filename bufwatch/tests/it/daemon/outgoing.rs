@@ -75,12 +75,14 @@ fn what_a_webhook_refuses_is_counted_and_not_sent_again() {
     wait_for(&daemon, "bufwatch_daemon_webhook_events_lost_total", 1);
     wait_for(&daemon, "bufwatch_daemon_webhook_events_total", 1);
 
-    // Without a webhook nothing is told, and nothing is lost.
+    // Without a webhook nothing is told, and nothing is lost, also when all of it has been counted.
     write(folder.path(), "bufwatch.toml", NOTHING, 0o600);
     daemon.signal(Signal::SIGHUP);
     daemon.event("config_reloaded");
     daemon.signal(Signal::SIGHUP);
     daemon.event("config_reloaded");
+    let n_scans = counter(&daemon, "bufwatch_daemon_scans_total");
+    wait_for(&daemon, "bufwatch_daemon_scans_total", n_scans + 1);
     assert_eq!(counter(&daemon, "bufwatch_daemon_webhook_events_lost_total"), 1);
     assert!(receiver.try_next().is_none());
 }

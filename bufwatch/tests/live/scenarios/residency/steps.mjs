@@ -46,8 +46,11 @@ const verbs = {
     }
   },
   fill: (count, size) => {
-    make(count, size);
-    verbs.write();
+    for (let i = 0; i < count; i += 1) {
+      make(1, size);
+      // At once: a store that is looked at before has its first write apart from its birth.
+      stores.at(-1).fill(1);
+    }
   },
   drop: (number) => dropAllBut((index) => index !== number),
   dropall: () => dropAllBut(() => false),

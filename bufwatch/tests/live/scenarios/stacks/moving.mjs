@@ -10,7 +10,7 @@ import { next, say } from '../protocol.mjs';
 
 const SCRIPT = 'moving.js';
 const SIZE = 70_000;
-const N = 400;
+const N = 900;
 const PER_COLLECTION = 8;
 const LINES_EACH = 4;
 
