@@ -107,6 +107,8 @@ fn make_empty(path: &Path, is_to_replace: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     connection.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;
+    // Who is killed while it turns to this leaves a journal without which the file cannot be read: not under its name.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.close().map_err(|(_, error)| error)
 }
 

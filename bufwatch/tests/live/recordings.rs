@@ -21,9 +21,17 @@ const STORES_WAITED_FOR: u64 = 1_024;
 
 /// `None` while the recording has nothing to show.
 fn replay(lab: &Lab, file: &Path) -> Option<Sample> {
+    replay_or_why(lab, file).ok()
+}
+
+/// What is said of a recording that has nothing to show.
+fn replay_or_why(lab: &Lab, file: &Path) -> Result<Sample, String> {
     let args = ["replay", file.to_str().unwrap(), "--headless", "--json"];
     let mut replay = lab.bufwatch(&args);
-    (replay.wait_for_exit() == Some(0)).then(|| replay.last_sample())
+    match replay.wait_for_exit() {
+        Some(0) => Ok(replay.last_sample()),
+        _ => Err(replay.stderr()),
+    }
 }
 
 /// A row is written when a store's pages have changed, not whenever they were looked at.
@@ -131,9 +139,17 @@ fn survives_kills(lab: &Lab) {
             continue;
         }
         n_files += 1;
-        n_checked += stores_of_killed(&file, &truth);
-        let sample = replay(lab, &file).expect("the file opens");
-        assert!(sample.notices().contains("no end"), "{}", sample.notices());
+        // As it was left, not as a reader that may write has mended it.
+        let replayed = replay_or_why(lab, &file);
+        let n_due = stores_of_killed(&file, &truth);
+        n_checked += n_due;
+        match replayed {
+            Ok(sample) => assert!(sample.notices().contains("no end"), "{}", sample.notices()),
+            Err(said) => {
+                let is_empty = said.contains("ends before its first flush");
+                assert!(is_empty && n_due == 0, "{n_due} stores had to be there: {said}");
+            }
+        }
     }
     println!("{n_kills} kills, {n_files} files, {n_checked} stores that had to be there");
     assert!(n_files * 2 > n_kills && n_checked > n_kills * 50, "{n_files} files, {n_checked}");
