@@ -98,6 +98,7 @@ pub(crate) fn stores_by_ptrace(lab: &Lab) {
     let fewer =
         watch.wait_for_sample("six deaths", |sample| is_seen(sample) && sample.n_destroyed() >= 6);
     unknown_is_null(fewer.value());
+    drop(watch);
     scenario.assert_runs();
 }
 

@@ -240,7 +240,6 @@ pub(crate) fn leaks_are_told(lab: &Lab) {
     second.tell("map twin");
     let closed = daemon.wait_for_event("finding_closed", is_of(second.pid()));
     assert_eq!(closed["reason"], "gone");
-    second.assert_lives();
     for pid in [first.pid(), second.pid()] {
         let opened = daemon.events_of("finding_opened");
         assert_eq!(opened.into_iter().filter(is_of(pid)).count(), 1, "opened once");
@@ -255,6 +254,7 @@ pub(crate) fn leaks_are_told(lab: &Lab) {
         assert!(holds_within(LIMIT, has_come), "{row} is not pushed");
     }
     daemon.stop();
+    second.assert_lives();
 }
 
 /// A folder for recordings, and the settings that name it.

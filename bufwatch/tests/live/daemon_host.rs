@@ -132,8 +132,8 @@ pub(crate) fn privileges_are_given_up(lab: &Lab) {
     assert!(files(&folder).contains(&path));
     let is_written = || fs::metadata(&path).is_ok_and(|file| file.len() > 0);
     assert!(holds_within(LIMIT, is_written), "{} is empty", path.display());
-    other.assert_lives();
     daemon.stop();
+    other.assert_lives();
 }
 
 /// Without BPF: findings all the same, marked as sampled, and with fewer capabilities.

@@ -57,6 +57,7 @@ pub(crate) fn a_leak_is_found_above_the_budget(lab: &Lab) {
     scenario.tell("drop");
     scenario.tell("calm");
     wait_for_live(&watch, 0);
+    drop(watch);
     scenario.assert_lives();
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{ANSWER_LIMIT, EXIT_LIMIT, holds_within, state_of};
+use crate::harness::{ANSWER_LIMIT, EXIT_LIMIT, state_of};
 use crate::program::Program;
 
 /// A Node program that waits for the word before each step.
@@ -74,12 +74,10 @@ impl Scenario {
         self.program.wait(EXIT_LIMIT).code()
     }
 
-    /// It has not ended, and nobody keeps it stopped. A bufwatch that still watches it may hold it for
-    /// a moment, as in each look at its heap, so one look at its state tells nothing.
+    /// It was neither stopped nor is it traced. Asked when nobody looks at its heap any more: that holds it for a moment.
     pub(crate) fn assert_lives(&self) {
-        let lives = || !matches!(state_of(self.pid()), None | Some('T' | 't' | 'Z'));
-        let is_alive = holds_within(EXIT_LIMIT, lives);
-        assert!(is_alive, "the target is in {:?}", state_of(self.pid()));
+        let state = state_of(self.pid());
+        assert!(!matches!(state, None | Some('T' | 't' | 'Z')), "the target is in {state:?}");
     }
 
     /// The target must run on: neither stopped nor traced, and able to answer.

@@ -29,6 +29,6 @@ pub(super) fn sample(
     Some(sampled)
 }
 
-pub(super) fn sum(counters: &PerCpuArray<MapData, u64>, index: u32) -> Option<u64> {
-    Some(counters.get(&index, 0).ok()?.iter().sum())
+pub(super) fn sum(counter: &PerCpuArray<MapData, u64>) -> Option<u64> {
+    Some(counter.get(&0, 0).ok()?.iter().sum())
 }

@@ -348,7 +348,7 @@ impl Source for EbpfSource {
     /// Records that the programs numbered and nobody understood so far: lost, still in the ring buffer, or of
     /// an unknown kind.
     fn n_missing(&self) -> u64 {
-        counters::sum(&self.sequences, 0).map_or(0, |n_written| {
+        counters::sum(&self.sequences).map_or(0, |n_written| {
             n_written.saturating_sub(self.received.n_records - self.received.n_undecoded)
         })
     }
