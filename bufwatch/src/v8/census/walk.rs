@@ -169,8 +169,10 @@ impl Walker<'_> {
         self.starts.insert(page.first);
         let area = page.area();
         let mut at = area.start;
+        // Of the object at `at`, where it was asked for already.
+        let mut known = None;
         while at < area.end {
-            let Some(facts) = self.map_at(at) else {
+            let Some(facts) = known.take().or_else(|| self.map_at(at)) else {
                 at = at.saturating_add(1);
                 self.found.unsized_bytes = self.found.unsized_bytes.saturating_add(8);
                 continue;
@@ -178,18 +180,20 @@ impl Walker<'_> {
             let n_words =
                 object_bytes(self.heap, at, facts, self.layout).map_or(0, |it| (it / 8) as usize);
             let end = at.saturating_add(n_words);
-            let is_followed =
-                n_words > 0 && (end == area.end || end < area.end && self.map_at(end).is_some());
+            let next = if n_words > 0 && end < area.end { self.map_at(end) } else { None };
+            let is_followed = n_words > 0 && (end == area.end || next.is_some());
             if facts.kind == self.layout.type_free_space {
                 // It ends the object before it, whose size may not be known. Its body is stale; one that leads nowhere is stale itself.
                 self.starts.insert(at);
                 at = if is_followed { end } else { at.saturating_add(1) };
+                known = next;
                 continue;
             }
             self.note(at, facts.kind);
             let is_large_object = page.page.is_large() && at == area.start;
             if is_followed {
                 at = end;
+                known = next;
             } else if is_large_object && n_words > 0 && end <= area.end {
                 // Nothing follows a large object in its page.
                 return;

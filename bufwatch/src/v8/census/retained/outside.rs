@@ -14,6 +14,9 @@ const WORDS_PER_BATCH: usize = 4 << 20;
 /// For which it pays to ask another thread.
 const PAGES_PER_PIECE: usize = 8;
 
+/// Words remembered as leading into no region: most words of a heap lead to a few objects, which lie between others.
+const REMEMBERED: usize = 2_048;
+
 impl Regions<'_> {
     /// After it, everything in a region is reached only by way of heads.
     pub(super) fn take_out_the_rest(&mut self) -> Result<(), Exceeded> {
@@ -29,8 +32,9 @@ impl Regions<'_> {
             let pieces = batch.chunks(PAGES_PER_PIECE).collect();
             let found = in_parallel(pieces, heap.n_threads(), |pages: &[&CopiedPage]| {
                 let mut found = Vec::new();
+                let mut elsewhere = vec![0; REMEMBERED];
                 for page in pages {
-                    self.sweep(page, &mut found);
+                    self.sweep(page, &mut elsewhere, &mut found);
                 }
                 found
             });
@@ -44,7 +48,7 @@ impl Regions<'_> {
     }
 
     /// Adds the objects of a page that are outside and may refer into a region, ascending.
-    fn sweep(&self, page: &CopiedPage, found: &mut Vec<u32>) {
+    fn sweep(&self, page: &CopiedPage, elsewhere: &mut [u64], found: &mut Vec<u32>) {
         // In machine code references are at any byte.
         if page.page.is_executable {
             let objects = self.objects_in(page.area());
@@ -57,7 +61,7 @@ impl Regions<'_> {
         let mut behind = 0;
         for (at, word) in area.clone().zip(self.view.heap.slice(area.clone())) {
             let is_near = word & 7 == 1 && self.filter.may_have(*word) && at >= behind;
-            if !is_near || !self.is_in_region(*word) {
+            if !is_near || !self.is_in_region(*word, elsewhere) {
                 continue;
             }
             let starts = &self.view.walk.starts;
@@ -72,8 +76,18 @@ impl Regions<'_> {
         }
     }
 
-    fn is_in_region(&self, word: u64) -> bool {
-        self.target(word).is_some_and(|it| matches!(it.place(), Place::Region(_)))
+    /// `elsewhere` has words that are not: one place for each, the last one keeps it.
+    #[inline]
+    fn is_in_region(&self, word: u64, elsewhere: &mut [u64]) -> bool {
+        let at = (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as usize;
+        let Some(remembered) = elsewhere.get_mut(at).filter(|it| **it != word) else {
+            return false;
+        };
+        let is_in = self.target(word).is_some_and(|it| matches!(it.place(), Place::Region(_)));
+        if !is_in {
+            *remembered = word;
+        }
+        is_in
     }
 
     fn enter_by(&mut self, word: u64) {
