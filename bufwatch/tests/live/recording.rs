@@ -72,7 +72,8 @@ pub(crate) fn of_each_tier(lab: &Lab) {
     let mut scenario = lab.scenario(&path("stacks/truth.mjs"), &args);
     let more = ["--min-size", MIN_SIZE, "--record-reads", &recording];
     let mut watch = lab.attach_printing(INTERVAL, scenario.pid(), &more);
-    check_phases(lab, "cassette", &mut Attached(&mut scenario, &watch));
+    let missed = check_phases(lab, "cassette", &mut Attached(&mut scenario, &watch));
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
     scenario.send("go");
     assert_eq!(scenario.wait_for_exit(), Some(0));
     assert_eq!(watch.wait_for_exit(), Some(0), "{}", watch.stderr());

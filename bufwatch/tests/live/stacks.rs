@@ -116,11 +116,27 @@ pub(crate) fn without_flags(lab: &Lab) {
 }
 
 fn check_mode(lab: &Lab, mode: &str) {
+    at_most_once(|| missed_in_mode(lab, mode));
+}
+
+/// V8 may free optimised code before it is read, of about one process in a hundred: its frames are marked then, which is right, but a
+/// phase may have too few others. Of two processes in a row it would be a defect.
+fn at_most_once(missed: impl Fn() -> Vec<String>) {
+    let first = missed();
+    if first.is_empty() {
+        return;
+    }
+    println!("once more, since:\n{}", first.join("\n"));
+    let second = missed();
+    assert!(second.is_empty(), "twice:\n{}\n{}", first.join("\n"), second.join("\n"));
+}
+
+fn missed_in_mode(lab: &Lab, mode: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     lab.write_files("stacks/fixtures.mjs", folder.path());
     let mut scenario = lab.scenario("stacks/truth.mjs", &[mode, folder.path().to_str().unwrap()]);
     let watch = lab.attach_printing(INTERVAL, scenario.pid(), &["--min-size", MIN_SIZE]);
-    check_phases(lab, mode, &mut Attached(&mut scenario, &watch));
+    check_phases(lab, mode, &mut Attached(&mut scenario, &watch))
 }
 
 /// Of each kind of source and way of being called one. All cells warm up with a million small stores, each of which is two stops.
@@ -139,21 +155,27 @@ const CELLS_BY_BREAKPOINTS: [&str; 10] = [
 
 /// By breakpoints, as an ordinary user.
 pub(crate) fn of_each_tier_by_breakpoints(lab: &Lab) {
+    at_most_once(|| missed_by_breakpoints(lab));
+}
+
+fn missed_by_breakpoints(lab: &Lab) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     lab.write_files("stacks/fixtures.mjs", folder.path());
     open_to_all(folder.path());
     let args = [&["tiers", folder.path().to_str().unwrap()], &CELLS_BY_BREAKPOINTS[..]].concat();
     let mut launched = lab.launch("stacks/truth.mjs", &args, &["--min-size", ABOVE_POOL_SLAB]);
-    check_phases(lab, "tiers", &mut launched);
+    check_phases(lab, "tiers", &mut launched)
 }
 
-pub(crate) fn check_phases(lab: &Lab, mode: &str, watched: &mut dyn Watched) {
+/// No frame may be wrong; the phases of which too few frames are exact.
+pub(crate) fn check_phases(lab: &Lab, mode: &str, watched: &mut dyn Watched) -> Vec<String> {
     let mut counts = SiteCounts::default();
     // Of a program that is watched from its start.
     let before = watched.watch().next_sample();
     counts.n_created = before.n_created();
     counts.new_stores(&before);
     let mut failures = Vec::new();
+    let mut missed = Vec::new();
     for _ in watched.ready()["phases"].as_array().unwrap().clone() {
         let phase: Phase = serde_json::from_value(watched.tell("go")).unwrap();
         let watch = watched.watch();
@@ -170,8 +192,7 @@ pub(crate) fn check_phases(lab: &Lab, mode: &str, watched: &mut dyn Watched) {
         };
         failures.extend(found.failures);
         if share < share_min {
-            let what = format!("{}: only {share:.4} of the frames are exact", phase.phase);
-            failures.push(Failure { what, chains: String::new() });
+            missed.push(format!("{}: only {share:.4} of the frames are exact", phase.phase));
         }
     }
     assert_eq!(watched.watch().next_sample().n_lost(), 0);
@@ -179,6 +200,7 @@ pub(crate) fn check_phases(lab: &Lab, mode: &str, watched: &mut dyn Watched) {
         println!("{what}\n{}", if index < CHAINS_SHOWN { chains } else { "" });
     }
     assert!(failures.is_empty(), "{} failures, printed above", failures.len());
+    missed
 }
 
 /// Sites grow for as long as bufwatch runs; what a phase added is the difference.
