@@ -7,6 +7,7 @@ use crate::v8::census::maps::MapMemory;
 use crate::v8::census::mark::{HeapView, Marks, ROOT, UNREACHED};
 use crate::v8::census::references::Visitor;
 use crate::v8::census::roots::{Root, RootKind};
+use crate::v8::census::word_memory::WordMemory;
 
 /// Not reached, and the key of a value that waits for it. None is left at the end.
 const WAITED_FOR: u32 = u32::MAX - 1;
@@ -15,9 +16,6 @@ const ROOTS_MAX: usize = (WAITED_FOR ^ ROOT) as usize;
 /// Objects and words that are looked up together: each step is done for all of them before the next one, so that the processor waits
 /// for many places of memory at once.
 const TOGETHER: usize = 64;
-
-/// Words remembered as reached: most words of a heap lead to a few objects, maps and what stands for nothing.
-const REMEMBERED: usize = 2_048;
 
 /// When a root's turn comes; `None` for one that keeps nothing alive.
 pub(super) fn phase_of(view: HeapView<'_>, root: &Root) -> Option<u8> {
@@ -66,8 +64,8 @@ pub(super) struct Marker<'a> {
     views: Vec<u32>,
     /// Words that may point to objects, each with its holder; at most [`TOGETHER`].
     words: Vec<(u64, u32)>,
-    /// Some words that were in `words` before: one place for each, the last one keeps it.
-    remembered: Vec<u64>,
+    /// Words that were in `words` before: most lead to a few objects, maps and what stands for nothing.
+    remembered: WordMemory,
     /// What the words point to; kept for its room.
     reached: [Reached; TOGETHER],
     waiting: Waiting,
@@ -83,7 +81,7 @@ impl<'a> Marker<'a> {
             found: Frontier::new(view.heap.n_words(), view.heap.room()),
             views: Vec::new(),
             words: Vec::with_capacity(TOGETHER),
-            remembered: vec![0; REMEMBERED],
+            remembered: WordMemory::new(),
             reached: [Reached::default(); TOGETHER],
             waiting: Waiting::default(),
         }
@@ -177,12 +175,8 @@ impl<'a> Marker<'a> {
         if word & 7 != 1 {
             return;
         }
-        let at = word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53;
-        let Some(remembered) = self.remembered.get_mut(at as usize) else { return };
-        if *remembered == word {
-            return;
-        }
-        *remembered = word;
+        let Some(place) = self.remembered.place_of(word) else { return };
+        *place = word;
         self.words.push((word, parent));
         if self.words.len() >= TOGETHER {
             self.reach_all();

@@ -38,3 +38,4 @@ mod tests;
 mod text;
 mod traced;
 pub mod walk;
+mod word_memory;

@@ -7,15 +7,13 @@ use crate::v8::census::parallel::in_parallel;
 use crate::v8::census::references::Visitor;
 use crate::v8::census::retained::limits::Exceeded;
 use crate::v8::census::retained::region::{Place, Regions, Target};
+use crate::v8::census::word_memory::WordMemory;
 
 /// Words that are swept before what was found there is followed: the list of it stays small.
 const WORDS_PER_BATCH: usize = 4 << 20;
 
 /// For which it pays to ask another thread.
 const PAGES_PER_PIECE: usize = 8;
-
-/// Words remembered as leading into no region: most words of a heap lead to a few objects, which lie between others.
-const REMEMBERED: usize = 2_048;
 
 impl Regions<'_> {
     /// After it, everything in a region is reached only by way of heads.
@@ -32,7 +30,7 @@ impl Regions<'_> {
             let pieces = batch.chunks(PAGES_PER_PIECE).collect();
             let found = in_parallel(pieces, heap.n_threads(), |pages: &[&CopiedPage]| {
                 let mut found = Vec::new();
-                let mut elsewhere = vec![0; REMEMBERED];
+                let mut elsewhere = WordMemory::new();
                 for page in pages {
                     self.sweep(page, &mut elsewhere, &mut found);
                 }
@@ -48,7 +46,7 @@ impl Regions<'_> {
     }
 
     /// Adds the objects of a page that are outside and may refer into a region, ascending.
-    fn sweep(&self, page: &CopiedPage, elsewhere: &mut [u64], found: &mut Vec<u32>) {
+    fn sweep(&self, page: &CopiedPage, elsewhere: &mut WordMemory, found: &mut Vec<u32>) {
         // In machine code references are at any byte.
         if page.page.is_executable {
             let objects = self.objects_in(page.area());
@@ -76,16 +74,13 @@ impl Regions<'_> {
         }
     }
 
-    /// `elsewhere` has words that are not: one place for each, the last one keeps it.
+    /// `elsewhere` remembers words that are not: most lead to a few objects, which lie between others.
     #[inline]
-    fn is_in_region(&self, word: u64, elsewhere: &mut [u64]) -> bool {
-        let at = (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as usize;
-        let Some(remembered) = elsewhere.get_mut(at).filter(|it| **it != word) else {
-            return false;
-        };
+    fn is_in_region(&self, word: u64, elsewhere: &mut WordMemory) -> bool {
+        let Some(place) = elsewhere.place_of(word) else { return false };
         let is_in = self.target(word).is_some_and(|it| matches!(it.place(), Place::Region(_)));
         if !is_in {
-            *remembered = word;
+            *place = word;
         }
         is_in
     }
